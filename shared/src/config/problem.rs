@@ -1,0 +1,80 @@
+//! A mistake in a config: what is wrong, where, and what to do. Always a list, never just the first.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One mistake or one warning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Stable, for programs.
+    pub code: Code,
+    pub severity: Severity,
+    /// The config path, such as `routes[2].upstream`; empty for the whole.
+    pub path: String,
+    /// `config.yaml:12:5`, `environment PROXYD__…`, `--set …`.
+    pub origin: String,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub line: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub column: u32,
+    /// What is wrong, as a plain sentence.
+    pub message: String,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// The source line and how many columns of it are meant; absent where the source may not be quoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excerpt: Option<Excerpt>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
+}
+
+/// A line of the source, for the marker under it. Bounded in length, secrets masked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excerpt {
+    pub line_text: String,
+    /// In characters, from 0, within `line_text`.
+    pub start: usize,
+    pub length: usize,
+}
+
+/// Whether it stops the config from being used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// Every kind of problem. A test fails when one has no case that provokes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// Not YAML (or not JSON).
+    Syntax,
+    /// A bound of the language: bytes, nesting, alias expansion.
+    TooLarge,
+    UnknownKey,
+    DuplicateKey,
+    WrongType,
+    MissingKey,
+    /// A value of the right type that cannot be.
+    InvalidValue,
+}
+
+/// Errors and warnings, in the order of the sources.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let errors = self.0.iter().filter(|p| p.severity == Severity::Error).count();
+        write!(f, "{errors} {}", if errors == 1 { "problem" } else { "problems" })
+    }
+}
+
+impl std::error::Error for Problems {}
