@@ -1,1 +1,269 @@
-//! .
+//! The control protocol: one enum variant per command is at once the wire form, the CLI subcommand's arguments and the
+//! admin body. The executor is proxyd's; nothing here does anything.
+
+mod access;
+mod error;
+mod frame;
+pub mod report;
+
+pub use access::Access;
+pub use error::{ControlError, ErrorCode};
+pub use frame::{Answer, Ask, Id, MAX_LINE_BYTES, VERSION, Wire};
+
+use serde::{Deserialize, Serialize};
+
+use crate::audit::AuditQuery;
+use crate::config::Level;
+
+/// Everything the daemon can be asked. On the wire `{"command":"reload","args":{"dry_run":true}}`; `args` may be absent
+/// where every argument has a default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", content = "args", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    /// Who runs, since when, which generation, how it goes → [`report::Status`].
+    Status(Nothing),
+    /// The routes in force, in order of precedence → a stream of [`report::RouteLine`].
+    Routes(RoutesArgs),
+    /// What would become of a request → [`report::Explanation`].
+    Explain(ExplainArgs),
+    /// Read the sources again and apply them → [`report::Reloaded`].
+    Reload(ReloadArgs),
+    /// Check a config text without applying it → [`report::Validated`].
+    Validate(ValidateArgs),
+    /// The effective config, masked → [`report::ConfigShown`].
+    Config(ConfigArgs),
+    /// The generations kept → a stream of [`report::GenerationLine`].
+    History(HistoryArgs),
+    /// Apply a kept generation's sources as a new generation → [`report::Reloaded`].
+    Rollback(RollbackArgs),
+    /// Audit rows → a stream of [`crate::audit::Row`], then [`report::AuditEnd`].
+    Audit(AuditQuery),
+    /// The newest sequence number and its link, to be kept elsewhere → [`report::AuditHead`].
+    AuditHead(Nothing),
+    /// Prove the chain → [`report::AuditVerified`].
+    AuditVerify(VerifyArgs),
+    /// The upstreams and their endpoints → a stream of [`report::UpstreamLine`].
+    Upstreams(Nothing),
+    /// Look at rate limit counters → a stream of [`report::LimitLine`].
+    Limits(LimitsArgs),
+    /// Forget a key's counts → [`report::LimitsReset`].
+    LimitsReset(LimitsResetArgs),
+    /// Change how much the diagnostics say, until the next start → [`report::LogLevel`].
+    LogLevel(LogLevelArgs),
+    /// Drain and stop → [`report::Stopping`].
+    Shutdown(Nothing),
+}
+
+/// No arguments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct Nothing {}
+
+/// Arguments of `routes`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct RoutesArgs {
+    /// Only routes whose name contains this
+    #[cfg_attr(feature = "cli", arg(value_name = "TEXT"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Arguments of `explain`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct ExplainArgs {
+    /// The request's method
+    #[cfg_attr(feature = "cli", arg(value_name = "METHOD"))]
+    pub method: String,
+    /// Its URL, or its path (host then by -H)
+    #[cfg_attr(feature = "cli", arg(value_name = "URL"))]
+    pub url: String,
+    /// A request header, `Name: value`; may be repeated
+    #[cfg_attr(feature = "cli", arg(short = 'H', long = "header", value_name = "HEADER"))]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<String>,
+    /// The client's address
+    #[cfg_attr(feature = "cli", arg(long, value_name = "IP"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+}
+
+/// Arguments of `reload`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct ReloadArgs {
+    /// Say what would change, and change nothing
+    #[cfg_attr(feature = "cli", arg(long))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Read this file or directory instead of the one the daemon was started with (absolute, on the daemon's machine)
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+}
+
+/// Arguments of `validate`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidateArgs {
+    /// The config's text; references to files and variables are not resolved.
+    pub text: String,
+    /// What to call it in messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Arguments of `config`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct ConfigArgs {
+    /// Say where each value came from
+    #[cfg_attr(feature = "cli", arg(long))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub origin: bool,
+}
+
+/// Arguments of `history`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct HistoryArgs {
+    /// Print this generation's sources as they were typed
+    #[cfg_attr(feature = "cli", arg(value_name = "GENERATION"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+}
+
+/// Arguments of `rollback`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct RollbackArgs {
+    /// The generation whose sources are applied again, as a new generation
+    #[cfg_attr(feature = "cli", arg(value_name = "GENERATION"))]
+    pub generation: u64,
+    /// Restore the files on disk too
+    #[cfg_attr(feature = "cli", arg(long))]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub write: bool,
+}
+
+/// Arguments of `audit verify`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct VerifyArgs {
+    /// A head noted earlier (`SEQ:LINK`, as `audit head` prints it): proves that nothing up to it was cut off
+    #[cfg_attr(feature = "cli", arg(long, value_name = "HEAD"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+}
+
+/// Arguments of `limits`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct LimitsArgs {
+    /// Only this key (an address, or a header's value)
+    #[cfg_attr(feature = "cli", arg(value_name = "KEY"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Only the rule of this name
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+}
+
+/// Arguments of `limits reset`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct LimitsResetArgs {
+    /// The key whose counts are forgotten (an address, or a header's value)
+    #[cfg_attr(feature = "cli", arg(value_name = "KEY"))]
+    pub key: String,
+    /// Only in the rule of this name
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+}
+
+/// Arguments of `log-level`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct LogLevelArgs {
+    /// How much the diagnostics say
+    #[cfg_attr(feature = "cli", arg(value_name = "LEVEL", value_enum))]
+    pub level: Level,
+}
+
+impl Command {
+    /// Its name on the wire.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Status(_) => "status",
+            Self::Routes(_) => "routes",
+            Self::Explain(_) => "explain",
+            Self::Reload(_) => "reload",
+            Self::Validate(_) => "validate",
+            Self::Config(_) => "config",
+            Self::History(_) => "history",
+            Self::Rollback(_) => "rollback",
+            Self::Audit(_) => "audit",
+            Self::AuditHead(_) => "audit_head",
+            Self::AuditVerify(_) => "audit_verify",
+            Self::Upstreams(_) => "upstreams",
+            Self::Limits(_) => "limits",
+            Self::LimitsReset(_) => "limits_reset",
+            Self::LogLevel(_) => "log_level",
+            Self::Shutdown(_) => "shutdown",
+        }
+    }
+
+    /// Every command's name, in the order of the enum.
+    pub const NAMES: &'static [&'static str] = &[
+        "status",
+        "routes",
+        "explain",
+        "reload",
+        "validate",
+        "config",
+        "history",
+        "rollback",
+        "audit",
+        "audit_head",
+        "audit_verify",
+        "upstreams",
+        "limits",
+        "limits_reset",
+        "log_level",
+        "shutdown",
+    ];
+
+    /// Whether it is an action: audited, with its actor. Everything else only reads.
+    #[must_use]
+    pub fn is_action(&self) -> bool {
+        match self {
+            Self::Reload(_) | Self::Rollback(_) | Self::LimitsReset(_) | Self::LogLevel(_) | Self::Shutdown(_) => true,
+            Self::Status(_)
+            | Self::Routes(_)
+            | Self::Explain(_)
+            | Self::Validate(_)
+            | Self::Config(_)
+            | Self::History(_)
+            | Self::Audit(_)
+            | Self::AuditHead(_)
+            | Self::AuditVerify(_)
+            | Self::Upstreams(_)
+            | Self::Limits(_) => false,
+        }
+    }
+}

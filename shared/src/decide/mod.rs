@@ -1,1 +1,5 @@
-//! .
+//! The arithmetic of policies: pure, so that live requests, `explain`, replay and what-if all get the same answer.
+
+pub mod access;
+pub mod cors;
+pub mod limit;

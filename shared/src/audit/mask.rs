@@ -1,0 +1,194 @@
+//! The one masking function: what is hidden from log, audit, errors, traces, `config show` and exports.
+//!
+//! What is masked says that it was there: `present, masked, 43 bytes`, so that absent and hidden differ.
+
+use std::borrow::Cow;
+
+/// Which names hide their values; names without case.
+#[derive(Clone, Debug, Default)]
+pub struct Mask {
+    headers: Vec<String>,
+    query: Vec<String>,
+}
+
+/// Headers whose values are always hidden; lower case, sorted.
+const HEADERS: &[&str] = &[
+    "authentication-info",
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "set-cookie",
+    "x-access-token",
+    "x-amz-security-token",
+    "x-api-key",
+    "x-auth-token",
+    "x-csrf-token",
+    "x-vault-token",
+    "x-xsrf-token",
+];
+
+/// A query parameter is hidden when its name, without case and without `-` and `_`, is one of these or ends with one.
+const QUERY: &[&str] = &[
+    "apikey",
+    "assertion",
+    "authorization",
+    "code",
+    "credential",
+    "jwt",
+    "key",
+    "passphrase",
+    "passwd",
+    "password",
+    "pwd",
+    "secret",
+    "session",
+    "sessionid",
+    "sig",
+    "signature",
+    "token",
+];
+
+impl Mask {
+    /// The built-in list and the operator's additions (lower case).
+    #[must_use]
+    pub fn new(headers: &[String], query: &[String]) -> Self {
+        Self { headers: headers.to_vec(), query: query.to_vec() }
+    }
+
+    /// What stands for a hidden value.
+    #[must_use]
+    pub fn hidden(bytes: usize) -> String {
+        format!("present, masked, {bytes} bytes")
+    }
+
+    /// Whether a header of this (lower-case) name is hidden.
+    #[must_use]
+    pub fn hides_header(&self, name: &str) -> bool {
+        HEADERS.binary_search(&name).is_ok() || self.headers.iter().any(|hidden| hidden == name)
+    }
+
+    /// Whether a query parameter of this name is hidden.
+    #[must_use]
+    pub fn hides_query(&self, name: &str) -> bool {
+        let decoded = percent_decoded(name);
+        if self.query.iter().any(|hidden| decoded.eq_ignore_ascii_case(hidden)) {
+            return true;
+        }
+        let plain: String =
+            decoded.chars().filter(|c| !matches!(c, '-' | '_' | '.')).map(|c| c.to_ascii_lowercase()).collect();
+        QUERY.iter().any(|hidden| plain.ends_with(hidden))
+    }
+
+    /// A header's value, fit to be shown.
+    #[must_use]
+    pub fn header<'a>(&self, name: &str, value: &'a str) -> Cow<'a, str> {
+        if self.hides_header(name) { Cow::Owned(Self::hidden(value.len())) } else { Cow::Borrowed(value) }
+    }
+
+    /// A query string (without `?`), fit to be shown: `token=…` becomes `token=[present, masked, 43 bytes]`.
+    #[must_use]
+    pub fn query<'a>(&self, query: &'a str) -> Cow<'a, str> {
+        if query.is_empty() || !query.split('&').any(|pair| self.hides_pair(pair)) {
+            return Cow::Borrowed(query);
+        }
+        let mut shown = String::with_capacity(query.len() + 24);
+        for (index, pair) in query.split('&').enumerate() {
+            if index > 0 {
+                shown.push('&');
+            }
+            match pair.split_once('=') {
+                Some((name, value)) if self.hides_query(name) => {
+                    shown.push_str(name);
+                    shown.push_str("=[");
+                    shown.push_str(&Self::hidden(value.len()));
+                    shown.push(']');
+                }
+                Some(_) | None => shown.push_str(pair),
+            }
+        }
+        Cow::Owned(shown)
+    }
+
+    fn hides_pair(&self, pair: &str) -> bool {
+        pair.split_once('=').is_some_and(|(name, _)| self.hides_query(name))
+    }
+
+    /// A URL or authority without its userinfo: `http://user:pass@h/` becomes `http://[present, masked, 9 bytes]@h/`.
+    #[must_use]
+    pub fn userinfo(url: &str) -> Cow<'_, str> {
+        let start = url.find("//").map_or(0, |at| at + 2);
+        let rest = url.get(start..).unwrap_or_default();
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        match rest.get(..end).and_then(|authority| authority.rfind('@')) {
+            Some(at) => Cow::Owned(format!(
+                "{}[{}]{}",
+                url.get(..start).unwrap_or_default(),
+                Self::hidden(at),
+                rest.get(at..).unwrap_or_default()
+            )),
+            None => Cow::Borrowed(url),
+        }
+    }
+}
+
+/// A name with its percent-encoding undone, so that `to%6Ben` hides no better than `token`.
+fn percent_decoded(name: &str) -> Cow<'_, str> {
+    if !name.contains('%') {
+        return Cow::Borrowed(name);
+    }
+    let bytes = name.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((&first, tail)) = rest.split_first() {
+        let hex = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        match hex.and_then(|two| u8::from_str_radix(two, 16).ok()) {
+            Some(byte) if first == b'%' => {
+                decoded.push(byte);
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            Some(_) | None => {
+                decoded.push(first);
+                rest = tail;
+            }
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(query: &str, expected: &str) {
+        let mask = Mask::new(&["x-internal".into()], &["ticket".into()]);
+        assert_eq!(mask.query(query), expected);
+    }
+
+    #[test]
+    fn secrets_in_queries_are_hidden() {
+        check("", "");
+        check("page=2&sort=up", "page=2&sort=up");
+        check("token=abc", "token=[present, masked, 3 bytes]");
+        check("a=1&Access-Token=abcd&b", "a=1&Access-Token=[present, masked, 4 bytes]&b");
+        check("to%6Ben=x", "to%6Ben=[present, masked, 1 bytes]");
+        check("TICKET=12", "TICKET=[present, masked, 2 bytes]");
+        check("token", "token");
+        check("%zz=1&%=2", "%zz=1&%=2");
+    }
+
+    #[test]
+    fn secrets_in_headers_are_hidden() {
+        let mask = Mask::new(&["x-internal".into()], &[]);
+        assert_eq!(mask.header("authorization", "Bearer x"), "present, masked, 8 bytes");
+        assert_eq!(mask.header("x-internal", ""), "present, masked, 0 bytes");
+        assert_eq!(mask.header("accept", "*/*"), "*/*");
+        assert!(HEADERS.is_sorted());
+    }
+
+    #[test]
+    fn userinfo_is_hidden() {
+        assert_eq!(Mask::userinfo("http://u:p@h/x"), "http://[present, masked, 3 bytes]@h/x");
+        assert_eq!(Mask::userinfo("http://h/x@y"), "http://h/x@y");
+        assert_eq!(Mask::userinfo("u@h"), "[present, masked, 1 bytes]@h");
+    }
+}
