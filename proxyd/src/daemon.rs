@@ -1,0 +1,198 @@
+//! What the rooms of the control thread and the workers share: the snapshot in force, the writers, the workers'
+//! mailboxes, and whether the daemon serves, drains or stops.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use shared::config::Sources;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::audit;
+use crate::snapshot::Snapshot;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::diagnostics::Diagnostics;
+use crate::telemetry::metrics::Metrics;
+
+/// What the daemon was started with.
+#[derive(Clone, Debug)]
+pub enum ConfigSource {
+    /// No config was named and there is no `./config.yaml`: the built-in example.
+    BuiltIn,
+    Files(Sources),
+}
+
+/// Where the daemon is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    Starting,
+    Serving,
+    /// No new connections; what is under way ends.
+    Draining,
+    /// What is under way is cut.
+    Stopping,
+}
+
+/// What a worker is told.
+pub enum Order {
+    /// A snapshot was committed: take it, open these listeners, close those that it no longer has, then acknowledge.
+    Refresh { open: Vec<std::net::TcpListener>, taken: oneshot::Sender<()> },
+    /// A connection that another, busier worker accepted.
+    Adopt { stream: std::net::TcpStream, peer: SocketAddr, listener: Arc<str> },
+}
+
+/// A worker, seen from elsewhere.
+#[derive(Debug)]
+pub struct WorkerHandle {
+    pub orders: mpsc::Sender<Order>,
+    pub load: Arc<Load>,
+}
+
+/// How busy a worker is. On a cache line of its own, written by its worker alone.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Load {
+    connections: AtomicUsize,
+}
+
+impl Load {
+    /// Open client connections.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Another connection; by the worker itself only.
+    pub fn opened(&self) {
+        self.connections.store(self.connections() + 1, Ordering::Relaxed);
+    }
+
+    /// One less; by the worker itself only.
+    pub fn closed(&self) {
+        self.connections.store(self.connections().saturating_sub(1), Ordering::Relaxed);
+    }
+}
+
+/// See the module.
+pub struct Daemon {
+    pub source: ConfigSource,
+    pub started: SystemTime,
+    pub started_at: Instant,
+    /// Where the control socket lies.
+    pub socket: PathBuf,
+    pub audit: Arc<audit::Writer>,
+    pub metrics: Arc<Metrics>,
+    pub access_log: Arc<AccessLog>,
+    pub diagnostics: Diagnostics,
+    pub workers: Box<[WorkerHandle]>,
+    life: watch::Sender<Life>,
+    current: ArcSwap<Snapshot>,
+    /// The generation committed last: what workers compare theirs with, so that no request reads the pointer itself.
+    committed: AtomicU64,
+    /// Snapshots that some worker may still hold: kept here, so that the last one to let go of them, and to free what may
+    /// be a hundred thousand routes, is never a worker.
+    retired: Mutex<Vec<Arc<Snapshot>>>,
+    /// The addresses that traffic listeners are bound to (a configured port 0 is told as the one it became).
+    listening: Mutex<Vec<(SocketAddr, SocketAddr)>>,
+}
+
+/// What a daemon is put together from.
+pub struct Parts {
+    pub source: ConfigSource,
+    pub socket: PathBuf,
+    pub audit: Arc<audit::Writer>,
+    pub metrics: Arc<Metrics>,
+    pub access_log: Arc<AccessLog>,
+    pub diagnostics: Diagnostics,
+    pub workers: Box<[WorkerHandle]>,
+    pub snapshot: Snapshot,
+}
+
+impl Daemon {
+    /// Puts a daemon together; it is starting.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            source: parts.source,
+            started: SystemTime::now(),
+            started_at: Instant::now(),
+            socket: parts.socket,
+            audit: parts.audit,
+            metrics: parts.metrics,
+            access_log: parts.access_log,
+            diagnostics: parts.diagnostics,
+            workers: parts.workers,
+            life: watch::channel(Life::Starting).0,
+            committed: AtomicU64::new(parts.snapshot.generation()),
+            current: ArcSwap::from_pointee(parts.snapshot),
+            retired: Mutex::default(),
+            listening: Mutex::default(),
+        }
+    }
+
+    /// The snapshot in force.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// The number of the generation committed last.
+    pub fn committed(&self) -> u64 {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// Puts a snapshot in force: the one store to which nothing before it commits and after which nothing can fail. Only
+    /// `reload` calls this.
+    pub(crate) fn store(&self, snapshot: Arc<Snapshot>) {
+        let generation = snapshot.generation();
+        let before = self.current.swap(snapshot);
+        self.committed.store(generation, Ordering::Release);
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(before);
+    }
+
+    /// Frees the snapshots that no worker holds any more. On the control thread, from time to time.
+    pub fn free_retired(&self) {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        let (held, free): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut *retired).into_iter().partition(|snapshot| Arc::strong_count(snapshot) > 1);
+        *retired = held;
+        drop(retired);
+        drop(free);
+    }
+
+    /// Where it is in its life.
+    pub fn life(&self) -> Life {
+        *self.life.borrow()
+    }
+
+    /// Told of every change of life.
+    pub fn watch_life(&self) -> watch::Receiver<Life> {
+        self.life.subscribe()
+    }
+
+    /// Moves on in life; never back.
+    pub fn enter(&self, life: Life) {
+        self.life.send_if_modified(|now| {
+            let later = (life as u8) > (*now as u8);
+            if later {
+                *now = life;
+            }
+            later
+        });
+    }
+
+    /// Open client connections over all workers.
+    pub fn connections(&self) -> usize {
+        self.workers.iter().map(|worker| worker.load.connections()).sum()
+    }
+
+    /// Notes what the listeners are bound to: configured and real address of each.
+    pub(crate) fn set_listening(&self, addresses: Vec<(SocketAddr, SocketAddr)>) {
+        *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// What the listeners are bound to: configured and real address of each.
+    pub fn listening(&self) -> Vec<(SocketAddr, SocketAddr)> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

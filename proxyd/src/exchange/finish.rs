@@ -1,0 +1,205 @@
+//! The end of a request: a guard that travels with the exchange and then rides on the response's body. When that ends,
+//! or the client leaves, it logs, counts and audits, exactly once.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use shared::audit::RequestFacts;
+use shared::config::{LogFormat, RequestAudit};
+
+use super::{Ledger, Part, Peer, Rejection, Trail, Upload};
+use crate::audit::Place;
+use crate::telemetry::clock::Now;
+use crate::telemetry::metrics::RouteCells;
+
+/// How finished requests are written down: what a generation of the config says of it.
+#[derive(Debug)]
+pub struct Terms {
+    pub generation: u64,
+    /// Whether there is an access log, and in which form.
+    pub log: Option<LogFormat>,
+    pub slow_us: Option<u64>,
+    pub audit: RequestAudit,
+}
+
+/// See the module.
+pub struct Finish {
+    pub trail: Trail,
+    pub terms: Rc<Terms>,
+    pub started: Now,
+    ledger: Rc<Ledger>,
+    peer: Rc<Peer>,
+    place: Option<Place>,
+    protocol: &'static str,
+    https: bool,
+    pub route: Option<(Arc<str>, Arc<RouteCells>)>,
+    pub upstream: Option<Arc<str>>,
+    pub endpoint: Option<Arc<str>>,
+    pub upload: Option<Rc<Upload>>,
+    pub attempts: u32,
+    pub upstream_us: u64,
+    status: u16,
+    outcome: Outcome,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The answer is not yet decided: the client left before.
+    Open,
+    /// Answered in this way; whether the body went out whole is not yet known.
+    Answered(&'static str),
+    /// The answer went out whole, or its end is known.
+    Ended(&'static str),
+}
+
+/// What a request is opened with.
+pub struct Opening {
+    pub trail: Trail,
+    pub terms: Rc<Terms>,
+    pub started: Now,
+    pub protocol: &'static str,
+    pub https: bool,
+}
+
+impl Finish {
+    /// Opens the record of a request.
+    pub fn open(opening: Opening, ledger: &Rc<Ledger>, peer: &Rc<Peer>) -> Self {
+        peer.stopwatch.busy();
+        ledger.metrics.request_started();
+        Self {
+            trail: opening.trail,
+            terms: opening.terms,
+            started: opening.started,
+            ledger: Rc::clone(ledger),
+            peer: Rc::clone(peer),
+            place: None,
+            protocol: opening.protocol,
+            https: opening.https,
+            route: None,
+            upstream: None,
+            endpoint: None,
+            upload: None,
+            attempts: 0,
+            upstream_us: 0,
+            status: 0,
+            outcome: Outcome::Open,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+
+    /// The place of the request's row, reserved.
+    pub fn reserve(&mut self, place: Place) {
+        self.place = Some(place);
+    }
+
+    /// The route that was chosen.
+    pub fn routed(&mut self, name: &Arc<str>, cells: Arc<RouteCells>) {
+        self.route = Some((Arc::clone(name), cells));
+    }
+
+    /// The request was rejected.
+    pub fn rejected(&mut self, rejection: &Rejection) {
+        self.ledger.metrics.rejected(rejection.code());
+        self.outcome = Outcome::Answered(rejection.code());
+    }
+
+    /// The answer's head goes out.
+    pub fn answered(&mut self, status: u16, default_outcome: &'static str) {
+        self.status = status;
+        if self.outcome == Outcome::Open {
+            self.outcome = Outcome::Answered(default_outcome);
+        }
+    }
+
+    /// Bytes of the body went to the client.
+    pub fn sent(&mut self, bytes: u64) {
+        self.bytes_out += bytes;
+    }
+
+    /// The bytes that a tunnel carried, once it is closed.
+    pub fn tunnelled(&mut self, bytes_in: u64, bytes_out: u64, outcome: &'static str) {
+        self.bytes_in = bytes_in;
+        self.bytes_out = bytes_out;
+        self.outcome = Outcome::Ended(outcome);
+    }
+
+    /// The body went out whole.
+    pub fn body_ended(&mut self) {
+        if let Outcome::Answered(outcome) = self.outcome {
+            self.outcome = Outcome::Ended(outcome);
+        }
+    }
+
+    /// The body broke off.
+    pub fn cut_short(&mut self, why: &'static str) {
+        self.outcome = Outcome::Ended(why);
+    }
+}
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        let now = self.ledger.clock.now();
+        let duration_us = now.instant_us.saturating_sub(self.started.instant_us);
+        let bytes_in = self.bytes_in + self.upload.as_ref().map_or(0, |upload| upload.bytes());
+        let outcome = match self.outcome {
+            Outcome::Ended(outcome) => outcome,
+            Outcome::Open | Outcome::Answered(_) => "client_closed",
+        };
+        let text = |name: &Option<Arc<str>>| name.clone();
+        let (upstream, endpoint) = (text(&self.upstream), text(&self.endpoint));
+        let facts = RequestFacts {
+            time_us: self.started.unix_us,
+            request_id: self.trail.part(Part::Id),
+            client: self.trail.part(Part::Client),
+            method: self.trail.part(Part::Method),
+            scheme: if self.https { "https" } else { "http" },
+            listener: &self.peer.listener,
+            host: self.trail.part(Part::Host),
+            path: self.trail.path(),
+            query: self.trail.part(Part::Query),
+            protocol: self.protocol,
+            route: self.route.as_ref().map_or("", |(name, _)| name),
+            upstream: upstream.as_deref().unwrap_or_default(),
+            endpoint: endpoint.as_deref().unwrap_or_default(),
+            status: self.status,
+            outcome,
+            bytes_in,
+            bytes_out: self.bytes_out,
+            duration_us,
+            upstream_us: self.upstream_us,
+            attempts: self.attempts,
+            principal: "",
+            generation: self.terms.generation,
+            user_agent: self.trail.part(Part::UserAgent),
+            matched: self.trail.part(Part::Matched),
+        };
+        let ledger = &self.ledger;
+        ledger.metrics.request_finished();
+        if let Some((_, cells)) = &self.route {
+            cells.finished(self.status, duration_us, bytes_in, self.bytes_out);
+        }
+        if let Some(format) = self.terms.log {
+            ledger.log.line(&facts, format);
+        }
+        if self.terms.slow_us.is_some_and(|slow_us| duration_us > slow_us) && self.status != 101 {
+            ledger.log.slow(&facts);
+        }
+        if let Some(place) = self.place.take() {
+            let wanted = match self.terms.audit {
+                RequestAudit::All => true,
+                RequestAudit::Errors => self.status >= 400 || self.status == 0 || !matches!(outcome, "served" | "answered"),
+                RequestAudit::Off => false,
+            };
+            if wanted {
+                ledger.audit.record(place, &facts);
+            } else {
+                ledger.audit.release(place);
+            }
+        }
+        self.peer.stopwatch.idle(now.instant_us);
+    }
+}

@@ -1,0 +1,104 @@
+//! What travels: one request with its response and all we know of it. Knows nothing of routes, filters or upstreams.
+
+pub mod body;
+pub mod finish;
+pub mod head;
+mod ledger;
+mod peer;
+mod rejection;
+mod trail;
+
+pub use body::{Body, Ended, RequestBody, Upload};
+pub use finish::{Finish, Terms};
+pub use head::{Headers, Name, RequestHead, ResponseHead, Value, name};
+pub use ledger::Ledger;
+pub use peer::{Peer, Phase, Stopwatch};
+pub use rejection::Rejection;
+pub use trail::{Part, Trail};
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use shared::decide::limit;
+
+/// A request as it came.
+#[derive(Debug)]
+pub struct Request {
+    pub head: RequestHead,
+    pub body: RequestBody,
+}
+
+/// An answer on its way to the client.
+#[derive(Debug)]
+pub struct Response {
+    pub head: ResponseHead,
+    pub body: Body,
+}
+
+impl Response {
+    /// An answer without a body.
+    pub fn empty(status: u16) -> Self {
+        Self { head: ResponseHead::new(status), body: Body::empty() }
+    }
+}
+
+/// What is known of a request besides its message: written by the rooms it passes, read on the way back.
+pub struct Exchange {
+    /// Records the request when it ends, however it ends.
+    pub finish: Finish,
+    pub peer: Rc<Peer>,
+    /// The client's address, after trusted proxies.
+    pub client: IpAddr,
+    /// Whether our own errors go out as JSON.
+    pub json: bool,
+    /// The scheme the client used, as far as trusted proxies tell.
+    pub https: bool,
+    /// The most bytes that the request's body may have.
+    pub body_limit: u64,
+    /// What filters noted on the way in, for the way back.
+    pub notes: Notes,
+}
+
+/// What the request side of a filter tells its response side.
+#[derive(Default)]
+pub struct Notes {
+    /// Of the rate limit rule with the least left: its verdict, and the header lines that tell it.
+    pub limit: Option<LimitNote>,
+    pub cors: Option<CorsNote>,
+}
+
+/// A rate limit's verdict, to be told to the client.
+pub struct LimitNote {
+    pub verdict: limit::Verdict,
+    pub policy: Value,
+    pub state: Value,
+}
+
+/// What CORS lets the client's script see.
+pub struct CorsNote {
+    pub headers: Vec<(Name, Value)>,
+    pub vary_origin: bool,
+}
+
+impl Exchange {
+    /// The request's id.
+    pub fn id(&self) -> &str {
+        self.finish.trail.part(Part::Id)
+    }
+
+    /// The host asked for: lower case, no port; empty where none was named.
+    pub fn host(&self) -> &str {
+        self.finish.trail.part(Part::Host)
+    }
+
+    /// The normalised path; before routing, the path as it came.
+    pub fn path(&self) -> &str {
+        self.finish.trail.path()
+    }
+
+    /// The answer to a rejection of this request.
+    pub fn reject(&mut self, rejection: &Rejection) -> Response {
+        self.finish.rejected(rejection);
+        rejection.response(self.finish.trail.part(Part::Id), self.json)
+    }
+}

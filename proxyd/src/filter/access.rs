@@ -1,0 +1,11 @@
+//! The filter `access`: addresses that may not come in are refused.
+
+use shared::config::policy::Access;
+use shared::decide::access::admits;
+
+use super::Verdict;
+use crate::exchange::{Exchange, Rejection};
+
+pub(super) fn on_request(access: &Access, exchange: &Exchange) -> Verdict {
+    if admits(access, exchange.client) { Verdict::Pass } else { Verdict::Reject(Rejection::AccessDenied) }
+}

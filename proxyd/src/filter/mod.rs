@@ -1,0 +1,138 @@
+//! The filters: what a policy does to a request and to its answer. The order is this file's list, the same for every
+//! route, never the user's to get wrong. Filters never see an upstream connection.
+
+mod access;
+mod body_limit;
+mod cors;
+mod headers;
+pub mod rate_limit;
+mod security_headers;
+
+use std::sync::Arc;
+
+use shared::config::Policies;
+use shared::config::policy::{Access, Cors};
+
+pub use rate_limit::{Limiter, Limiters};
+
+use crate::exchange::{Exchange, Rejection, Request, Response};
+
+/// One filter, compiled.
+#[derive(Debug)]
+pub enum Filter {
+    SecurityHeaders(security_headers::Compiled),
+    Cors(Arc<Cors>),
+    Access(Arc<Access>),
+    RateLimit(rate_limit::Rules),
+    BodyLimit(u64),
+    Headers(headers::Compiled),
+}
+
+/// What a filter says to a request.
+pub enum Verdict {
+    /// On to the next.
+    Pass,
+    /// Answered here.
+    Answer(Response),
+    Reject(Rejection),
+}
+
+/// A route's filters, in order. Shared by all routes whose policies are the same.
+pub type Chain = Arc<[Filter]>;
+
+/// Compiles the policies in force somewhere into filters, in the one order:
+///
+/// 1. security headers: on every answer, so entered first and left last
+/// 2. cors: answers to browsers are readable even when refused, and a preflight has no credentials
+/// 3. access: who may not come in costs nothing more
+/// 4. rate limit: before any work is done for the request
+/// 5. body limit: what is announced too large is not begun
+/// 6. headers: the last word on what goes upstream, the first on what comes back
+pub fn compile(policies: &Policies, limiters: &mut Limiters) -> Chain {
+    let mut chain = Vec::new();
+    if let Some(policy) = &policies.security_headers.value {
+        chain.push(Filter::SecurityHeaders(security_headers::Compiled::new(policy)));
+    }
+    if let Some(policy) = &policies.cors.value {
+        chain.push(Filter::Cors(Arc::clone(policy)));
+    }
+    if let Some(policy) = &policies.access.value {
+        chain.push(Filter::Access(Arc::clone(policy)));
+    }
+    if let Some(policy) = &policies.rate_limit.value {
+        chain.push(Filter::RateLimit(limiters.compile(policy, &policies.rate_limit.scope)));
+    }
+    if let Some(policy) = &policies.body_limit.value {
+        chain.push(Filter::BodyLimit(policy.max_bytes));
+    }
+    if let Some(policy) = &policies.headers.value {
+        chain.push(Filter::Headers(headers::Compiled::new(policy)));
+    }
+    chain.into()
+}
+
+/// The filters that a request has entered: only these see its answer, in reverse.
+pub struct Passed<'a> {
+    chain: &'a [Filter],
+    entered: usize,
+}
+
+impl<'a> Passed<'a> {
+    /// None yet.
+    pub fn none() -> Self {
+        Self { chain: &[], entered: 0 }
+    }
+
+    /// The request side, in order, until one ends the request.
+    pub fn on_request(
+        &mut self,
+        chain: &'a [Filter],
+        exchange: &mut Exchange,
+        request: &mut Request,
+        ledger: &crate::exchange::Ledger,
+    ) -> Verdict {
+        self.chain = chain;
+        self.entered = 0;
+        for filter in chain {
+            self.entered += 1;
+            match filter.on_request(exchange, request, ledger) {
+                Verdict::Pass => {}
+                ended @ (Verdict::Answer(_) | Verdict::Reject(_)) => return ended,
+            }
+        }
+        Verdict::Pass
+    }
+
+    /// The response side, in reverse, over rejections too.
+    pub fn on_response(&self, exchange: &mut Exchange, response: &mut Response) {
+        for filter in self.chain.iter().take(self.entered).rev() {
+            filter.on_response(exchange, response);
+        }
+    }
+}
+
+impl Filter {
+    fn on_request(&self, exchange: &mut Exchange, request: &mut Request, ledger: &crate::exchange::Ledger) -> Verdict {
+        match self {
+            Self::SecurityHeaders(_) => Verdict::Pass,
+            Self::Cors(cors) => cors::on_request(cors, exchange, request),
+            Self::Access(access) => access::on_request(access, exchange),
+            Self::RateLimit(rules) => rules.on_request(exchange, request, ledger),
+            Self::BodyLimit(max_bytes) => body_limit::on_request(*max_bytes, exchange, request),
+            Self::Headers(headers) => {
+                headers.on_request(request);
+                Verdict::Pass
+            }
+        }
+    }
+
+    fn on_response(&self, exchange: &mut Exchange, response: &mut Response) {
+        match self {
+            Self::SecurityHeaders(headers) => headers.on_response(exchange, response),
+            Self::Cors(_) => cors::on_response(exchange, response),
+            Self::RateLimit(_) => rate_limit::on_response(exchange, response),
+            Self::Headers(headers) => headers.on_response(response),
+            Self::Access(_) | Self::BodyLimit(_) => {}
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The filter `rate_limit`: takes one request from every rule in force, refuses with 429, and tells clients what is left.
+
+mod counts;
+mod limiter;
+
+pub use counts::KeyHash;
+pub use limiter::{Limiter, Limiters};
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use shared::config::policy::Mode;
+
+use super::Verdict;
+use crate::exchange::{Exchange, Headers, Ledger, LimitNote, Name, Rejection, Request, Response, Value, name};
+
+/// The rules of one policy, in order.
+#[derive(Debug)]
+pub struct Rules(Box<[CompiledRule]>);
+
+#[derive(Debug)]
+struct CompiledRule {
+    limiter: Arc<Limiter>,
+    /// `RateLimit-Policy`.
+    policy: Value,
+    by: Box<[By]>,
+}
+
+#[derive(Debug)]
+enum By {
+    Ip,
+    Header(Name),
+}
+
+impl Rules {
+    pub(super) fn on_request(&self, exchange: &mut Exchange, request: &Request, ledger: &Ledger) -> Verdict {
+        let now_us = exchange.finish.started.instant_us;
+        for rule in &self.0 {
+            let key = rule.key(exchange.client, request.head.headers());
+            let verdict = rule.limiter.take(&key, now_us);
+            let enforced = rule.limiter.rule.mode == Mode::Enforce;
+            ledger.metrics.limit(&rule.limiter.rule.name, rule.limiter.scope_name(), outcome(verdict.allowed, enforced));
+            if !enforced {
+                continue;
+            }
+            let tightest = exchange.notes.limit.as_ref().is_none_or(|note| verdict.remaining < note.verdict.remaining);
+            if (tightest || !verdict.allowed)
+                && let Some(state) = Value::parse(&rule.limiter.meter.state_header(&verdict))
+            {
+                exchange.notes.limit = Some(LimitNote { verdict, policy: rule.policy.clone(), state });
+            }
+            if !verdict.allowed {
+                return Verdict::Reject(Rejection::RateLimited { retry_after_s: verdict.retry_after_s });
+            }
+        }
+        Verdict::Pass
+    }
+}
+
+fn outcome(allowed: bool, enforced: bool) -> &'static str {
+    match (allowed, enforced) {
+        (true, _) => "allowed",
+        (false, true) => "refused",
+        (false, false) => "shadow_refused",
+    }
+}
+
+pub(super) fn on_response(exchange: &mut Exchange, response: &mut Response) {
+    let Some(note) = exchange.notes.limit.take() else { return };
+    let headers = response.head.headers_mut();
+    headers.set(name::X_RATE_LIMIT_LIMIT, Value::number(u64::from(note.verdict.limit)));
+    headers.set(name::X_RATE_LIMIT_REMAINING, Value::number(u64::from(note.verdict.remaining)));
+    headers.set(name::X_RATE_LIMIT_RESET, Value::number(note.verdict.reset_s));
+    headers.set(name::RATE_LIMIT_POLICY, note.policy);
+    headers.set(name::RATE_LIMIT, note.state);
+}
+
+impl CompiledRule {
+    fn key(&self, client: IpAddr, headers: &Headers) -> KeyHash {
+        for by in &self.by {
+            match by {
+                By::Ip => break,
+                By::Header(name) => {
+                    if let Some(value) = headers.get(name).filter(|value| !value.is_empty()) {
+                        return self.limiter.header_key(name.as_str(), value);
+                    }
+                }
+            }
+        }
+        self.limiter.address_key(client)
+    }
+}

@@ -1,0 +1,183 @@
+//! What runs: compiled from a checked config and the snapshot before, whose live state it takes over. Immutable; only
+//! `reload` puts one in force.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::audit::{Door, Mask};
+use shared::config::{self, Checked, EncodedSlash, ForwardHost, Respond, Rewrite, Share};
+use shared::routing::Table;
+
+use crate::exchange::{Name, Value};
+use crate::filter::{self, Chain, Limiter, Limiters};
+use crate::upstream::Upstream;
+
+/// When, by whom and from what a generation was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    pub generation: u64,
+    /// Microseconds since the epoch.
+    pub applied_us: i64,
+    pub actor: String,
+    pub door: Door,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub stamp: Stamp,
+    pub checked: Checked,
+    pub table: Arc<Table>,
+    /// By index of `Config::routes`.
+    pub routes: Box<[Route]>,
+    /// For requests that no route matches.
+    pub unmatched: Chain,
+    /// By index of `Config::upstreams`.
+    pub upstreams: Box<[Arc<Upstream>]>,
+    /// In the order of the config.
+    pub limiters: Vec<Arc<Limiter>>,
+    pub mask: Mask,
+}
+
+/// A route, ready to serve.
+#[derive(Debug)]
+pub struct Route {
+    pub name: Arc<str>,
+    pub chain: Chain,
+    pub action: Action,
+    pub encoded_slash: EncodedSlash,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Action {
+    Forward(Forward),
+    Redirect(config::Redirect),
+    Respond(Fixed),
+}
+
+/// Where and how a request is forwarded.
+#[derive(Debug)]
+pub struct Forward {
+    pub shares: Box<[Share]>,
+    pub rewrite: Option<Rewrite>,
+    pub host: ForwardHost,
+    pub timeouts: config::RouteTimeouts,
+}
+
+/// A fixed response, ready to be sent.
+#[derive(Debug)]
+pub struct Fixed {
+    pub status: u16,
+    pub headers: Box<[(Name, Value)]>,
+    pub body: Arc<str>,
+}
+
+/// The timeouts of one forwarded request: the route's over the upstream's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    pub connect: Duration,
+    pub response_headers: Duration,
+    pub idle: Duration,
+    pub total: Option<Duration>,
+}
+
+impl Forward {
+    /// The timeouts when this upstream serves.
+    pub fn timeouts(&self, upstream: &config::UpstreamTimeouts) -> Timeouts {
+        Timeouts {
+            connect: self.timeouts.connect.unwrap_or(upstream.connect),
+            response_headers: self.timeouts.response_headers.unwrap_or(upstream.response_headers),
+            idle: self.timeouts.idle.unwrap_or(upstream.idle),
+            total: self.timeouts.total.unwrap_or(upstream.total),
+        }
+    }
+}
+
+impl Snapshot {
+    /// Compiles. Everything that could be wrong was found by the check; state is taken from `previous` by name.
+    pub fn compile(checked: Checked, stamp: Stamp, previous: Option<&Self>) -> Self {
+        let config = Arc::clone(&checked.config);
+        let before: HashMap<&str, &Arc<Upstream>> =
+            previous.iter().flat_map(|snapshot| &snapshot.upstreams).map(|upstream| (&*upstream.name, upstream)).collect();
+        let upstreams =
+            config.upstreams.iter().map(|upstream| Upstream::compile(upstream, before.get(&*upstream.name).copied()));
+        let mut limiters = Limiters::new(previous.map_or(&[], |snapshot| &snapshot.limiters));
+        let mut chains = Chains::default();
+        let unmatched = chains.of(&config.policies, &mut limiters);
+        let routes = config.routes.iter().map(|route| Route {
+            name: Arc::clone(&route.name),
+            chain: chains.of(&route.policies, &mut limiters),
+            action: Action::compile(route),
+            encoded_slash: route.encoded_slash,
+        });
+        let routes = routes.collect();
+        Self {
+            table: Arc::new(Table::compile(&config)),
+            routes,
+            unmatched,
+            upstreams: upstreams.collect(),
+            limiters: limiters.finish(),
+            mask: Mask::new(&config.log.redact.headers, &config.log.redact.query),
+            stamp,
+            checked,
+        }
+    }
+
+    /// The generation's number.
+    pub fn generation(&self) -> u64 {
+        self.stamp.generation
+    }
+}
+
+impl Action {
+    fn compile(route: &config::Route) -> Self {
+        match &route.action {
+            config::Action::Forward(shares) => Self::Forward(Forward {
+                shares: shares.clone().into(),
+                rewrite: route.rewrite.clone(),
+                host: route.forward_host.clone(),
+                timeouts: route.timeouts.clone(),
+            }),
+            config::Action::Redirect(redirect) => Self::Redirect(redirect.clone()),
+            config::Action::Respond(respond) => Self::Respond(Fixed::compile(respond)),
+        }
+    }
+}
+
+impl Fixed {
+    fn compile(respond: &Respond) -> Self {
+        let header = |(name, value): &(Arc<str>, Arc<str>)| Some((Name::parse(name)?, Value::parse(value)?));
+        Self {
+            status: respond.status,
+            headers: respond.headers.iter().filter_map(header).collect(),
+            body: Arc::clone(&respond.body),
+        }
+    }
+}
+
+/// Filter chains made so far. Routes that inherit the same policies share one chain: with a hundred thousand routes
+/// there are still only as many chains as there are distinct sets of policies.
+#[derive(Default)]
+struct Chains(HashMap<[usize; 6], Chain>);
+
+impl Chains {
+    fn of(&mut self, policies: &config::Policies, limiters: &mut Limiters) -> Chain {
+        let key = [
+            identity(&policies.access),
+            identity(&policies.cors),
+            identity(&policies.rate_limit),
+            identity(&policies.body_limit),
+            identity(&policies.headers),
+            identity(&policies.security_headers),
+        ];
+        Arc::clone(self.0.entry(key).or_insert_with(|| filter::compile(policies, limiters)))
+    }
+}
+
+/// A policy's identity: the same object, hence written at the same place. The config outlives the compilation, so that
+/// no address is used twice.
+fn identity<T>(setting: &config::Setting<T>) -> usize {
+    setting.value.as_ref().map_or(0, |value| Arc::as_ptr(value) as usize)
+}

@@ -1,0 +1,111 @@
+//! Upstreams: named groups of endpoints. What all workers share of them lives in a snapshot and is handed from each to the
+//! next; each worker has a half of its own ([`local`]): its connections and its balancer. Never sees a filter.
+
+pub mod balance;
+pub mod connect;
+mod endpoint;
+pub mod local;
+pub mod pool;
+
+pub use endpoint::Endpoint;
+pub use local::LocalUpstream;
+pub use pool::{Lease, Pool};
+
+use std::sync::Arc;
+
+use shared::config;
+use thiserror::Error;
+
+/// What the workers share of one upstream.
+#[derive(Debug)]
+pub struct Upstream {
+    pub name: Arc<str>,
+    /// In the config's order; at least one.
+    pub endpoints: Box<[Arc<Endpoint>]>,
+    pub weights: Box<[u32]>,
+    pub timeouts: config::UpstreamTimeouts,
+    pub pool: config::Pool,
+}
+
+impl Upstream {
+    /// Compiles an upstream, taking the live state from its namesake. What is exactly the same stays the same object, so
+    /// that the workers' halves live on untouched; otherwise endpoints are taken over by address, whatever else changed.
+    pub fn compile(config: &config::Upstream, previous: Option<&Arc<Self>>) -> Arc<Self> {
+        if let Some(previous) = previous
+            && previous.is(config)
+        {
+            return Arc::clone(previous);
+        }
+        let endpoints = config.endpoints.iter().map(|endpoint| {
+            let namesake = previous.and_then(|upstream| {
+                upstream.endpoints.iter().find(|candidate| candidate.address == endpoint.address)
+            });
+            namesake.map_or_else(|| Arc::new(Endpoint::new(&config.name, endpoint)), Arc::clone)
+        });
+        Arc::new(Self {
+            name: Arc::clone(&config.name),
+            endpoints: endpoints.collect(),
+            weights: config.endpoints.iter().map(|endpoint| endpoint.weight).collect(),
+            timeouts: config.timeouts.clone(),
+            pool: config.pool.clone(),
+        })
+    }
+
+    fn is(&self, config: &config::Upstream) -> bool {
+        let endpoints = self.endpoints.iter().zip(&self.weights);
+        self.timeouts == config.timeouts
+            && self.pool == config.pool
+            && self.endpoints.len() == config.endpoints.len()
+            && endpoints.zip(&config.endpoints).all(|((endpoint, weight), config)| {
+                endpoint.address == config.address && *weight == config.weight
+            })
+    }
+}
+
+/// Why an attempt gave no answer. What was sent by then is told beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum AttemptError {
+    #[error("the connection was refused")]
+    Refused,
+    #[error("connecting took too long")]
+    ConnectTimeout,
+    #[error("the name could not be resolved")]
+    Unresolved,
+    #[error("too many requests wait for a connection")]
+    QueueFull,
+    #[error("no connection became free in time")]
+    QueueTimeout,
+    #[error("no answer in time")]
+    Silent,
+    #[error("the time for the whole request was up")]
+    OutOfTime,
+    #[error("the connection broke before an answer")]
+    Reset,
+    #[error("the answer is not HTTP")]
+    Protocol,
+}
+
+impl AttemptError {
+    /// A few words for metrics.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Refused => "connect",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Unresolved => "unresolved",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
+            Self::Silent => "timeout",
+            Self::OutOfTime => "total_timeout",
+            Self::Reset => "reset",
+            Self::Protocol => "protocol",
+        }
+    }
+
+    /// Whether the endpoint is to blame, rather than a limit of ours.
+    pub fn blames_endpoint(self) -> bool {
+        match self {
+            Self::QueueFull | Self::QueueTimeout | Self::OutOfTime => false,
+            Self::Refused | Self::ConnectTimeout | Self::Unresolved | Self::Silent | Self::Reset | Self::Protocol => true,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The workers: one thread per core, each with a runtime, listeners, connections and counters of its own. Only this file
+//! starts a thread or a runtime for traffic.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::Recorder;
+use crate::daemon::{Daemon, Load, Order};
+use crate::exchange::{Ledger, Terms};
+use crate::snapshot::Snapshot;
+use crate::telemetry::access_log::WorkerLog;
+use crate::telemetry::clock::Clock;
+use crate::telemetry::ids::{Ids, Random};
+use crate::telemetry::metrics::RouteCells;
+use crate::upstream::LocalUpstream;
+
+/// How often a worker hands over what it wrote down, and looks after its connections.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Idle upstream connections are looked through every so many ticks.
+const TICKS_PER_SWEEP: u32 = 20;
+
+/// A worker, seen from its own thread.
+pub struct Worker {
+    pub index: usize,
+    pub daemon: Arc<Daemon>,
+    pub ledger: Rc<Ledger>,
+    pub load: Arc<Load>,
+    /// Cancelled when connections shall end as soon as their request does.
+    pub draining: CancellationToken,
+    local: RefCell<Rc<Local>>,
+    generation: Cell<u64>,
+    upstreams: RefCell<HashMap<Arc<str>, Rc<LocalUpstream>>>,
+}
+
+/// A snapshot with this worker's own halves, by the snapshot's indices. They are found or made on first use: a reload
+/// costs a worker nothing that grows with the config but two rows of empty cells.
+pub struct Local {
+    pub snapshot: Arc<Snapshot>,
+    pub terms: Rc<Terms>,
+    routes: Box<[OnceCell<Arc<RouteCells>>]>,
+    upstreams: Box<[OnceCell<Rc<LocalUpstream>>]>,
+}
+
+impl Local {
+    fn new(snapshot: Arc<Snapshot>) -> Self {
+        let config = &snapshot.checked.config;
+        let terms = Terms {
+            generation: snapshot.generation(),
+            log: (config.log.access != shared::config::AccessLog::Off).then_some(config.log.format),
+            slow_us: config.log.slow_request.map(|slow| slow.as_micros() as u64),
+            audit: config.audit.requests,
+        };
+        Self {
+            terms: Rc::new(terms),
+            routes: snapshot.routes.iter().map(|_| OnceCell::new()).collect(),
+            upstreams: snapshot.upstreams.iter().map(|_| OnceCell::new()).collect(),
+            snapshot,
+        }
+    }
+
+    /// The counters of a route.
+    pub fn route_cells(&self, index: usize, ledger: &Ledger) -> Option<&Arc<RouteCells>> {
+        let name = &self.snapshot.routes.get(index)?.name;
+        Some(self.routes.get(index)?.get_or_init(|| ledger.metrics.route(name)))
+    }
+
+    /// This worker's half of an upstream.
+    pub fn upstream(&self, index: usize, worker: &Worker) -> Option<&Rc<LocalUpstream>> {
+        let shared = self.snapshot.upstreams.get(index)?;
+        Some(self.upstreams.get(index)?.get_or_init(|| worker.local_upstream(shared)))
+    }
+}
+
+impl Worker {
+    /// This worker's view of the snapshot in force: one comparison, unless there is a new one.
+    pub fn local(&self) -> Rc<Local> {
+        if self.daemon.committed() != self.generation.get() {
+            self.refresh();
+        }
+        Rc::clone(&self.local.borrow())
+    }
+
+    /// Takes the snapshot in force.
+    pub fn refresh(&self) {
+        let snapshot = self.daemon.snapshot();
+        self.generation.set(snapshot.generation());
+        let names: std::collections::HashSet<&str> =
+            snapshot.upstreams.iter().map(|upstream| &*upstream.name).collect();
+        self.upstreams.borrow_mut().retain(|name, _| names.contains(&**name));
+        let routes: std::collections::HashSet<&str> = snapshot.routes.iter().map(|route| &*route.name).collect();
+        self.ledger.metrics.retain_routes(|name| routes.contains(name));
+        drop((names, routes));
+        *self.local.borrow_mut() = Rc::new(Local::new(snapshot));
+    }
+
+    fn local_upstream(&self, shared: &Arc<crate::upstream::Upstream>) -> Rc<LocalUpstream> {
+        let mut upstreams = self.upstreams.borrow_mut();
+        let before = upstreams.get(&shared.name);
+        if let Some(same) = before.filter(|before| Arc::ptr_eq(&before.upstream, shared)) {
+            return Rc::clone(same);
+        }
+        let workers = self.daemon.workers.len();
+        let local = LocalUpstream::new(shared, before.map(Rc::as_ref), self.index, workers, &self.ledger.metrics);
+        let local = Rc::new(local);
+        upstreams.insert(Arc::clone(&shared.name), Rc::clone(&local));
+        local
+    }
+
+    /// Whether another worker has clearly less to do: it should take the next connection. A few long-lived connections
+    /// are spread as evenly as many short ones, and the kernel's own spreading is left alone where it is good enough.
+    pub fn less_busy(&self) -> Option<&crate::daemon::WorkerHandle> {
+        let mine = self.load.connections();
+        let (index, least) = self.daemon.workers.iter().enumerate().min_by_key(|(_, worker)| worker.load.connections())?;
+        (index != self.index && mine > least.load.connections() + mine / 8).then_some(least)
+    }
+
+    async fn tick(self: Rc<Self>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut count = 0u32;
+        loop {
+            ticks.tick().await;
+            self.hand_over();
+            count = count.wrapping_add(1);
+            if count.is_multiple_of(TICKS_PER_SWEEP) {
+                let now_us = self.ledger.clock.now().instant_us;
+                for upstream in self.upstreams.borrow().values() {
+                    upstream.sweep(now_us);
+                }
+            }
+        }
+    }
+
+    fn hand_over(&self) {
+        self.ledger.clock.refresh();
+        self.ledger.log.flush();
+        self.ledger.audit.flush();
+    }
+}
+
+/// What a worker's thread is started with.
+pub struct Start {
+    pub index: usize,
+    pub load: Arc<Load>,
+    pub orders: mpsc::Receiver<Order>,
+    pub recorder: Recorder,
+    pub log: WorkerLog,
+}
+
+/// Starts a worker's thread. `serve` is its life: it ends when the last connection has, or is cut.
+pub fn start<F, S>(start: Start, daemon: &Arc<Daemon>, serve: S) -> io::Result<JoinHandle<()>>
+where
+    S: FnOnce(Rc<Worker>, mpsc::Receiver<Order>) -> F + Send + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let daemon = Arc::clone(daemon);
+    std::thread::Builder::new().name(format!("worker-{}", start.index)).spawn(move || {
+        let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(%error, "a worker could not start its runtime");
+                return;
+            }
+        };
+        let ledger = Ledger {
+            clock: Clock::new(),
+            ids: Ids::new(start.index),
+            random: Random::new(),
+            metrics: daemon.metrics.worker(start.index),
+            log: start.log,
+            audit: start.recorder,
+        };
+        let snapshot = daemon.snapshot();
+        let worker = Rc::new(Worker {
+            index: start.index,
+            ledger: Rc::new(ledger),
+            load: start.load,
+            draining: CancellationToken::new(),
+            generation: Cell::new(snapshot.generation()),
+            local: RefCell::new(Rc::new(Local::new(snapshot))),
+            upstreams: RefCell::default(),
+            daemon,
+        });
+        runtime.block_on(async {
+            let ticking = tokio::task::spawn_local(Rc::clone(&worker).tick());
+            serve(Rc::clone(&worker), start.orders).await;
+            ticking.abort();
+        });
+        // Dropping the runtime ends what is still under way; only then is everything written down.
+        drop(runtime);
+        worker.hand_over();
+    })
+}
