@@ -1,0 +1,258 @@
+//! Forwarding: the upstream's share, the endpoint's turn, a connection, the request, the answer; and, where that is safe,
+//! once more on a new connection when the one that was idle had died.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Uri;
+use http::uri::PathAndQuery;
+use hyper::body::Incoming;
+use shared::config::{ForwardHost, Share};
+use shared::routing::rewrite::{pick_share, upstream_path};
+use tokio::time::Instant;
+
+use super::{Answer, headers, upgrade};
+use crate::exchange::body::BodyError;
+use crate::exchange::{
+    Body, Exchange, Headers, Rejection, Request, RequestBody, RequestHead, Response, ResponseHead, Value, name,
+};
+use crate::snapshot::{Forward, Timeouts};
+use crate::upstream::{AttemptError, Lease, LocalUpstream, Pool};
+use crate::worker::{Local, Worker};
+
+/// Forwards a request.
+pub(super) async fn forward(
+    onward: &Forward,
+    exchange: &mut Exchange,
+    request: Request,
+    local: &Local,
+    worker: &Rc<Worker>,
+) -> Result<Answer, Rejection> {
+    let share = match &*onward.shares {
+        [only] => only,
+        shares => pick_share(shares, worker.ledger.random.next_u64()).ok_or(Rejection::Internal)?,
+    };
+    let upstream = local.upstream(share.upstream, worker).ok_or(Rejection::Internal)?;
+    let timeouts = onward.timeouts(&upstream.upstream.timeouts);
+    let attempt = Attempt::prepare(onward, share, upstream, exchange, request)?;
+    let within = timeouts.total.map(|total| Instant::now() + total);
+    match within {
+        None => attempt.run(exchange, &timeouts, None, worker).await,
+        Some(until) => match tokio::time::timeout_at(until, attempt.run(exchange, &timeouts, within, worker)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Rejection::TotalTimeout),
+        },
+    }
+}
+
+/// A request made ready for one endpoint.
+struct Attempt {
+    pool: Rc<Pool>,
+    request: http::Request<RequestBody>,
+    /// The client's end of the tunnel, where it asked for one.
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+    /// The head once more, where the request may be sent a second time.
+    again: Option<http::request::Parts>,
+}
+
+impl Attempt {
+    fn prepare(
+        onward: &Forward,
+        share: &Share,
+        upstream: &Rc<LocalUpstream>,
+        exchange: &mut Exchange,
+        request: Request,
+    ) -> Result<Self, Rejection> {
+        let Request { mut head, body } = request;
+        let pool = upstream.next().ok_or(Rejection::Internal)?;
+        exchange.finish.upstream = Some(pool.endpoint.upstream.clone());
+        exchange.finish.endpoint = Some(pool.endpoint.address.clone());
+        let uri = target(onward, share, exchange, &head)?;
+        let wanted = headers::upgrade_wanted(&head);
+        let upgrade = wanted.is_some().then(|| head.take_upgrade()).flatten();
+        headers::upstream(exchange, &mut head, wanted);
+        set_host(&onward.host, pool, &mut head);
+        let repeatable = body.is_empty() && upgrade.is_none() && is_idempotent(head.method());
+        let mut parts = head.into_engine();
+        parts.uri = uri;
+        parts.version = http::Version::HTTP_11;
+        parts.extensions = http::Extensions::new();
+        let again = repeatable.then(|| parts.clone());
+        Ok(Self { pool: Rc::clone(pool), request: http::Request::from_parts(parts, body), upgrade, again })
+    }
+
+    async fn run(
+        self,
+        exchange: &mut Exchange,
+        timeouts: &Timeouts,
+        until: Option<Instant>,
+        worker: &Rc<Worker>,
+    ) -> Result<Answer, Rejection> {
+        let Self { pool, request, upgrade, again } = self;
+        let upload = Rc::clone(request.body().upload());
+        let first = send(&pool, request, exchange, timeouts, false, worker).await;
+        let sent = match (first, again) {
+            (Err(Failure { error: AttemptError::Reset, reused: true }), Some(parts)) => {
+                let request = http::Request::from_parts(parts, RequestBody::empty());
+                send(&pool, request, exchange, timeouts, true, worker).await
+            }
+            (first, _) => first,
+        };
+        let (response, lease) = sent.map_err(|failure| match upload.failure() {
+            Some(BodyError::TooLarge) => Rejection::BodyTooLarge,
+            Some(BodyError::TooSlow) => Rejection::BodyTimeout,
+            Some(BodyError::OutOfTime | BodyError::BrokenOff) => Rejection::BadBody,
+            None => rejection(failure.error),
+        })?;
+        answer(response, lease, upgrade, timeouts.idle, until)
+    }
+}
+
+struct Failure {
+    error: AttemptError,
+    /// On a connection that had served before: it may have died while it was idle.
+    reused: bool,
+}
+
+/// One attempt: a connection, the request, the answer's head.
+async fn send(
+    pool: &Rc<Pool>,
+    request: http::Request<RequestBody>,
+    exchange: &mut Exchange,
+    timeouts: &Timeouts,
+    fresh: bool,
+    worker: &Rc<Worker>,
+) -> Result<(http::Response<Incoming>, Lease), Failure> {
+    exchange.finish.attempts += 1;
+    let mut counted = Counted::new(pool, worker);
+    let mut lease = match pool.lease(timeouts.connect, fresh).await {
+        Ok(lease) => lease,
+        Err(error) => return Err(counted.failed(error, false)),
+    };
+    let reused = lease.reused;
+    if !request.body().is_empty() {
+        lease.carries(request.body().upload());
+    }
+    let sent = worker.ledger.clock.now();
+    let Some(sender) = lease.sender() else { return Err(counted.failed(AttemptError::Reset, reused)) };
+    let answered = tokio::time::timeout(timeouts.response_headers, sender.send_request(request)).await;
+    let took_us = worker.ledger.clock.now().since_us(sent);
+    exchange.finish.upstream_us += took_us;
+    match answered {
+        Ok(Ok(response)) => {
+            pool.cells.responded(took_us);
+            lease.counts(counted.into_guard());
+            Ok((response, lease))
+        }
+        Ok(Err(error)) => {
+            let error = if error.is_parse() { AttemptError::Protocol } else { AttemptError::Reset };
+            Err(counted.failed(error, reused))
+        }
+        Err(_) => Err(counted.failed(AttemptError::Silent, reused)),
+    }
+}
+
+/// Counts an attempt with its endpoint, however it ends.
+struct Counted<'a> {
+    pool: &'a Rc<Pool>,
+    worker: &'a Worker,
+    in_flight: Option<crate::upstream::InFlight>,
+}
+
+impl<'a> Counted<'a> {
+    fn new(pool: &'a Rc<Pool>, worker: &'a Worker) -> Self {
+        Self { pool, worker, in_flight: Some(crate::upstream::InFlight::start(pool)) }
+    }
+
+    fn into_guard(mut self) -> Option<crate::upstream::InFlight> {
+        self.in_flight.take()
+    }
+
+    fn failed(&mut self, error: AttemptError, reused: bool) -> Failure {
+        let now_us = self.worker.ledger.clock.now().unix_us;
+        self.pool.cells.failed(error.kind(), now_us);
+        // An idle connection's death is how keep-alive ends, not a fault of the endpoint.
+        if error.blames_endpoint() && !(reused && error == AttemptError::Reset) {
+            self.pool.endpoint.failed(now_us, error);
+        }
+        Failure { error, reused }
+    }
+}
+
+fn answer(
+    response: http::Response<Incoming>,
+    lease: Lease,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+    idle: Duration,
+    until: Option<Instant>,
+) -> Result<Answer, Rejection> {
+    let (mut parts, incoming) = response.into_parts();
+    let switched = parts.status == http::StatusCode::SWITCHING_PROTOCOLS;
+    let theirs = switched.then(|| parts.extensions.remove::<hyper::upgrade::OnUpgrade>()).flatten();
+    let mut head = ResponseHead::from_engine(parts);
+    if switched {
+        let (Some(client), Some(upstream)) = (upgrade, theirs) else { return Err(Rejection::UpstreamProtocol) };
+        let protocol = head.headers().get(&name::UPGRADE).and_then(Value::from_bytes);
+        headers::from_upstream(head.headers_mut());
+        head.headers_mut().set(name::CONNECTION, Value::known("upgrade"));
+        if let Some(protocol) = protocol {
+            head.headers_mut().set(name::UPGRADE, protocol);
+        }
+        let tunnel = upgrade::Tunnel { client, upstream, lease: lease.into_tunnel() };
+        return Ok(Answer { response: Response { head, body: Body::empty() }, tunnel: Some(tunnel) });
+    }
+    headers::from_upstream(head.headers_mut());
+    let body = Body::relayed(incoming, idle, until, Box::new(lease));
+    Ok(Response { head, body }.into())
+}
+
+fn rejection(error: AttemptError) -> Rejection {
+    match error {
+        AttemptError::Refused => Rejection::UpstreamConnect,
+        AttemptError::ConnectTimeout => Rejection::UpstreamConnectTimeout,
+        AttemptError::Unresolved => Rejection::UpstreamUnresolved,
+        AttemptError::QueueFull => Rejection::UpstreamQueueFull,
+        AttemptError::QueueTimeout => Rejection::UpstreamQueueTimeout,
+        AttemptError::Silent => Rejection::UpstreamTimeout,
+        AttemptError::OutOfTime => Rejection::TotalTimeout,
+        AttemptError::Reset => Rejection::UpstreamReset,
+        AttemptError::Protocol => Rejection::UpstreamProtocol,
+    }
+}
+
+/// Methods that may be sent twice with the effect of once (RFC 9110 section 9.2.2).
+fn is_idempotent(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
+}
+
+/// The target that the upstream sees: what the client sent, where nothing changed it.
+fn target(onward: &Forward, share: &Share, exchange: &Exchange, head: &RequestHead) -> Result<Uri, Rejection> {
+    let path = upstream_path(exchange.path(), onward.rewrite.as_ref(), &share.path_prefix);
+    if *path == *head.raw_path()
+        && let Some(unchanged) = head.path_and_query()
+    {
+        return Ok(Uri::from(unchanged.clone()));
+    }
+    let target = if head.has_query() { Cow::Owned(format!("{path}?{}", head.query())) } else { path };
+    let target = Bytes::from(target.into_owned());
+    PathAndQuery::from_maybe_shared(target).map(Uri::from).map_err(|_| Rejection::BadPath("The path cannot be forwarded."))
+}
+
+fn set_host(host: &ForwardHost, pool: &Pool, head: &mut RequestHead) {
+    let authority = head.authority().map(str::to_owned);
+    let headers: &mut Headers = head.headers_mut();
+    let host = match host {
+        ForwardHost::Keep => match authority {
+            Some(authority) => authority,
+            None if headers.has(&name::HOST) => return,
+            None => pool.endpoint.address.to_string(),
+        },
+        ForwardHost::Target => pool.endpoint.address.to_string(),
+        ForwardHost::Name(name) => name.to_string(),
+    };
+    if let Some(host) = Value::parse(&host) {
+        headers.set(name::HOST, host);
+    }
+}

@@ -1,0 +1,168 @@
+//! The journey of one request: one descent through routing and filters to the upstream, one ascent back. Read
+//! [`handle`] first.
+
+mod forward;
+mod headers;
+mod open;
+mod upgrade;
+
+use std::rc::Rc;
+
+use shared::config;
+use shared::routing::rewrite::location;
+use shared::routing::{Decision, Facts, Refusal, resolve};
+
+use crate::exchange::{Body, Exchange, Name, Part, Peer, Rejection, Request, Response, Value, name};
+use crate::filter::{Passed, Verdict};
+use crate::health;
+use crate::snapshot::{Action, Fixed};
+use crate::worker::{Local, Worker};
+
+/// An answer, and the tunnel that begins once its head is sent.
+struct Answer {
+    response: Response,
+    tunnel: Option<upgrade::Tunnel>,
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        Self { response, tunnel: None }
+    }
+}
+
+/// Serves one request. Whatever becomes of it, `Exchange::finish` records it when its body has ended, or when the client
+/// leaves and the engine drops this future or the body.
+pub async fn handle(mut request: Request, peer: &Rc<Peer>, worker: &Rc<Worker>) -> Response {
+    let local = worker.local();
+    let (mut exchange, fault) = open::open(&mut request, peer, &local, &worker.ledger);
+    let mut passed = Passed::none();
+    let outcome = match fault {
+        None => travel(&local, &mut exchange, &mut passed, request, worker).await,
+        Some(fault) => Err(fault),
+    };
+    let Answer { mut response, tunnel } =
+        outcome.unwrap_or_else(|rejection| exchange.reject(&rejection).into());
+    passed.on_response(&mut exchange, &mut response);
+    headers::downstream(&exchange, &mut response, worker.ledger.clock.now());
+    let Exchange { mut finish, .. } = exchange;
+    finish.answered(response.head.status());
+    match tunnel {
+        Some(tunnel) => upgrade::start(tunnel, finish),
+        None => response.body = response.body.ride(finish),
+    }
+    response
+}
+
+/// Routing, filters, and what the route asks for.
+async fn travel<'a>(
+    local: &'a Local,
+    exchange: &mut Exchange,
+    passed: &mut Passed<'a>,
+    mut request: Request,
+    worker: &Rc<Worker>,
+) -> Result<Answer, Rejection> {
+    reserve(exchange, worker).await?;
+    let snapshot = &*local.snapshot;
+    let config = &*snapshot.checked.config;
+    if let Some(response) = health_answer(config, &request, worker) {
+        exchange.finish.answers_itself();
+        return Ok(response.into());
+    }
+    let facts = Facts {
+        method: request.head.method(),
+        host: exchange.finish.trail.part(Part::Host),
+        path: request.head.raw_path(),
+        query: request.head.query(),
+        headers: request.head.headers(),
+    };
+    let resolved = resolve(&snapshot.table, &config.routes, &facts, config.server.merge_slashes);
+    let (index, refusal) = match resolved {
+        Ok(resolution) => {
+            if resolution.path != exchange.path() {
+                let path = resolution.path.into_owned();
+                exchange.finish.trail.set_path(&path);
+            }
+            match resolution.decision {
+                Decision::Route(index) => (Some(index), None),
+                Decision::NotFound => (None, Some(Rejection::RouteNotFound)),
+                Decision::MethodNotAllowed(methods) => (None, Some(Rejection::MethodNotAllowed(methods))),
+            }
+        }
+        Err(Refusal::Malformed(problem)) => (None, Some(Rejection::BadPath(problem.message()))),
+        Err(Refusal::EncodedSlash) => (None, Some(Rejection::EncodedSlash)),
+    };
+    let route = index.and_then(|index| Some((snapshot.routes.get(index)?, local.route_cells(index, &worker.ledger)?)));
+    let chain = match route {
+        Some((route, cells)) => {
+            exchange.finish.routed(&route.name, cells);
+            &route.chain
+        }
+        None => &snapshot.unmatched,
+    };
+    match passed.on_request(chain, exchange, &mut request, &worker.ledger) {
+        Verdict::Pass => {}
+        Verdict::Answer(response) => {
+            exchange.finish.answers_itself();
+            return Ok(response.into());
+        }
+        Verdict::Reject(rejection) => return Err(rejection),
+    }
+    let Some((route, _)) = route else { return Err(refusal.unwrap_or(Rejection::RouteNotFound)) };
+    match &route.action {
+        Action::Forward(onward) => forward::forward(onward, exchange, request, local, worker).await,
+        Action::Redirect(redirect) => {
+            exchange.finish.answers_itself();
+            Ok(redirected(redirect, exchange, &request)?.into())
+        }
+        Action::Respond(fixed) => {
+            exchange.finish.answers_itself();
+            Ok(fixed_response(fixed).into())
+        }
+    }
+}
+
+/// The place of the request's row: without it the request is not served, since it could not be recorded.
+async fn reserve(exchange: &mut Exchange, worker: &Worker) -> Result<(), Rejection> {
+    if exchange.finish.terms.audit == config::RequestAudit::Off {
+        return Ok(());
+    }
+    let recorder = &worker.ledger.audit;
+    let place = match recorder.try_reserve() {
+        Some(place) => place,
+        None => recorder.reserve().await.map_err(|_| Rejection::AuditUnavailable)?,
+    };
+    exchange.finish.reserve(place);
+    Ok(())
+}
+
+fn health_answer(config: &config::Config, request: &Request, worker: &Worker) -> Option<Response> {
+    let asked = request.head.raw_path().strip_prefix(&**config.server.health_path.as_ref()?)?;
+    let (status, body) = health::answer(&worker.daemon, asked)?;
+    let mut response = Response { head: crate::exchange::ResponseHead::new(status), body: Body::text(body) };
+    response.head.headers_mut().set(name::CONTENT_TYPE, Value::known("application/json"));
+    response.head.headers_mut().set(Name::known("cache-control"), Value::known("no-store"));
+    Some(response)
+}
+
+fn redirected(redirect: &config::Redirect, exchange: &Exchange, request: &Request) -> Result<Response, Rejection> {
+    let scheme = if exchange.https { "https" } else { "http" };
+    let authority = request.head.authority().or_else(|| request.head.headers().text(&name::HOST)).unwrap_or_default();
+    let to = location(redirect, scheme, authority, exchange.path(), request.head.query());
+    let mut response = Response::empty(redirect.status);
+    response.head.headers_mut().set(name::LOCATION, Value::parse(&to).ok_or(Rejection::Internal)?);
+    Ok(response)
+}
+
+fn fixed_response(fixed: &Fixed) -> Response {
+    let mut response = Response::empty(fixed.status);
+    for (name, value) in &fixed.headers {
+        response.head.headers_mut().set(name.clone(), value.clone());
+    }
+    if !fixed.body.is_empty() {
+        response.body = Body::text(fixed.body.to_string());
+        if !response.head.headers().has(&name::CONTENT_TYPE) {
+            response.head.headers_mut().set(name::CONTENT_TYPE, Value::known("text/plain; charset=utf-8"));
+        }
+    }
+    response
+}

@@ -1,0 +1,240 @@
+//! The opening of an exchange: who asks, for which host, under which id; and whether the head can be served at all.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use serde_json::{Map, Value as Json};
+use shared::audit::Mask;
+use shared::decide::client;
+use shared::routing::Table;
+use shared::routing::host::host_of;
+
+use crate::exchange::finish::Opening;
+use crate::exchange::{
+    Exchange, Finish, Headers, Ledger, Notes, Peer, Rejection, Request, RequestHead, Trail, name,
+};
+use crate::telemetry::ids::RequestId;
+use crate::worker::Local;
+
+/// A longer user agent is cut: it is recorded, and routes nothing.
+const MAX_USER_AGENT: usize = 512;
+
+/// Opens an exchange. A request that cannot be served is opened all the same, with the reason: it is recorded too.
+pub(super) fn open(
+    request: &mut Request,
+    peer: &Rc<Peer>,
+    local: &Local,
+    ledger: &Rc<Ledger>,
+) -> (Exchange, Option<Rejection>) {
+    let started = ledger.clock.now();
+    let snapshot = &*local.snapshot;
+    let config = &*snapshot.checked.config;
+    let head = &request.head;
+    let headers = head.headers();
+    let authority = authority(head);
+    let host = authority.as_ref().map(|authority| host_of(authority)).unwrap_or_default();
+    let trusted = config.server.trusted_proxies.iter().any(|network| network.contains(&peer.ip));
+    let client = if trusted { behind_proxies(peer.ip, headers, &config.server.trusted_proxies) } else { peer.ip };
+    let own_id = ledger.ids.next();
+    let id = match headers.get(&name::X_REQUEST_ID) {
+        Some(id) if RequestId::sane(id) => std::str::from_utf8(id).unwrap_or(own_id.as_str()),
+        Some(_) | None => own_id.as_str(),
+    };
+    let client_text = AddressText::new(client);
+    let user_agent = headers.get(&name::USER_AGENT).map(String::from_utf8_lossy).unwrap_or_default();
+    let query = snapshot.mask.query(head.query());
+    let matched = matched(&snapshot.table, head, &snapshot.mask);
+    let trail = Trail::open(
+        [id, client_text.as_str(), head.method(), &host, &query, cut(&user_agent), &matched],
+        head.raw_path(),
+    );
+    let https = trusted && headers.get(&name::X_FORWARDED_PROTO).is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
+    let opening = Opening { trail, terms: Rc::clone(&local.terms), started, protocol: head.protocol(), https };
+    let mut finish = Finish::open(opening, ledger, peer);
+    let json = accepts_json(headers);
+    finish.upload = (!request.body.is_empty()).then(|| Rc::clone(request.body.upload()));
+    let fault = fault(head, authority.is_some(), config);
+    let exchange = Exchange {
+        finish,
+        peer: Rc::clone(peer),
+        client,
+        trusted,
+        json,
+        https,
+        notes: Notes::default(),
+    };
+    (exchange, fault)
+}
+
+/// Why a head cannot be served, if so.
+fn fault(head: &RequestHead, host_is_good: bool, config: &shared::config::Config) -> Option<Rejection> {
+    let limits = &config.server.limits;
+    // `METHOD SP target SP HTTP/1.1 CRLF`
+    if head.method().len() + head.target_bytes() + 12 > limits.request_line {
+        return Some(Rejection::RequestLineTooLong);
+    }
+    if head.headers().wire_bytes() > limits.headers {
+        return Some(Rejection::HeadersTooLarge);
+    }
+    if !host_is_good {
+        return Some(Rejection::BadHost);
+    }
+    if head.method() == "CONNECT" {
+        return Some(Rejection::ConnectRefused);
+    }
+    let expects = head.headers().get(&name::EXPECT);
+    expects.is_some_and(|expects| !expects.eq_ignore_ascii_case(b"100-continue")).then_some(Rejection::ExpectationUnknown)
+}
+
+/// The authority asked for: an absolute target's, else the one `Host` (RFC 9112 section 3.2). None where there is none to
+/// trust: several, a malformed one, one that differs from an absolute target's. An HTTP/1.0 client may name none.
+fn authority(head: &RequestHead) -> Option<Cow<'_, str>> {
+    let mut hosts = head.headers().all(&name::HOST);
+    let first = hosts.next();
+    if hosts.next().is_some() {
+        return None;
+    }
+    let host = match first {
+        None if head.protocol() == "HTTP/1.0" || head.authority().is_some() => None,
+        None => return None,
+        Some(host) => Some(std::str::from_utf8(host).ok().filter(|host| is_authority(host))?),
+    };
+    match (head.authority(), host) {
+        (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => None,
+        (Some(authority), _) => is_authority(authority).then_some(Cow::Borrowed(authority)),
+        (None, host) => Some(Cow::Borrowed(host.unwrap_or_default())),
+    }
+}
+
+/// Whether this is `host`, `host:port`, `[v6]` or `[v6]:port` (RFC 3986 section 3.2, without userinfo); or empty.
+fn is_authority(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let Some((literal, port)) = rest.split_once(']') else { return false };
+            if literal.parse::<std::net::Ipv6Addr>().is_err() {
+                return false;
+            }
+            ("", port)
+        }
+        None => match text.find(':') {
+            Some(colon) => text.split_at(colon),
+            None => (text, ""),
+        },
+    };
+    let port = port.strip_prefix(':').or_else(|| port.is_empty().then_some(""));
+    let port_is_good = port.is_some_and(|port| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()));
+    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte);
+    port_is_good && host.len() <= 255 && host.bytes().all(in_name)
+}
+
+fn behind_proxies(peer: IpAddr, headers: &Headers, trusted: &[ipnet::IpNet]) -> IpAddr {
+    let lines = |name| headers.all(name).filter_map(|line| std::str::from_utf8(line).ok()).collect::<Vec<_>>();
+    client::address(peer, trusted, &lines(&name::X_FORWARDED_FOR), &lines(&name::FORWARDED))
+}
+
+/// Whether our own errors may be JSON: unless the client lists what it accepts, and JSON is not in it.
+fn accepts_json(headers: &Headers) -> bool {
+    let mut lines = headers.all(&name::ACCEPT).peekable();
+    if lines.peek().is_none() {
+        return true;
+    }
+    let takes = |range: &[u8]| {
+        let range = range.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        range.eq_ignore_ascii_case(b"application/json")
+            || range.eq_ignore_ascii_case(b"application/*")
+            || range == b"*/*"
+            || range.ends_with(b"+json")
+    };
+    lines.any(|line| line.split(|&byte| byte == b',').any(takes))
+}
+
+/// What some route's conditions read of this request, as a JSON object: kept for replay. Empty where none reads any.
+fn matched(table: &Table, head: &RequestHead, mask: &Mask) -> String {
+    if table.headers_read().is_empty() && table.query_read().is_empty() {
+        return String::new();
+    }
+    let mut object = Map::new();
+    for wanted in table.headers_read() {
+        let values = head.headers().iter().filter(|(name, _)| *name == &**wanted);
+        let shown = values.map(|(name, value)| Json::from(mask.header(name, &String::from_utf8_lossy(value)).into_owned()));
+        let shown: Vec<_> = shown.collect();
+        if !shown.is_empty() {
+            object.insert(format!("header {wanted}"), Json::from(shown));
+        }
+    }
+    for wanted in table.query_read() {
+        let pairs = head.query().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let shown = pairs.filter(|(name, _)| *name == &**wanted).map(|(name, value)| {
+            Json::from(if mask.hides_query(name) { Mask::hidden(value.len()) } else { value.to_owned() })
+        });
+        let shown: Vec<_> = shown.take(16).collect();
+        if !shown.is_empty() {
+            object.insert(format!("query {wanted}"), Json::from(shown));
+        }
+    }
+    if object.is_empty() { String::new() } else { Json::from(object).to_string() }
+}
+
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(MAX_USER_AGENT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
+/// An address as text, without an allocation.
+struct AddressText {
+    text: [u8; 46],
+    length: usize,
+}
+
+impl AddressText {
+    fn new(address: IpAddr) -> Self {
+        use std::io::Write;
+        let mut text = [0; 46];
+        let mut rest = &mut text[..];
+        let _ = write!(rest, "{address}");
+        let length = 46 - rest.len();
+        Self { text, length }
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(self.text.get(..self.length).unwrap_or_default()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: bool) {
+        assert_eq!(is_authority(text), expected, "{text}");
+    }
+
+    #[test]
+    fn authorities_are_told_from_nonsense() {
+        check("", true);
+        check("example.org", true);
+        check("Example.org:8000", true);
+        check("[::1]", true);
+        check("[::1]:80", true);
+        check("127.0.0.1:", true);
+        check("a b", false);
+        check("u@h", false);
+        check("h/x", false);
+        check("h:80x", false);
+        check("h:123456", false);
+        check("[::1", false);
+        check("[::1]x", false);
+        check("[nonsense]", false);
+    }
+
+    #[test]
+    fn addresses_are_written_whole() {
+        for text in ["127.0.0.1", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"] {
+            assert_eq!(AddressText::new(text.parse().unwrap()).as_str(), text);
+        }
+    }
+}
