@@ -1,12 +1,24 @@
 //! The pure routing decision: facts in, decision out. The data path, `explain`, replay and route tests call this code.
+//! Nothing here knows connections, clocks or policies.
+
+#![warn(clippy::indexing_slicing)]
 
 pub mod explain;
+#[cfg(test)]
+mod fixture;
+mod host;
+mod matcher;
 pub mod normalize;
+mod octet;
+mod path;
+mod resolve;
 pub mod rewrite;
+mod table;
 
-use crate::config::Config;
-
+pub use host::host_of;
 pub use normalize::{PathProblem, normalize};
+pub use resolve::{Refusal, Resolution, resolve};
+pub use table::Table;
 
 /// Values of a request that conditions look at. Implemented by the data path's own head and by `explain`'s arguments.
 pub trait Lookup {
@@ -21,17 +33,11 @@ pub struct Facts<'a, L: Lookup> {
     pub method: &'a str,
     /// Lower case, no port, no trailing dot; empty where the client named none.
     pub host: &'a str,
-    /// Normalised.
+    /// Normalised. `*` (of `OPTIONS *`) and anything else that does not begin with `/` matches no route.
     pub path: &'a str,
     /// Without `?`, as received.
     pub query: &'a str,
     pub headers: &'a L,
-}
-
-/// The compiled routes.
-#[derive(Debug)]
-pub struct Table {
-    // filled in by compile
 }
 
 /// What routing says.
@@ -43,31 +49,4 @@ pub enum Decision {
     NotFound,
     /// 405: some routes matched in everything but the method; these methods they would take, sorted, no duplicates.
     MethodNotAllowed(Vec<std::sync::Arc<str>>),
-}
-
-impl Table {
-    /// Compiles the routes of a checked config.
-    #[must_use]
-    pub fn compile(config: &Config) -> Self {
-        let _ = config;
-        todo!()
-    }
-
-    /// Decides. Costs what the path costs, not what the number of routes would.
-    pub fn decide<L: Lookup>(&self, facts: &Facts<'_, L>) -> Decision {
-        let _ = facts;
-        todo!()
-    }
-
-    /// Names of headers (lower case) that some route's conditions read, sorted; for the audit row's `matched`.
-    #[must_use]
-    pub fn headers_read(&self) -> &[std::sync::Arc<str>] {
-        todo!()
-    }
-
-    /// Names of query parameters that some route's conditions read, sorted.
-    #[must_use]
-    pub fn query_read(&self) -> &[std::sync::Arc<str>] {
-        todo!()
-    }
 }

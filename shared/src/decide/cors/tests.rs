@@ -1,0 +1,1 @@
+//! Grants and refusals of the CORS policy.

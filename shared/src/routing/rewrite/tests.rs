@@ -1,0 +1,1 @@
+//! Rewritten paths and locations.
