@@ -90,7 +90,10 @@ enum Message {
 impl AccessLog {
     /// Opens the target and starts the writer's thread.
     pub fn start(log: &Log) -> Result<Arc<Self>, AccessLogError> {
-        let prepared = Self::prepare(log)?;
+        Self::start_with(Self::prepare(log)?)
+    }
+
+    fn start_with(prepared: Prepared) -> Result<Arc<Self>, AccessLogError> {
         let shared = Arc::new(Shared {
             off: AtomicBool::new(prepared.target.is_none()),
             stopping: AtomicBool::new(false),

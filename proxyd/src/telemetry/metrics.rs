@@ -11,6 +11,9 @@ mod histogram;
 mod page;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 use std::array;
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -191,3 +191,6 @@ fn escape(value: &[u8], out: &mut Vec<u8>, special: impl Fn(u8) -> bool, write: 
     }
     out.extend_from_slice(rest);
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,11 @@ impl Target {
                 .open(path)
                 .map_err(|source| AccessLogError::Open { path: path.clone(), source })?,
         };
-        Ok(Some(Self { file, torn: false }))
+        Ok(Some(Self::of_file(file)))
+    }
+
+    pub(super) fn of_file(file: File) -> Self {
+        Self { file, torn: false }
     }
 
     /// Writes whole lines; what of them is lost is in the error.
