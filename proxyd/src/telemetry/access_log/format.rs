@@ -1,0 +1,196 @@
+//! One finished request as one line: JSON, or text that tools for the combined log format can read.
+//!
+//! Written by hand, for it happens on every request. Every byte a peer chose is escaped: a line is always one line.
+
+use shared::audit::RequestFacts;
+
+use crate::telemetry::clock::TimeText;
+
+/// Appends `{"time":"…","request_id":"…",…}` and a line feed. Empty fields are left out.
+pub(super) fn json(facts: &RequestFacts<'_>, time: &TimeText, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"time\":\"");
+    time.rfc3339(facts.time_us, out);
+    out.push(b'"');
+    text(out, b",\"request_id\":\"", facts.request_id);
+    text(out, b",\"client\":\"", facts.client);
+    text(out, b",\"method\":\"", facts.method);
+    text(out, b",\"scheme\":\"", facts.scheme);
+    text(out, b",\"host\":\"", facts.host);
+    text(out, b",\"path\":\"", facts.path);
+    text(out, b",\"query\":\"", facts.query);
+    text(out, b",\"protocol\":\"", facts.protocol);
+    number(out, b",\"status\":", u64::from(facts.status));
+    text(out, b",\"outcome\":\"", facts.outcome);
+    text(out, b",\"route\":\"", facts.route);
+    text(out, b",\"upstream\":\"", facts.upstream);
+    text(out, b",\"endpoint\":\"", facts.endpoint);
+    number(out, b",\"bytes_in\":", facts.bytes_in);
+    number(out, b",\"bytes_out\":", facts.bytes_out);
+    milliseconds(out, b",\"duration_ms\":", facts.duration_us);
+    if facts.attempts > 0 {
+        milliseconds(out, b",\"upstream_ms\":", facts.upstream_us);
+        number(out, b",\"attempts\":", u64::from(facts.attempts));
+    }
+    text(out, b",\"principal\":\"", facts.principal);
+    number(out, b",\"generation\":", facts.generation);
+    text(out, b",\"user_agent\":\"", facts.user_agent);
+    out.extend_from_slice(b"}\n");
+}
+
+fn text(out: &mut Vec<u8>, name: &[u8], value: &str) {
+    if !value.is_empty() {
+        out.extend_from_slice(name);
+        escape_json(value.as_bytes(), out);
+        out.push(b'"');
+    }
+}
+
+fn number(out: &mut Vec<u8>, name: &[u8], value: u64) {
+    out.extend_from_slice(name);
+    decimal(value, out);
+}
+
+/// Milliseconds with their microseconds: `12.345`.
+fn milliseconds(out: &mut Vec<u8>, name: &[u8], us: u64) {
+    number(out, name, us / 1_000);
+    let rest = us % 1_000;
+    out.extend_from_slice(&[b'.', b'0' + (rest / 100) as u8, b'0' + (rest / 10 % 10) as u8, b'0' + (rest % 10) as u8]);
+}
+
+/// Appends the combined log format and what it has no place for:
+///
+/// `CLIENT - PRINCIPAL [22/Nov/2026:23:14:35 +0000] "METHOD PATH?QUERY PROTOCOL" STATUS BYTES_OUT "-" "USER_AGENT"
+/// id=… host="…" route="…" upstream="…" endpoint="…" outcome=… in=… ms=… upstream_ms=… attempts=… generation=…`
+///
+/// The referrer is always `-`: it is not recorded.
+pub(super) fn combined(facts: &RequestFacts<'_>, time: &TimeText, out: &mut Vec<u8>) {
+    word(facts.client, out);
+    out.extend_from_slice(b" - ");
+    word(facts.principal, out);
+    out.extend_from_slice(b" [");
+    time.combined(facts.time_us, out);
+    out.extend_from_slice(b"] \"");
+    escape_text(facts.method.as_bytes(), out);
+    out.push(b' ');
+    escape_text(facts.path.as_bytes(), out);
+    if !facts.query.is_empty() {
+        out.push(b'?');
+        escape_text(facts.query.as_bytes(), out);
+    }
+    out.push(b' ');
+    escape_text(facts.protocol.as_bytes(), out);
+    number(out, b"\" ", u64::from(facts.status));
+    number(out, b" ", facts.bytes_out);
+    out.extend_from_slice(b" \"-\" ");
+    quoted(if facts.user_agent.is_empty() { "-" } else { facts.user_agent }, out);
+    for (name, value) in [
+        (&b" id="[..], facts.request_id),
+        (b" host=", facts.host),
+        (b" route=", facts.route),
+        (b" upstream=", facts.upstream),
+        (b" endpoint=", facts.endpoint),
+        (b" outcome=", facts.outcome),
+    ] {
+        if !value.is_empty() {
+            out.extend_from_slice(name);
+            quoted(value, out);
+        }
+    }
+    number(out, b" in=", facts.bytes_in);
+    milliseconds(out, b" ms=", facts.duration_us);
+    if facts.attempts > 0 {
+        milliseconds(out, b" upstream_ms=", facts.upstream_us);
+        number(out, b" attempts=", u64::from(facts.attempts));
+    }
+    number(out, b" generation=", facts.generation);
+    out.push(b'\n');
+}
+
+/// A word of the combined format: `-` for none, and without spaces, which would shift the words after it.
+fn word(value: &str, out: &mut Vec<u8>) {
+    if value.is_empty() {
+        out.push(b'-');
+    }
+    for part in value.split_inclusive(' ') {
+        escape_text(part.trim_end_matches(' ').as_bytes(), out);
+        if part.ends_with(' ') {
+            out.extend_from_slice(b"\\x20");
+        }
+    }
+}
+
+fn quoted(value: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    escape_text(value.as_bytes(), out);
+    out.push(b'"');
+}
+
+/// Appends a decimal number.
+pub(super) fn decimal(mut value: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut used = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+        used += 1;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(20 - used..).unwrap_or_default());
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Both hex digits of a byte.
+fn hex(byte: u8) -> [u8; 2] {
+    [byte >> 4, byte & 15].map(|nibble| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0'))
+}
+
+/// Escapes as RFC 8259, section 7 asks, and DEL with it. Runs that need nothing are copied whole.
+fn escape_json(value: &[u8], out: &mut Vec<u8>) {
+    escape(
+        value,
+        out,
+        |byte| byte < 0x20 || byte == b'"' || byte == b'\\' || byte == 0x7f,
+        |byte, out| match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            _ => {
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&hex(byte));
+            }
+        },
+    );
+}
+
+/// Escapes quote, backslash and everything outside printable ASCII as `\xHH`: safe to show on any terminal.
+fn escape_text(value: &[u8], out: &mut Vec<u8>) {
+    escape(
+        value,
+        out,
+        |byte| !(0x20..0x7f).contains(&byte) || byte == b'"' || byte == b'\\',
+        |byte, out| {
+            out.extend_from_slice(b"\\x");
+            out.extend_from_slice(&hex(byte));
+        },
+    );
+}
+
+fn escape(value: &[u8], out: &mut Vec<u8>, special: impl Fn(u8) -> bool, write: impl Fn(u8, &mut Vec<u8>)) {
+    let mut rest = value;
+    while let Some(at) = rest.iter().position(|&byte| special(byte)) {
+        let (plain, tail) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        if let Some((&byte, after)) = tail.split_first() {
+            write(byte, out);
+            rest = after;
+        }
+    }
+    out.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,385 @@
+//! The counters of the data path: each worker counts in cells of its own, and a page sums them when it is asked for.
+//!
+//! Label sets come from the configuration (routes, upstreams, endpoints, rules) and from literals in our code, never from
+//! peers, so their number is bounded. A cell is found by name once, when a worker compiles its half of a snapshot, and
+//! kept there as a handle: nothing is looked up for a request. Handles are remembered by name, so a reload that keeps a
+//! name keeps its counts.
+
+mod cells;
+mod gauges;
+mod histogram;
+mod page;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::array;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use cells::{Counter, Entry, Level, Tally};
+pub use gauges::{Audit, Gauges, LastReload, Limiter};
+pub use histogram::{BOUNDS_US, Durations, Histogram};
+
+/// An upstream's name and an endpoint's address; or a rule's scope and its name.
+pub type Pair = (Arc<str>, Arc<str>);
+
+/// The counters of all workers.
+#[derive(Debug)]
+pub struct Metrics {
+    workers: Box<[Arc<WorkerCells>]>,
+}
+
+/// What the daemon's status tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub connections: u64,
+    pub in_flight: u64,
+    pub requests: u64,
+}
+
+/// What `upstreams` tells about an endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndpointTotals {
+    pub in_flight: u64,
+    pub requests: u64,
+    pub failures: u64,
+    /// Connections open now, idle ones among them.
+    pub connections: u64,
+    pub idle: u64,
+    /// The newest failure: microseconds since the Unix epoch, and its kind.
+    pub last_failure: Option<(i64, &'static str)>,
+}
+
+impl Metrics {
+    #[must_use]
+    pub fn new(workers: usize) -> Arc<Self> {
+        Arc::new(Self { workers: (0..workers).map(|_| Arc::new(WorkerCells::default())).collect() })
+    }
+
+    /// The cells of worker `index`, for its thread alone. An index past the last worker gets cells that nobody sums.
+    #[must_use]
+    pub fn worker(&self, index: usize) -> Rc<WorkerMetrics> {
+        let cells = self.workers.get(index).cloned().unwrap_or_default();
+        Rc::new(WorkerMetrics { cells })
+    }
+
+    /// Sums for the status.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for worker in &self.workers {
+            totals.connections += worker.connections_open.get();
+            totals.in_flight += worker.in_flight.get();
+            totals.requests += worker.requests.get();
+        }
+        totals
+    }
+
+    /// Sums of one endpoint; all zero if no worker has met it.
+    #[must_use]
+    pub fn endpoint_totals(&self, upstream: &str, address: &str) -> EndpointTotals {
+        let key = (Arc::from(upstream), Arc::from(address));
+        let mut totals = EndpointTotals::default();
+        for endpoint in self.workers.iter().filter_map(|worker| worker.endpoints.find(&key)) {
+            totals.in_flight += endpoint.in_flight.get();
+            totals.requests += endpoint.requests.get();
+            totals.connections += endpoint.connections_open.get();
+            totals.idle += endpoint.connections_idle.get();
+            for entry in endpoint.failures.entries() {
+                totals.failures += entry.count.get();
+                let at = (entry.last_us.load(Relaxed) as i64, entry.word);
+                totals.last_failure = totals.last_failure.max(Some(at));
+            }
+        }
+        totals
+    }
+
+    /// Forgets the cells of routes, endpoints (upstream, address) and limits (scope, rule) that are not kept. After a
+    /// reload, when no worker serves with the old snapshot any more.
+    pub fn retain(
+        &self,
+        routes: impl Fn(&str) -> bool,
+        endpoints: impl Fn(&str, &str) -> bool,
+        limits: impl Fn(&str, &str) -> bool,
+    ) {
+        for worker in &self.workers {
+            worker.routes.retain(|name| routes(name));
+            worker.endpoints.retain(|(upstream, address)| endpoints(upstream, address));
+            worker.limits.retain(|(scope, rule)| limits(scope, rule));
+        }
+    }
+
+    /// The page for Prometheus, text format 0.0.4.
+    #[must_use]
+    pub fn page(&self, gauges: &Gauges) -> String {
+        page::write(self, gauges)
+    }
+}
+
+/// A worker's cells as other threads see them.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct WorkerCells {
+    connections_opened: Counter,
+    connections_open: Level,
+    connections_refused: Tally,
+    connection_errors: Tally,
+    in_flight: Level,
+    requests: Counter,
+    responses: StatusCells,
+    tunnels_opened: Counter,
+    tunnels_open: Level,
+    rejections: Tally,
+    slow_requests: Counter,
+    routes: Named<Arc<str>, RouteCells>,
+    endpoints: Named<Pair, EndpointCells>,
+    limits: Named<Pair, LimitCells>,
+}
+
+/// A worker's counters. Made for its thread alone; the cells within are read by whoever writes a page.
+#[derive(Debug)]
+pub struct WorkerMetrics {
+    cells: Arc<WorkerCells>,
+}
+
+impl WorkerMetrics {
+    pub fn connection_opened(&self) {
+        self.cells.connections_opened.add(1);
+        self.cells.connections_open.raise();
+    }
+
+    pub fn connection_closed(&self) {
+        self.cells.connections_open.lower();
+    }
+
+    /// A connection that was closed before a byte was read: `limit`, `draining`, ….
+    pub fn connection_refused(&self, reason: &'static str) {
+        self.cells.connections_refused.count(reason);
+    }
+
+    /// A connection that ended by the client's fault, before or between requests: `parse`, `timeout`, `reset`, `tls`, ….
+    pub fn connection_error(&self, kind: &'static str) {
+        self.cells.connection_errors.count(kind);
+    }
+
+    pub fn request_started(&self) {
+        self.cells.in_flight.raise();
+    }
+
+    /// A request is over; `status` is what the client was sent, 0 if it left before.
+    pub fn request_finished(&self, status: u16) {
+        self.cells.in_flight.lower();
+        self.cells.requests.add(1);
+        self.cells.responses.count(status);
+    }
+
+    pub fn tunnel_opened(&self) {
+        self.cells.tunnels_opened.add(1);
+        self.cells.tunnels_open.raise();
+    }
+
+    pub fn tunnel_closed(&self) {
+        self.cells.tunnels_open.lower();
+    }
+
+    /// A request that ended at us, by the rejection's stable code.
+    pub fn rejected(&self, code: &'static str) {
+        self.cells.rejections.count(code);
+    }
+
+    /// A request that took longer than `log.slow_request`.
+    pub fn slow_request(&self) {
+        self.cells.slow_requests.add(1);
+    }
+
+    /// The cells of a route, made on first use. Keep the handle.
+    #[must_use]
+    pub fn route(&self, name: &Arc<str>) -> Arc<RouteCells> {
+        self.cells.routes.get(name)
+    }
+
+    /// The cells of an endpoint, made on first use. Keep the handle.
+    #[must_use]
+    pub fn endpoint(&self, upstream: &Arc<str>, address: &Arc<str>) -> Arc<EndpointCells> {
+        self.cells.endpoints.get(&(Arc::clone(upstream), Arc::clone(address)))
+    }
+
+    /// The cells of a rate limit rule in a scope (`top level`, `route NAME`), made on first use. Keep the handle.
+    #[must_use]
+    pub fn limit(&self, scope: &Arc<str>, rule: &Arc<str>) -> Arc<LimitCells> {
+        self.cells.limits.get(&(Arc::clone(scope), Arc::clone(rule)))
+    }
+}
+
+/// A worker's counters of one route.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct RouteCells {
+    /// By class: `1xx` to `5xx`; the first is "none sent".
+    classes: [Counter; 6],
+    bytes_in: Counter,
+    bytes_out: Counter,
+    duration: Histogram,
+}
+
+impl RouteCells {
+    /// A request of this route is over. `status` 0: the client left before a head was sent.
+    pub fn finished(&self, status: u16, duration_us: u64, bytes_in: u64, bytes_out: u64) {
+        let class = usize::from(status / 100);
+        if let Some(class) = self.classes.get(class).or(self.classes.first()) {
+            class.add(1);
+        }
+        self.bytes_in.add(bytes_in);
+        self.bytes_out.add(bytes_out);
+        self.duration.record(duration_us);
+    }
+}
+
+/// A worker's counters of one endpoint.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct EndpointCells {
+    in_flight: Level,
+    requests: Counter,
+    failures: Tally,
+    connections_opened: Counter,
+    connections_open: Level,
+    connections_idle: Level,
+    connect: Histogram,
+    response: Histogram,
+}
+
+impl EndpointCells {
+    /// An attempt was sent here.
+    pub fn request_started(&self) {
+        self.in_flight.raise();
+        self.requests.add(1);
+    }
+
+    /// The attempt is over, body and all, however it ended.
+    pub fn request_finished(&self) {
+        self.in_flight.lower();
+    }
+
+    /// Requests under way here on this worker.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.get()
+    }
+
+    /// An attempt that failed: `connect`, `timeout`, `reset`, `protocol`, ….
+    pub fn failed(&self, kind: &'static str, unix_us: i64) {
+        self.failures.count_at(kind, unix_us);
+    }
+
+    /// A connection was established; it took so many microseconds.
+    pub fn connection_opened(&self, connect_us: u64) {
+        self.connections_opened.add(1);
+        self.connections_open.raise();
+        self.connect.record(connect_us);
+    }
+
+    pub fn connection_closed(&self) {
+        self.connections_open.lower();
+    }
+
+    /// A connection went to the pool to wait for its next request.
+    pub fn idle_began(&self) {
+        self.connections_idle.raise();
+    }
+
+    /// It left the pool: taken, or closed there.
+    pub fn idle_ended(&self) {
+        self.connections_idle.lower();
+    }
+
+    /// A response's head came, so many microseconds after the request was sent.
+    pub fn responded(&self, response_us: u64) {
+        self.response.record(response_us);
+    }
+}
+
+/// A worker's counters of one rate limit rule.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct LimitCells {
+    allowed: Counter,
+    refused: Counter,
+    shadow: Counter,
+}
+
+impl LimitCells {
+    pub fn allowed(&self) {
+        self.allowed.add(1);
+    }
+
+    pub fn refused(&self) {
+        self.refused.add(1);
+    }
+
+    /// Would have been refused, were the rule enforced.
+    pub fn shadow_refused(&self) {
+        self.shadow.add(1);
+    }
+}
+
+/// Counters by exact status. An upstream may answer with any number: those outside 100 to 599 are counted together.
+#[derive(Debug)]
+struct StatusCells {
+    exact: Box<[Counter; 500]>,
+    other: Counter,
+    none: Counter,
+}
+
+impl Default for StatusCells {
+    fn default() -> Self {
+        let exact = Box::new(array::from_fn(|_| Counter::default()));
+        Self { exact, other: Counter::default(), none: Counter::default() }
+    }
+}
+
+impl StatusCells {
+    fn count(&self, status: u16) {
+        let exact = usize::from(status).checked_sub(100).and_then(|place| self.exact.get(place));
+        exact.unwrap_or(if status == 0 { &self.none } else { &self.other }).add(1);
+    }
+}
+
+/// Cells by name. The lock is taken to find a handle, to prune and to write a page; never while cells are counted in.
+#[derive(Debug)]
+struct Named<K, C>(Mutex<HashMap<K, Arc<C>>>);
+
+impl<K, C> Default for Named<K, C> {
+    fn default() -> Self {
+        Self(Mutex::new(HashMap::new()))
+    }
+}
+
+impl<K: Clone + Eq + Hash, C: Default> Named<K, C> {
+    fn get(&self, key: &K) -> Arc<C> {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cells) = map.get(key) {
+            return Arc::clone(cells);
+        }
+        Arc::clone(map.entry(key.clone()).or_default())
+    }
+
+    fn find(&self, key: &K) -> Option<Arc<C>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn retain(&self, keep: impl Fn(&K) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| keep(key));
+    }
+
+    /// All of them, so that a page is written without the lock.
+    fn list(&self) -> Vec<(K, Arc<C>)> {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.iter().map(|(key, cells)| (key.clone(), Arc::clone(cells))).collect()
+    }
+}

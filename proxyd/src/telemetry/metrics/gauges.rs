@@ -1,0 +1,59 @@
+//! What the metrics page shows beside the workers' cells: read by the control side when a page is asked for.
+
+use std::time::Duration;
+
+use crate::telemetry::process::Process;
+
+/// Everything that is not counted in workers' cells.
+#[derive(Clone, Debug, Default)]
+pub struct Gauges {
+    pub version: String,
+    pub generation: u64,
+    pub uptime: Duration,
+    /// Whether it takes new requests: serving, not starting or draining.
+    pub ready: bool,
+    /// How many reloads ended in each way: `done`, or the error's code.
+    pub reloads: Vec<(String, u64)>,
+    pub last_reload: Option<LastReload>,
+    pub audit: Audit,
+    /// One for each rate limit rule in force.
+    pub limiters: Vec<Limiter>,
+    /// Access log lines that were lost because their target did not take them in time.
+    pub access_log_dropped: u64,
+    pub process: Process,
+}
+
+/// The newest reload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastReload {
+    pub succeeded: bool,
+    /// Microseconds since the Unix epoch.
+    pub unix_us: i64,
+}
+
+/// The audit store and its queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    pub writable: bool,
+    /// Rows waiting to be written.
+    pub queued: u64,
+    /// Rows written since the start.
+    pub written: u64,
+    /// Rows that were not written for want of room.
+    pub shed: u64,
+    pub commits: u64,
+    /// Time spent in commits, in microseconds.
+    pub commit_us: u64,
+}
+
+/// One rate limit rule's table of keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limiter {
+    /// `top level` or `route NAME`.
+    pub scope: String,
+    pub rule: String,
+    pub keys: u64,
+    pub max_keys: u64,
+    /// Keys that were forgotten for want of room.
+    pub evictions: u64,
+}

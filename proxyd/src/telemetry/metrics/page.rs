@@ -1,0 +1,273 @@
+//! The metrics page: which families there are, in which order, and where their numbers come from.
+//!
+//! Families without samples are left out, save their names: a scraper sees the same set of families always.
+
+use std::collections::BTreeMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use super::cells::{Counter, Level, Tally};
+use super::gauges::Gauges;
+use super::histogram::Durations;
+use super::text::{Kind, Text};
+use super::{EndpointCells, LimitCells, Metrics, Named, RouteCells, WorkerCells};
+
+/// The page of these workers' cells and the control side's gauges.
+pub(super) fn write(metrics: &Metrics, gauges: &Gauges) -> String {
+    let workers = Workers(&metrics.workers);
+    let mut text = Text::default();
+    daemon(&mut text, &workers, gauges);
+    clients(&mut text, &workers);
+    routes(&mut text, &workers);
+    upstreams(&mut text, &workers);
+    limits(&mut text, &workers, gauges);
+    records(&mut text, gauges);
+    process(&mut text, gauges);
+    text.finish()
+}
+
+fn daemon(text: &mut Text, workers: &Workers<'_>, gauges: &Gauges) {
+    text.family("proxyd_build_info", Kind::Gauge, "Always 1; the labels tell what runs.")
+        .sample(&[("version", &gauges.version)], 1);
+    text.family("proxyd_uptime_seconds", Kind::Gauge, "Time since the start.")
+        .seconds(&[], gauges.uptime.as_micros() as u64);
+    text.family("proxyd_ready", Kind::Gauge, "1 while new requests are taken, 0 while starting or draining.")
+        .sample(&[], u8::from(gauges.ready));
+    text.family("proxyd_workers", Kind::Gauge, "Worker threads.").sample(&[], workers.0.len());
+    text.family("proxyd_generation", Kind::Gauge, "Number of the config in force.").sample(&[], gauges.generation);
+    text.family("proxyd_config_reloads_total", Kind::Counter, "Reloads by outcome: done, or the error's code.");
+    for (outcome, count) in &gauges.reloads {
+        text.sample(&[("outcome", outcome)], count);
+    }
+    text.family("proxyd_config_last_reload_success", Kind::Gauge, "1 if the newest reload was applied, 0 if refused.");
+    if let Some(last) = gauges.last_reload {
+        text.sample(&[], u8::from(last.succeeded));
+    }
+    text.family("proxyd_config_last_reload_timestamp_seconds", Kind::Gauge, "When the newest reload ended.");
+    if let Some(last) = gauges.last_reload {
+        text.seconds(&[], last.unix_us.max(0) as u64);
+    }
+}
+
+fn clients(text: &mut Text, workers: &Workers<'_>) {
+    text.family("proxyd_connections_accepted_total", Kind::Counter, "Connections accepted from clients.")
+        .sample(&[], workers.count(|cells| &cells.connections_opened));
+    text.family("proxyd_connections", Kind::Gauge, "Connections of clients open now.")
+        .sample(&[], workers.level(|cells| &cells.connections_open));
+    text.family("proxyd_connections_refused_total", Kind::Counter, "Connections closed before they were read.");
+    workers.words(text, "reason", |cells| &cells.connections_refused);
+    text.family(
+        "proxyd_connection_errors_total",
+        Kind::Counter,
+        "Connections that ended by the client's fault, outside of any request.",
+    );
+    workers.words(text, "kind", |cells| &cells.connection_errors);
+    text.family("proxyd_requests_in_flight", Kind::Gauge, "Requests being served now.")
+        .sample(&[], workers.level(|cells| &cells.in_flight));
+    text.family("proxyd_responses_total", Kind::Counter, "Finished requests by exact status; none: the client left.");
+    let mut statuses: BTreeMap<String, u64> = BTreeMap::new();
+    for cells in workers.0 {
+        let exact =
+            (100..).zip(cells.responses.exact.iter()).map(|(status, count): (u16, _)| (status.to_string(), count));
+        let rest = [("none".to_owned(), &cells.responses.none), ("other".to_owned(), &cells.responses.other)];
+        for (status, count) in exact.chain(rest).filter(|(_, count)| count.get() > 0) {
+            *statuses.entry(status).or_default() += count.get();
+        }
+    }
+    for (status, count) in &statuses {
+        text.sample(&[("status", status)], count);
+    }
+    text.family("proxyd_rejections_total", Kind::Counter, "Requests that ended at proxyd, by the rejection's code.");
+    workers.words(text, "code", |cells| &cells.rejections);
+    text.family("proxyd_slow_requests_total", Kind::Counter, "Requests that took longer than log.slow_request.")
+        .sample(&[], workers.count(|cells| &cells.slow_requests));
+    text.family("proxyd_tunnels_opened_total", Kind::Counter, "Upgraded connections (WebSocket and others).")
+        .sample(&[], workers.count(|cells| &cells.tunnels_opened));
+    text.family("proxyd_tunnels", Kind::Gauge, "Upgraded connections open now.")
+        .sample(&[], workers.level(|cells| &cells.tunnels_open));
+}
+
+/// The labels of [`RouteCells`]' classes.
+const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+fn routes(text: &mut Text, workers: &Workers<'_>) {
+    let routes = workers.named(|cells| &cells.routes);
+    text.family("proxyd_requests_total", Kind::Counter, "Finished requests by route and class of status.");
+    for (route, cells) in &routes {
+        for (place, class) in CLASSES.iter().enumerate() {
+            let count = sum(cells, |cells: &RouteCells| cells.classes.get(place).map_or(0, Counter::get));
+            if count > 0 {
+                text.sample(&[("route", route), ("status", class)], count);
+            }
+        }
+    }
+    text.family("proxyd_request_duration_seconds", Kind::Histogram, "Head received to body ended, by route.");
+    for (route, cells) in &routes {
+        text.durations(&[("route", route)], &durations(cells, |cells| &cells.duration));
+    }
+    text.family("proxyd_request_bytes_total", Kind::Counter, "Body bytes from clients, by route.");
+    for (route, cells) in &routes {
+        text.sample(&[("route", route)], sum(cells, |cells| cells.bytes_in.get()));
+    }
+    text.family("proxyd_response_bytes_total", Kind::Counter, "Body bytes to clients, by route.");
+    for (route, cells) in &routes {
+        text.sample(&[("route", route)], sum(cells, |cells| cells.bytes_out.get()));
+    }
+}
+
+/// A family with one number for each endpoint.
+type PerEndpoint = (&'static str, Kind, &'static str, fn(&EndpointCells) -> u64);
+
+const PER_ENDPOINT: [PerEndpoint; 5] = [
+    ("proxyd_upstream_requests_total", Kind::Counter, "Attempts sent to an endpoint.", |cells| cells.requests.get()),
+    ("proxyd_upstream_in_flight", Kind::Gauge, "Attempts under way now.", |cells| cells.in_flight.get()),
+    ("proxyd_upstream_connections_opened_total", Kind::Counter, "Connections made to an endpoint.", |cells| {
+        cells.connections_opened.get()
+    }),
+    ("proxyd_upstream_connections", Kind::Gauge, "Connections open now, idle ones among them.", |cells| {
+        cells.connections_open.get()
+    }),
+    ("proxyd_upstream_connections_idle", Kind::Gauge, "Connections waiting in the pools.", |cells| {
+        cells.connections_idle.get()
+    }),
+];
+
+fn upstreams(text: &mut Text, workers: &Workers<'_>) {
+    let endpoints = workers.named(|cells| &cells.endpoints);
+    for (name, kind, help, read) in PER_ENDPOINT {
+        text.family(name, kind, help);
+        for ((upstream, endpoint), cells) in &endpoints {
+            text.sample(&[("upstream", upstream), ("endpoint", endpoint)], sum(cells, read));
+        }
+    }
+    text.family("proxyd_upstream_failures_total", Kind::Counter, "Failed attempts by kind.");
+    for ((upstream, endpoint), cells) in &endpoints {
+        for (kind, count) in words(cells.iter().map(|cells| &cells.failures)) {
+            text.sample(&[("upstream", upstream), ("endpoint", endpoint), ("kind", kind)], count);
+        }
+    }
+    text.family("proxyd_upstream_connect_seconds", Kind::Histogram, "Time to make a connection.");
+    for ((upstream, endpoint), cells) in &endpoints {
+        let durations = durations(cells, |cells| &cells.connect);
+        text.durations(&[("upstream", upstream), ("endpoint", endpoint)], &durations);
+    }
+    text.family("proxyd_upstream_response_seconds", Kind::Histogram, "Request sent to response head received.");
+    for ((upstream, endpoint), cells) in &endpoints {
+        let durations = durations(cells, |cells| &cells.response);
+        text.durations(&[("upstream", upstream), ("endpoint", endpoint)], &durations);
+    }
+}
+
+/// The outcomes of a rate limit rule.
+type Outcome = (&'static str, fn(&LimitCells) -> u64);
+
+const OUTCOMES: [Outcome; 3] = [
+    ("allowed", |cells| cells.allowed.get()),
+    ("refused", |cells| cells.refused.get()),
+    ("shadow_refused", |cells| cells.shadow.get()),
+];
+
+fn limits(text: &mut Text, workers: &Workers<'_>, gauges: &Gauges) {
+    text.family(
+        "proxyd_rate_limit_total",
+        Kind::Counter,
+        "Decisions of rate limit rules; shadow_refused: would have been refused, were the rule enforced.",
+    );
+    for ((scope, rule), cells) in &workers.named(|cells| &cells.limits) {
+        for (outcome, read) in OUTCOMES {
+            text.sample(&[("scope", scope), ("rule", rule), ("outcome", outcome)], sum(cells, read));
+        }
+    }
+    text.family("proxyd_rate_limit_keys", Kind::Gauge, "Keys that a rule counts now.");
+    for limiter in &gauges.limiters {
+        text.sample(&[("scope", &limiter.scope), ("rule", &limiter.rule)], limiter.keys);
+    }
+    text.family("proxyd_rate_limit_max_keys", Kind::Gauge, "Keys that a rule has room for.");
+    for limiter in &gauges.limiters {
+        text.sample(&[("scope", &limiter.scope), ("rule", &limiter.rule)], limiter.max_keys);
+    }
+    text.family("proxyd_rate_limit_evictions_total", Kind::Counter, "Keys forgotten for want of room.");
+    for limiter in &gauges.limiters {
+        text.sample(&[("scope", &limiter.scope), ("rule", &limiter.rule)], limiter.evictions);
+    }
+}
+
+fn records(text: &mut Text, gauges: &Gauges) {
+    let audit = &gauges.audit;
+    text.family("proxyd_audit_writable", Kind::Gauge, "1 if the audit store takes rows, 0 if not.")
+        .sample(&[], u8::from(audit.writable));
+    text.family("proxyd_audit_queued_rows", Kind::Gauge, "Audit rows waiting to be written.").sample(&[], audit.queued);
+    text.family("proxyd_audit_rows_total", Kind::Counter, "Audit rows written since the start.")
+        .sample(&[], audit.written);
+    text.family("proxyd_audit_shed_rows_total", Kind::Counter, "Audit rows not written for want of room.")
+        .sample(&[], audit.shed);
+    text.family("proxyd_audit_commit_seconds", Kind::Summary, "Time spent in commits of the audit store.")
+        .sum_and_count(&[], audit.commit_us, audit.commits);
+    text.family(
+        "proxyd_access_log_dropped_lines_total",
+        Kind::Counter,
+        "Access log lines lost because their target did not take them in time.",
+    )
+    .sample(&[], gauges.access_log_dropped);
+}
+
+fn process(text: &mut Text, gauges: &Gauges) {
+    let process = &gauges.process;
+    text.family("process_cpu_seconds_total", Kind::Counter, "User and system time spent.").seconds(&[], process.cpu_us);
+    text.family("process_resident_memory_bytes", Kind::Gauge, "Resident memory.").sample(&[], process.resident_bytes);
+    text.family("process_threads", Kind::Gauge, "Threads.").sample(&[], process.threads);
+    text.family("process_open_fds", Kind::Gauge, "Open file descriptors.").sample(&[], process.open_fds);
+    text.family("process_max_fds", Kind::Gauge, "Most file descriptors that may be open.").sample(&[], process.max_fds);
+}
+
+/// Sums over all workers.
+struct Workers<'a>(&'a [Arc<WorkerCells>]);
+
+impl Workers<'_> {
+    fn count(&self, cell: impl Fn(&WorkerCells) -> &Counter) -> u64 {
+        sum(self.0, |cells| cell(cells).get())
+    }
+
+    fn level(&self, cell: impl Fn(&WorkerCells) -> &Level) -> u64 {
+        sum(self.0, |cells| cell(cells).get())
+    }
+
+    fn words(&self, text: &mut Text, label: &str, tally: impl Fn(&WorkerCells) -> &Tally) {
+        for (word, count) in words(self.0.iter().map(|cells| tally(cells))) {
+            text.sample(&[(label, word)], count);
+        }
+    }
+
+    /// All workers' cells of each name, sorted by name.
+    fn named<K, C>(&self, map: impl Fn(&WorkerCells) -> &Named<K, C>) -> BTreeMap<K, Vec<Arc<C>>>
+    where
+        K: Clone + Eq + Hash + Ord,
+        C: Default,
+    {
+        let mut all: BTreeMap<K, Vec<Arc<C>>> = BTreeMap::new();
+        for (key, cells) in self.0.iter().flat_map(|worker| map(worker).list()) {
+            all.entry(key).or_default().push(cells);
+        }
+        all
+    }
+}
+
+fn sum<C>(cells: &[Arc<C>], read: impl Fn(&C) -> u64) -> u64 {
+    cells.iter().map(|cells| read(cells)).sum()
+}
+
+fn durations<C>(cells: &[Arc<C>], histogram: impl Fn(&C) -> &super::Histogram) -> Durations {
+    let mut durations = Durations::default();
+    for cells in cells {
+        durations.add(histogram(cells));
+    }
+    durations
+}
+
+fn words<'a>(tallies: impl Iterator<Item = &'a Tally>) -> BTreeMap<&'static str, u64> {
+    let mut all = BTreeMap::new();
+    for entry in tallies.flat_map(Tally::entries) {
+        *all.entry(entry.word).or_default() += entry.count.get();
+    }
+    all
+}
