@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::field::{Field, Kind, Section};
+use super::name;
+use super::reader::{Fields, is_word};
+
 /// `log`.
 #[derive(Clone, Debug)]
 pub struct Log {
@@ -60,4 +64,71 @@ pub enum AccessLog {
 pub struct Redact {
     pub headers: Vec<String>,
     pub query: Vec<String>,
+}
+
+static REDACT: Section = Section {
+    name: "log.redact",
+    doc: "Names whose values are masked in logs and the audit, added to the built-in list.",
+    fields: &[&[
+        Field::new("headers", Kind::List(&HEADER), "Names of headers.").default("[]"),
+        Field::new(
+            "query",
+            Kind::List(&Kind::Word { what: "the name of a query parameter", sample: "code" }),
+            "Names of query parameters.",
+        )
+        .default("[]"),
+    ]],
+};
+
+/// A header's name.
+pub(super) const HEADER: Kind = Kind::Text { what: "the name of a header", sample: "x-sample" };
+
+/// The declaration of the section.
+pub(super) static LOG: Section = Section {
+    name: "log",
+    doc: "Diagnostics, the access log, and what both hide.",
+    fields: &[&[
+        Field::new("level", Kind::Choice(&["error", "warn", "info", "debug"]), "How much the diagnostics say.")
+            .default("info"),
+        Field::new("format", Kind::Choice(&["json", "text"]), "The form of both logs.").default("json"),
+        Field::new(
+            "access",
+            Kind::Text { what: "`stdout`, `off` or a path", sample: "stdout" },
+            "Where access log lines go: `stdout`, `off`, or a file, which is opened anew on SIGUSR1.",
+        )
+        .default("stdout"),
+        Field::new(
+            "slow_request",
+            Kind::Or("off", &Kind::Duration { min: "1ms", max: "24h" }),
+            "Requests that take longer get a line of their own.",
+        )
+        .default("1s"),
+        Field::new("redact", Kind::Section(&REDACT), "What is masked besides the built-in list."),
+    ]],
+};
+
+/// Reads the section.
+pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Log> {
+    let levels = [("error", Level::Error), ("warn", Level::Warn), ("info", Level::Info), ("debug", Level::Debug)];
+    let level = fields.choice("level", &levels);
+    let format = fields.choice("format", &[("json", LogFormat::Json), ("text", LogFormat::Text)]);
+    let access = fields.scalar("access", |reader, node, field| {
+        if is_word(node, "stdout") {
+            return Some(AccessLog::Stdout);
+        }
+        if is_word(node, "off") {
+            return Some(AccessLog::Off);
+        }
+        reader.file_path(node, &field.kind).map(AccessLog::File)
+    });
+    let slow_request = fields.duration_or_off("slow_request");
+    let redact = fields.section("redact", |fields| {
+        let headers = fields.list_of("headers", |reader, node, kind| {
+            reader.parse(node, kind, |text| name::header(text).map(|name| name.to_string()))
+        });
+        let query =
+            fields.list_of("query", |reader, node, kind| reader.parse(node, kind, |text| Ok(text.to_lowercase())));
+        Some(Redact { headers: headers?, query: query? })
+    });
+    Some(Log { level: level?, format: format?, access: access?, slow_request: slow_request?, redact: redact? })
 }

@@ -1,18 +1,37 @@
 //! The checked config: what the operator's text means. Every value here is valid; nothing downstream checks it again.
 //!
-//! Raw text becomes a tree of nodes that know their place ([`tree`]), is merged with overlay, environment and `--set`
-//! ([`merge`]), and is then read section by section; each section's file holds its type, its keys and its checks.
+//! Raw text becomes a tree of nodes that know their place (`tree`), is merged with overlay, environment and `--set`
+//! (`merge`), and is then read section by section; each section's file holds its type, its keys and its checks.
 
 mod admin;
 mod audit;
+mod excerpt;
+mod field;
 mod log;
+mod merge;
+mod name;
 mod origin;
+mod parse;
+mod path;
+mod pattern;
 pub mod policy;
 pub mod problem;
+mod reader;
+mod reference;
+mod render;
+mod report;
+mod root;
 mod route;
+mod routes;
 mod server;
 pub mod source;
+mod tree;
+mod unit;
 mod upstream;
+mod url;
+
+#[cfg(test)]
+mod tests;
 
 pub use admin::{Admin, AdminAuth, AdminBasic, AdminToken, Role, Secret, SocketPlace};
 pub use audit::{Audit, Keep, RequestAudit, WhenFull};
@@ -75,8 +94,7 @@ pub struct Effective {
 /// # Errors
 /// Every mistake in every source, with the warnings among them.
 pub fn load(input: &Input, references: &References<'_>) -> Result<Checked, Problems> {
-    let _ = (input, references);
-    todo!()
+    root::load(input, references)
 }
 
 /// The JSON Schema (draft 2020-12) of the config language.

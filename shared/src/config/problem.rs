@@ -64,6 +64,97 @@ pub enum Code {
     MissingKey,
     /// A value of the right type that cannot be.
     InvalidValue,
+    /// A number without its unit, or of the wrong form.
+    InvalidUnit,
+    /// A number, duration or size beyond its bounds.
+    OutOfRange,
+    /// Keys that cannot stand together.
+    Conflict,
+    /// A name given twice where names are unique.
+    DuplicateName,
+    /// A name that nothing has.
+    UnknownName,
+    /// A thing that was named and is not used (warning).
+    Unused,
+    /// Two routes that no request can tell apart.
+    SameRoute,
+    /// A route in whose way another one stands (warning).
+    Unreachable,
+    /// A door open to others without a lock.
+    MissingAuth,
+    /// A secret written in clear (warning).
+    ClearSecret,
+    /// A reference to something that is not there.
+    UnsetReference,
+    /// A reference that is not written as one, or not allowed here.
+    InvalidReference,
+    /// An environment variable or `--set` argument that leads nowhere.
+    InvalidOverride,
+    /// A source that cannot be read.
+    Unreadable,
+    /// Of a thing that a later version will bring.
+    Unsupported,
+    /// Further problems, counted only.
+    More,
+}
+
+impl Code {
+    /// Every code, for the reference and the tests.
+    pub const ALL: [Self; 23] = [
+        Self::Syntax,
+        Self::TooLarge,
+        Self::UnknownKey,
+        Self::DuplicateKey,
+        Self::WrongType,
+        Self::MissingKey,
+        Self::InvalidValue,
+        Self::InvalidUnit,
+        Self::OutOfRange,
+        Self::Conflict,
+        Self::DuplicateName,
+        Self::UnknownName,
+        Self::Unused,
+        Self::SameRoute,
+        Self::Unreachable,
+        Self::MissingAuth,
+        Self::ClearSecret,
+        Self::UnsetReference,
+        Self::InvalidReference,
+        Self::InvalidOverride,
+        Self::Unreadable,
+        Self::Unsupported,
+        Self::More,
+    ];
+
+    /// The code as programs read it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Syntax => "syntax",
+            Self::TooLarge => "too_large",
+            Self::UnknownKey => "unknown_key",
+            Self::DuplicateKey => "duplicate_key",
+            Self::WrongType => "wrong_type",
+            Self::MissingKey => "missing_key",
+            Self::InvalidValue => "invalid_value",
+            Self::InvalidUnit => "invalid_unit",
+            Self::OutOfRange => "out_of_range",
+            Self::Conflict => "conflict",
+            Self::DuplicateName => "duplicate_name",
+            Self::UnknownName => "unknown_name",
+            Self::Unused => "unused",
+            Self::SameRoute => "same_route",
+            Self::Unreachable => "unreachable",
+            Self::MissingAuth => "missing_auth",
+            Self::ClearSecret => "clear_secret",
+            Self::UnsetReference => "unset_reference",
+            Self::InvalidReference => "invalid_reference",
+            Self::InvalidOverride => "invalid_override",
+            Self::Unreadable => "unreadable",
+            Self::Unsupported => "unsupported",
+            Self::More => "more",
+        }
+    }
 }
 
 /// Errors and warnings, in the order of the sources.

@@ -1,12 +1,20 @@
 //! The section `server`: where clients knock, and the limits that hold before any route is known.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+use super::field::{Field, Kind, Section};
+use super::path;
+use super::problem::Code;
+use super::reader::{Fields, Reader, is_word};
+use super::report::Fault;
+use super::tree::{Node, Place, Value};
 
 /// `server`.
 #[derive(Clone, Debug)]
@@ -57,4 +65,199 @@ pub struct ServerTimeouts {
     pub keep_alive: Duration,
     /// How long a stop waits for requests under way.
     pub drain: Duration,
+}
+
+static LIMITS: Section = Section {
+    name: "server.limits",
+    doc: "What a client may ask of the server before any route is known.",
+    fields: &[&[
+        Field::new(
+            "connections",
+            Kind::Integer { min: 1, max: 10_000_000 },
+            "Open client connections over all listeners and workers.",
+        )
+        .default("10000"),
+        Field::new("request_line", Kind::Size { min: "64B", max: "1MiB" }, "The longest request line (414 beyond it).")
+            .default("8KiB"),
+        Field::new(
+            "headers",
+            Kind::Size { min: "256B", max: "16MiB" },
+            "All header lines of a request together (431 beyond it).",
+        )
+        .default("32KiB"),
+        Field::new("header_count", Kind::Integer { min: 1, max: 10_000 }, "Header lines of a request (431 beyond it).")
+            .default("100"),
+    ]],
+};
+
+static TIMEOUTS: Section = Section {
+    name: "server.timeouts",
+    doc: "How long clients may take.",
+    fields: &[&[
+        Field::new("request_headers", Kind::Duration { min: "10ms", max: "1h" }, "From the first byte of a request to the end of its headers (408 beyond it): the defence against slow headers.").default("10s"),
+        Field::new("request_body", Kind::Duration { min: "10ms", max: "24h" }, "The longest gap between two reads of a request body.").default("30s"),
+        Field::new("keep_alive", Kind::Duration { min: "10ms", max: "24h" }, "How long a connection may wait for its next request.").default("75s"),
+        Field::new("drain", Kind::Duration { min: "0s", max: "24h" }, "How long a stop waits for requests under way; `0s`: not at all.").default("30s"),
+    ]],
+};
+
+const ADDRESS: Kind = Kind::Text { what: "an address with a port, such as `0.0.0.0:8000`", sample: "127.0.0.1:8000" };
+pub(super) const NETWORK: Kind =
+    Kind::Text { what: "an address or a network such as `10.0.0.0/8`", sample: "127.0.0.0/8" };
+
+static LISTENER: Section = Section {
+    name: "server.listen[]",
+    doc: "The long form of one listener.",
+    fields: &[&[Field::new("address", ADDRESS, "Address and port.").required()]],
+};
+
+/// The declaration of the section.
+pub(super) static SERVER: Section = Section {
+    name: "server",
+    doc: "Where clients knock, and the limits that hold before any route is known.",
+    fields: &[&[
+        Field::new("listen", Kind::OneOrMany(&Kind::Short(&ADDRESS, &LISTENER)), "One address with its port, or a list; each may be the long form.").default("0.0.0.0:8000"),
+        Field::new("workers", Kind::Or("auto", &Kind::Integer { min: 1, max: 1024 }), "Worker threads; `auto`: one per core. Changing it needs a restart.").default("auto"),
+        Field::new("trusted_proxies", Kind::List(&NETWORK), "Addresses and networks whose `X-Forwarded-*` and `Forwarded` headers are believed.").default("[]"),
+        Field::new("state_dir", Kind::Text { what: "a path", sample: "data" }, "Where the audit store and the config history live. Changing it needs a restart. The default is relative to the working directory.").default("./data"),
+        Field::new("health_path", Kind::Or("off", &Kind::Text { what: "a path such as `/healthz`", sample: "/healthz" }), "A path that answers health on the traffic listeners too.").default("off"),
+        Field::new("merge_slashes", Kind::Boolean, "Whether `//` in a path counts as `/`.").default("false"),
+        Field::new("limits", Kind::Section(&LIMITS), "Sizes and counts."),
+        Field::new("timeouts", Kind::Section(&TIMEOUTS), "Times."),
+    ]],
+};
+
+/// Reads the section.
+pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Server> {
+    let listen = read_listen(fields);
+    let workers = fields.scalar("workers", |reader, node, field| {
+        if is_word(node, "auto") {
+            return Some(None);
+        }
+        let count = reader.integer(node, &field.kind)?;
+        Some(NonZeroUsize::new(usize::try_from(count).ok()?))
+    });
+    let trusted_proxies = match fields.written("trusted_proxies") {
+        None => Some(Vec::new()),
+        Some(_) => fields.get("trusted_proxies", |reader, node, field| {
+            reader.list(node, &field.kind, |reader, node| network(reader, node))
+        }),
+    };
+    let state_dir = fields.scalar("state_dir", |reader, node, field| reader.file_path(node, &field.kind));
+    let health_path = fields.scalar("health_path", |reader, node, field| {
+        if is_word(node, "off") {
+            return Some(None);
+        }
+        reader.parse(node, &field.kind, path::literal).map(Some)
+    });
+    let merge_slashes = fields.boolean("merge_slashes");
+    let limits = fields.section("limits", |fields| {
+        let connections = fields.count("connections");
+        let request_line = fields.size("request_line");
+        let headers = fields.size("headers");
+        let header_count = fields.count("header_count");
+        Some(Limits {
+            connections: connections?,
+            request_line: request_line?,
+            headers: headers?,
+            header_count: header_count?,
+        })
+    });
+    let timeouts = fields.section("timeouts", |fields| {
+        let request_headers = fields.duration("request_headers");
+        let request_body = fields.duration("request_body");
+        let keep_alive = fields.duration("keep_alive");
+        let drain = fields.duration("drain");
+        Some(ServerTimeouts {
+            request_headers: request_headers?,
+            request_body: request_body?,
+            keep_alive: keep_alive?,
+            drain: drain?,
+        })
+    });
+    Some(Server {
+        listen: listen?,
+        workers: workers?,
+        trusted_proxies: trusted_proxies?,
+        state_dir: state_dir?,
+        health_path: health_path?,
+        merge_slashes: merge_slashes?,
+        limits: limits?,
+        timeouts: timeouts?,
+    })
+}
+
+fn read_listen(fields: &mut Fields<'_, '_>) -> Option<Vec<Listen>> {
+    if fields.written("listen").is_none() {
+        let address = fields.scalar("listen", |reader, node, field| address(reader, node, &field.kind))?;
+        return Some(vec![Listen { address }]);
+    }
+    fields.get("listen", |reader, node, field| {
+        let mut seen: HashMap<SocketAddr, Place> = HashMap::new();
+        let listen = reader.one_or_many(node, &field.kind, |reader, node| {
+            let (address, place) = match &node.value {
+                Value::Map(_) => {
+                    let mut fields = reader.section(node, &LISTENER)?;
+                    let place = fields.written("address").map_or(node.place, |entry| entry.value.place);
+                    (fields.get("address", |reader, node, field| address(reader, node, &field.kind))?, place)
+                }
+                Value::Scalar(_) | Value::List(_) => (address(reader, node, &ADDRESS)?, node.place),
+            };
+            // Port 0 asks the system for a free port: each such listener gets its own.
+            if address.port() != 0
+                && let Some(first) = seen.insert(address, place)
+            {
+                let fault = Fault::new(
+                    Code::DuplicateName,
+                    format!("this address is already listened on, see {}", reader.texts.origin(first)),
+                )
+                .hint("an address can be listened on once");
+                reader.error(place, fault);
+                return None;
+            }
+            Some(Listen { address })
+        })?;
+        if listen.is_empty() {
+            reader.error(
+                node.place,
+                Fault::invalid("this list is empty: nobody could come in").hint("listen: 0.0.0.0:8000"),
+            );
+            return None;
+        }
+        Some(listen)
+    })
+}
+
+/// An address with its port.
+pub(super) fn address(reader: &mut Reader<'_>, node: &Node, kind: &Kind) -> Option<SocketAddr> {
+    reader.parse(node, kind, |text| {
+        text.parse().map_err(|_| {
+            let fault = Fault::invalid("this is not an address with a port");
+            if text.parse::<IpAddr>().is_ok() {
+                fault.hint(if text.contains(':') {
+                    "write it as `[::1]:8000`"
+                } else {
+                    "add the port, as in `127.0.0.1:8000`"
+                })
+            } else if text.strip_prefix(':').unwrap_or(text).parse::<u16>().is_ok() {
+                fault.hint("name the address too: `0.0.0.0:PORT` for all IPv4 addresses, `[::]:PORT` for all")
+            } else {
+                fault.hint("write it as `127.0.0.1:8000` or `[::1]:8000`; names are not looked up")
+            }
+        })
+    })
+}
+
+/// A network, or a single address as the network of it alone.
+pub(super) fn network(reader: &mut Reader<'_>, node: &Node) -> Option<IpNet> {
+    reader.parse(node, &NETWORK, |text| {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(IpNet::from(address));
+        }
+        let network: IpNet = text.parse().map_err(|_| {
+            Fault::invalid("this is not an address or network")
+                .hint("write it as `10.6.6.6`, `10.0.0.0/8` or `2001:db8::/32`")
+        })?;
+        Ok(network.trunc())
+    })
 }

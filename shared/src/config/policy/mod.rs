@@ -17,6 +17,9 @@ pub use security_headers::SecurityHeaders;
 
 use std::sync::Arc;
 
+use super::field::{Field, Kind};
+use super::reader::{Fields, Reader, is_word};
+use super::tree::{Node, Value};
 use super::{Name, Origin};
 
 /// The policies in force somewhere.
@@ -31,7 +34,7 @@ pub struct Policies {
 }
 
 /// One policy in force: its value, and who said so.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Setting<T> {
     /// None: absent, or switched off.
     pub value: Option<Arc<T>>,
@@ -47,4 +50,107 @@ pub enum Scope {
     TopLevel,
     /// On the route of this name.
     Route(Name),
+}
+
+/// The keys of the policies, in the order in which they run: at the top level and on routes.
+pub(super) static FIELDS: &[Field] = &[
+    Field::new("security_headers", Kind::Or("off", &security_headers::SECURITY_HEADERS), "What every answer tells browsers to beware of: `on` for the defaults (HSTS on TLS, `x-content-type-options: nosniff`, `x-frame-options: SAMEORIGIN`, `referrer-policy: strict-origin-when-cross-origin`), or a map of headers over them; `off` for one leaves it out.").default("off"),
+    Field::new("cors", Kind::Or("off", &Kind::Section(&cors::CORS)), "Which origins' scripts may read the answers.").default("off"),
+    Field::new("access", Kind::Or("off", &Kind::Section(&access::ACCESS)), "Which addresses may come in.").default("off"),
+    Field::new("rate_limit", Kind::Or("off", &Kind::OneOrMany(&Kind::Section(&rate_limit::RULE))), "How many requests in how much time, by whom.").default("off"),
+    Field::new("body_limit", Kind::Or("off", &body_limit::BODY_LIMIT), "How large a request body may be (413 beyond it).").default(body_limit::DEFAULT),
+];
+
+/// The policy `headers` at the top level; on a route its key also holds the conditions on request headers.
+pub(super) static HEADERS_FIELD: &[Field] = &[Field::new(
+    "headers",
+    Kind::Or("off", &Kind::Section(&headers::HEADERS)),
+    "Edits of headers in both directions.",
+)
+.default("off")];
+pub(super) use headers::{EDIT_FIELDS, is_edit};
+
+impl Policies {
+    /// Reads the policies written at the top level.
+    pub(super) fn read_defaults(fields: &mut Fields<'_, '_>) -> Option<Self> {
+        let absent = Self {
+            access: Setting::absent(),
+            cors: Setting::absent(),
+            rate_limit: Setting::absent(),
+            body_limit: Setting::absent(),
+            headers: Setting::absent(),
+            security_headers: Setting::absent(),
+        };
+        let body_limit = fields.scalar("body_limit", |reader, node, field| match is_word(node, "off") {
+            true => Some(None),
+            false => reader.size(node, &field.kind).map(|max_bytes| Some(BodyLimit { max_bytes })),
+        });
+        let mut policies = Self::read(fields, &absent, &Scope::TopLevel)?;
+        if let Scope::Default = policies.body_limit.scope {
+            policies.body_limit.value = body_limit?.map(Arc::new);
+        }
+        Some(policies)
+    }
+
+    /// Reads the policies written here; those that are not are `defaults`.
+    pub(super) fn read(fields: &mut Fields<'_, '_>, defaults: &Self, scope: &Scope) -> Option<Self> {
+        let access = setting(fields, "access", &defaults.access, scope, access::read);
+        let cors = setting(fields, "cors", &defaults.cors, scope, cors::read);
+        let rate_limit = setting(fields, "rate_limit", &defaults.rate_limit, scope, rate_limit::read);
+        let body_limit =
+            setting(fields, "body_limit", &defaults.body_limit, scope, |reader, node| body_limit::read(reader, node));
+        let headers = match scope {
+            Scope::Route(_) if !has_edits(fields) => Some(defaults.headers.clone()),
+            Scope::Route(_) => setting(fields, "headers", &defaults.headers, scope, headers::read_on_route),
+            Scope::Default | Scope::TopLevel => setting(fields, "headers", &defaults.headers, scope, headers::read),
+        };
+        let security_headers =
+            setting(fields, "security_headers", &defaults.security_headers, scope, security_headers::read);
+        Some(Self {
+            access: access?,
+            cors: cors?,
+            rate_limit: rate_limit?,
+            body_limit: body_limit?,
+            headers: headers?,
+            security_headers: security_headers?,
+        })
+    }
+}
+
+/// Whether a route's `headers` has more than conditions.
+fn has_edits(fields: &Fields<'_, '_>) -> bool {
+    fields.written("headers").is_some_and(|entry| match &entry.value.value {
+        Value::Map(entries) => entries.iter().any(is_edit),
+        Value::Scalar(_) | Value::List(_) => is_word(&entry.value, "off"),
+    })
+}
+
+// Not derived: that would ask for `T: Clone`.
+impl<T> Clone for Setting<T> {
+    fn clone(&self) -> Self {
+        Self { value: self.value.clone(), scope: self.scope.clone(), at: self.at.clone() }
+    }
+}
+
+impl<T> Setting<T> {
+    fn absent() -> Self {
+        Self { value: None, scope: Scope::Default, at: Origin::default_value() }
+    }
+}
+
+fn setting<'a, T>(
+    fields: &mut Fields<'_, 'a>,
+    key: &'static str,
+    inherited: &Setting<T>,
+    scope: &Scope,
+    read: impl FnOnce(&mut Reader<'a>, &'a Node) -> Option<T>,
+) -> Option<Setting<T>> {
+    let Some(entry) = fields.written(key) else {
+        return Some(inherited.clone());
+    };
+    fields.get(key, |reader, node, _| {
+        let at = reader.texts.origin(entry.key_place);
+        let value = if is_word(node, "off") { None } else { Some(Arc::new(read(reader, node)?)) };
+        Some(Setting { value, scope: scope.clone(), at })
+    })
 }

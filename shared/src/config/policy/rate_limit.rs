@@ -1,9 +1,16 @@
 //! The policy `rate_limit`: how many requests in how much time, by whom.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::Name;
+use crate::config::field::{Field, Kind, Section};
+use crate::config::log::HEADER;
+use crate::config::problem::Code;
+use crate::config::reader::{Fields, Reader};
+use crate::config::report::Fault;
+use crate::config::tree::{Node, Value};
+use crate::config::{Name, name};
 
 /// One rule or several, which must all pass, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,4 +68,210 @@ pub enum Mode {
     Enforce,
     /// Counted and reported, never refused.
     Shadow,
+}
+
+const REQUESTS: Kind = Kind::Integer { min: 1, max: 4_000_000_000 };
+/// The most limits that one rule takes together.
+const MAX_LIMITS: usize = 8;
+/// The most rules of one policy.
+const MAX_RULES: usize = 16;
+
+static LIMIT: Section = Section {
+    name: "rate_limit.limits[]",
+    doc: "So many requests in so much time.",
+    fields: &[&[
+        Field::new("requests", REQUESTS, "How many requests.").required(),
+        Field::new("per", Kind::Duration { min: "1s", max: "30d" }, "In how much time.").required(),
+    ]],
+};
+
+static HEADER_KEY: Section = Section {
+    name: "rate_limit.by[]",
+    doc: "Whom a rule counts.",
+    fields: &[&[Field::new("header", HEADER, "By this header's value.").required()]],
+};
+
+const KEY: Kind = Kind::Short(&Kind::Choice(&["ip"]), &HEADER_KEY);
+
+/// The declaration of one rule.
+pub(super) static RULE: Section = Section {
+    name: "rate_limit",
+    doc: "How many requests in how much time, by whom. One rule, or a list of rules that must all pass. Counters belong to the place where the rule is written.",
+    fields: &[&[
+        Field::new(
+            "name",
+            Kind::Text { what: "a name", sample: "default" },
+            "What headers, metrics and `proxyctl limits` call it; `default`, or `rule-2` and so on in a list.",
+        ),
+        Field::new("requests_per_minute", REQUESTS, "Short for one limit: this many per minute."),
+        Field::new(
+            "limits",
+            Kind::OneOrMany(&Kind::Section(&LIMIT)),
+            "The limits of the rule, at most eight, taken together: all or none.",
+        ),
+        Field::new(
+            "by",
+            Kind::OneOrMany(&KEY),
+            "Whom the rule counts: the first that is known, the address where none is. `ip` or `header: NAME`.",
+        )
+        .default("ip"),
+        Field::new("algorithm", Kind::Choice(&["sliding_window", "token_bucket"]), "How the rule counts.")
+            .default("sliding_window"),
+        Field::new(
+            "burst",
+            REQUESTS,
+            "`token_bucket` only: the size of the bucket; the default is each limit's number of requests.",
+        ),
+        Field::new(
+            "mode",
+            Kind::Choice(&["enforce", "shadow"]),
+            "What a refusal does; `shadow`: it is counted and reported only.",
+        )
+        .default("enforce"),
+        Field::new("store", Kind::Choice(&["memory"]), "Where the counters live.").default("memory"),
+        Field::new(
+            "max_keys",
+            Kind::Integer { min: 1, max: 100_000_000 },
+            "How many keys are remembered at once; those unused longest make room.",
+        )
+        .default("100000"),
+        Field::new(
+            "ipv6_prefix",
+            Kind::Integer { min: 1, max: 128 },
+            "IPv6 clients are counted together by this many leading bits.",
+        )
+        .default("64"),
+    ]],
+};
+
+/// How the policy is written.
+pub(super) static RULES: Kind = Kind::OneOrMany(&Kind::Section(&RULE));
+
+/// Reads the policy: one rule or a list.
+pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<RateLimit> {
+    let mut seen = HashSet::new();
+    let mut index = 0;
+    let rules = reader.one_or_many(node, &RULES, |reader, node| {
+        index += 1;
+        let default_name = if index == 1 { "default".to_owned() } else { format!("rule-{index}") };
+        let rule = read_rule(reader, node, default_name)?;
+        if seen.insert(Arc::clone(&rule.name)) {
+            return Some(rule);
+        }
+        let place = node.get("name").map_or(node.place, |name| name.place);
+        reader.error(place, Fault::new(Code::DuplicateName, format!("another rule here is called `{}`", rule.name)));
+        None
+    })?;
+    if rules.is_empty() || rules.len() > MAX_RULES {
+        let fault = Fault::invalid(format!("a rate limit has 1 to {MAX_RULES} rules"))
+            .hint("write `rate_limit: off` to have none");
+        reader.error(node.place, fault);
+        return None;
+    }
+    Some(RateLimit { rules })
+}
+
+fn read_rule<'a>(reader: &mut Reader<'a>, node: &'a Node, default_name: String) -> Option<Rule> {
+    let mut fields = reader.section(node, &RULE)?;
+    let name = match fields.written("name") {
+        Some(_) => fields.get("name", |reader, node, field| reader.parse(node, &field.kind, name::plain)),
+        None => Some(default_name.into()),
+    };
+    let limits = read_limits(&mut fields);
+    let by = match fields.written("by") {
+        Some(_) => fields.list_of("by", |reader, node, _| read_key(reader, node)),
+        None => Some(vec![Key::Ip]),
+    };
+    if let (Some([]), Some(entry)) = (by.as_deref(), fields.written("by")) {
+        fields.reader().error(entry.value.place, Fault::invalid("this list is empty").hint("by: ip"));
+    }
+    let bucket = fields.choice("algorithm", &[("sliding_window", false), ("token_bucket", true)]);
+    let burst = match fields.written("burst") {
+        Some(_) => fields.count("burst").map(Some),
+        None => Some(None),
+    };
+    if let (Some(false), Some(entry)) = (bucket, fields.written("burst")) {
+        let fault = Fault::new(Code::Conflict, "`burst` is the size of a token bucket; a sliding window has none")
+            .hint("add `algorithm: token_bucket`, or remove `burst`");
+        fields.reader().error(entry.key_place, fault);
+    }
+    let mode = fields.choice("mode", &[("enforce", Mode::Enforce), ("shadow", Mode::Shadow)]);
+    let store = fields.choice("store", &[("memory", ())]);
+    let max_keys = fields.count("max_keys");
+    let ipv6_prefix = fields.count("ipv6_prefix");
+    let burst = burst?;
+    store?;
+    Some(Rule {
+        name: name?,
+        limits: limits?,
+        by: by?,
+        algorithm: if bucket? { Algorithm::TokenBucket { burst } } else { Algorithm::SlidingWindow },
+        mode: mode?,
+        max_keys: max_keys?,
+        ipv6_prefix: ipv6_prefix?,
+    })
+}
+
+fn read_limits(fields: &mut Fields<'_, '_>) -> Option<Vec<Window>> {
+    let short = fields.written("requests_per_minute");
+    let mut windows = match (short, fields.written("limits")) {
+        (Some(short), Some(_)) => {
+            let fault = Fault::new(
+                Code::Conflict,
+                "`requests_per_minute` is short for one limit: it cannot stand beside `limits`",
+            )
+            .hint("limits: [{requests: 60, per: 1m}, {requests: 1000, per: 1h}]");
+            fields.reader().error(short.key_place, fault);
+            return None;
+        }
+        (Some(_), None) => {
+            let requests = fields.count("requests_per_minute")?;
+            return Some(vec![Window { requests, per: Duration::from_secs(60) }]);
+        }
+        (None, None) => {
+            let place = fields.place;
+            let fault = Fault::new(Code::MissingKey, "this rate limit says no number of requests")
+                .hint("requests_per_minute: 100");
+            fields.reader().error(place, fault);
+            return None;
+        }
+        (None, Some(_)) => fields.list_of("limits", |reader, node, _| {
+            let mut fields = reader.section(node, &LIMIT)?;
+            let requests = fields.get("requests", |reader, node, field| reader.integer(node, &field.kind));
+            let per = fields.get("per", |reader, node, field| reader.duration(node, &field.kind));
+            Some(Window { requests: u32::try_from(requests?).ok()?, per: per? })
+        })?,
+    };
+    let place = fields.written("limits").map_or(fields.place, |entry| entry.value.place);
+    if windows.is_empty() || windows.len() > MAX_LIMITS {
+        fields.reader().error(place, Fault::invalid(format!("a rule has 1 to {MAX_LIMITS} limits")));
+        return None;
+    }
+    windows.sort_by_key(|window| window.per);
+    if windows.windows(2).any(|pair| matches!(pair, [a, b] if a.per == b.per)) {
+        fields.reader().error(
+            place,
+            Fault::new(Code::Conflict, "two limits of this rule have the same length").hint("keep the smaller one"),
+        );
+        return None;
+    }
+    Some(windows)
+}
+
+fn read_key<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<Key> {
+    if let Value::Map(_) = &node.value {
+        let mut fields = reader.section(node, &HEADER_KEY)?;
+        return fields
+            .get("header", |reader, node, field| reader.parse(node, &field.kind, name::header))
+            .map(Key::Header);
+    }
+    reader.parse(node, &KEY, |text| match text {
+        "ip" => Ok(Key::Ip),
+        "user" | "api_key" => Err(Fault::new(
+            Code::Unsupported,
+            format!("`{text}` comes with identity, which is not part of this version"),
+        )
+        .hint("count by `ip` or by `header: NAME`")),
+        _ => Err(Fault::invalid("expected `ip` or `header: NAME`").hint("by: [{header: x-api-key}, ip]")),
+    })
 }

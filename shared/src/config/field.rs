@@ -1,0 +1,158 @@
+//! How a section is declared: its keys with kind, default, meaning and example, once. The reader takes bounds and
+//! defaults from here; unknown keys, the schema, the reference page and the effective tree come from here too.
+
+/// A map with known keys.
+#[derive(Debug)]
+pub(super) struct Section {
+    /// What it is called in the reference, such as `server.limits`.
+    pub(super) name: &'static str,
+    pub(super) doc: &'static str,
+    /// Groups of keys, so that a route can take in the policies.
+    pub(super) fields: &'static [&'static [Field]],
+}
+
+impl Section {
+    pub(super) fn all(&self) -> impl Iterator<Item = &'static Field> + use<> {
+        self.fields.iter().flat_map(|group| group.iter())
+    }
+
+    pub(super) fn field(&self, key: &str) -> Option<&'static Field> {
+        self.all().find(|field| field.key == key)
+    }
+}
+
+/// One key.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) key: &'static str,
+    pub(super) kind: Kind,
+    pub(super) doc: &'static str,
+    /// As it would be typed.
+    pub(super) default: Option<&'static str>,
+    pub(super) required: bool,
+}
+
+impl Field {
+    pub(super) const fn new(key: &'static str, kind: Kind, doc: &'static str) -> Self {
+        Self { key, kind, doc, default: None, required: false }
+    }
+
+    /// What stands where nobody writes the key.
+    pub(super) const fn default(mut self, text: &'static str) -> Self {
+        self.default = Some(text);
+        self
+    }
+
+    pub(super) const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+}
+
+/// What may stand under a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// Text of some form, such as an address; `sample` is a valid one.
+    Text {
+        what: &'static str,
+        sample: &'static str,
+    },
+    /// Any single value, taken as the text that was typed.
+    Word {
+        what: &'static str,
+        sample: &'static str,
+    },
+    /// Text that must not be shown.
+    Secret {
+        what: &'static str,
+        sample: &'static str,
+    },
+    Boolean,
+    Integer {
+        min: i64,
+        max: i64,
+    },
+    /// Bounds as they would be typed.
+    Duration {
+        min: &'static str,
+        max: &'static str,
+    },
+    Size {
+        min: &'static str,
+        max: &'static str,
+    },
+    Choice(&'static [&'static str]),
+    /// Either this word, or the kind.
+    Or(&'static str, &'static Kind),
+    List(&'static Kind),
+    /// One, or a list of them.
+    OneOrMany(&'static Kind),
+    /// Free names, each with a value of the kind.
+    Map(&'static Kind),
+    Section(&'static Section),
+    /// The short form, or the long one.
+    Short(&'static Kind, &'static Section),
+}
+
+impl Kind {
+    /// Some valid scalar of this kind, for values that cannot be known.
+    pub(super) fn sample(&self) -> &'static str {
+        match self {
+            Self::Text { sample, .. } | Self::Word { sample, .. } | Self::Secret { sample, .. } => sample,
+            Self::Boolean => "false",
+            Self::Integer { min, .. } if *min == 1 => "1",
+            Self::Integer { .. } => "8",
+            Self::Duration { max, .. } | Self::Size { max, .. } => max,
+            Self::Choice(words) => words.first().copied().unwrap_or_default(),
+            Self::Or(word, _) => word,
+            Self::List(item) | Self::OneOrMany(item) | Self::Short(item, _) => item.sample(),
+            Self::Map(_) | Self::Section(_) => "",
+        }
+    }
+
+    /// What it is, in words: "a duration".
+    pub(super) fn noun(&self) -> String {
+        match self {
+            Self::Text { what, .. } | Self::Word { what, .. } | Self::Secret { what, .. } => (*what).to_owned(),
+            Self::Boolean => "`true` or `false`".to_owned(),
+            Self::Integer { .. } => "a whole number".to_owned(),
+            Self::Duration { .. } => "a duration such as `10s`".to_owned(),
+            Self::Size { .. } => "a size such as `64KiB`".to_owned(),
+            Self::Choice(words) => match words {
+                [only] => format!("`{only}`"),
+                [start @ .., last] => {
+                    let start: Vec<String> = start.iter().map(|word| format!("`{word}`")).collect();
+                    format!("{} or `{last}`", start.join(", "))
+                }
+                [] => String::new(),
+            },
+            Self::Or(word, kind) => format!("`{word}` or {}", kind.noun()),
+            Self::List(item) => format!("a list ({} each)", item.noun()),
+            Self::OneOrMany(item) => format!("{}, or a list of such", item.noun()),
+            Self::Map(item) => format!("a map of names ({} each)", item.noun()),
+            Self::Section(_) => "a map".to_owned(),
+            Self::Short(kind, _) => format!("{}, or a map", kind.noun()),
+        }
+    }
+
+    /// The section within, where there is one.
+    pub(super) fn section(&self) -> Option<&'static Section> {
+        match self {
+            Self::Section(section) | Self::Short(_, section) => Some(section),
+            Self::Or(_, kind) | Self::List(kind) | Self::OneOrMany(kind) | Self::Map(kind) => kind.section(),
+            Self::Text { .. }
+            | Self::Word { .. }
+            | Self::Secret { .. }
+            | Self::Boolean
+            | Self::Integer { .. }
+            | Self::Duration { .. }
+            | Self::Size { .. }
+            | Self::Choice(_) => None,
+        }
+    }
+
+    /// Whether one scalar can be a value of this kind.
+    pub(super) fn takes_scalar(&self) -> bool {
+        !matches!(self, Self::List(_) | Self::Map(_) | Self::Section(_))
+    }
+}

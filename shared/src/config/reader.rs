@@ -1,0 +1,536 @@
+//! Reading the merged tree against the declarations: each reader notes a problem and goes on. `None` always means that
+//! the problem is already noted, or that nobody wrote the value and it has no default.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Origin;
+use super::field::{Field, Kind, Section};
+use super::problem::{Code, Severity};
+use super::report::{Fault, Reporter};
+use super::tree::{Entry, Meaning, Node, Place, Scalar, Texts, Value};
+use super::unit::{self, UnitError};
+
+/// A step of the config path.
+#[derive(Clone, Copy, Debug)]
+enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+/// The reading of one tree.
+pub(super) struct Reader<'a> {
+    pub(super) texts: &'a Texts,
+    report: &'a mut Reporter,
+    path: Vec<Step<'a>>,
+    /// Which declared keys were asked for, for the test that none is declared in vain.
+    #[cfg(test)]
+    pub(super) asked: std::collections::BTreeSet<(&'static str, &'static str)>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(texts: &'a Texts, report: &'a mut Reporter) -> Self {
+        Self {
+            texts,
+            report,
+            path: Vec::new(),
+            #[cfg(test)]
+            asked: std::collections::BTreeSet::new(),
+        }
+    }
+
+    /// The config path of what is being read.
+    pub(super) fn path(&self) -> String {
+        let mut text = String::new();
+        for step in &self.path {
+            match step {
+                Step::Key(key) if key.contains(['.', '[']) => {
+                    let _ = write!(text, "[\"{}\"]", shorten(key));
+                }
+                Step::Key(key) => {
+                    let dot = if text.is_empty() { "" } else { "." };
+                    let _ = write!(text, "{dot}{}", shorten(key));
+                }
+                Step::Index(index) => {
+                    let _ = write!(text, "[{index}]");
+                }
+            }
+        }
+        text
+    }
+
+    pub(super) fn error(&mut self, place: Place, fault: Fault) {
+        self.note(Severity::Error, place, fault);
+    }
+
+    pub(super) fn warn(&mut self, place: Place, fault: Fault) {
+        self.note(Severity::Warning, place, fault);
+    }
+
+    fn note(&mut self, severity: Severity, place: Place, fault: Fault) {
+        // The path is made before the reporter is borrowed; a full reporter does not want it.
+        let path = if self.report.is_full() { String::new() } else { self.path() };
+        self.report.note(severity, place, || path, fault);
+    }
+
+    /// Whether an error was noted so far.
+    pub(super) fn failed(&self) -> bool {
+        self.report.has_errors()
+    }
+
+    pub(super) fn origin(&self, node: &Node) -> Origin {
+        self.texts.origin(node.place)
+    }
+
+    /// Reads under a key of a free map.
+    pub(super) fn under<T>(&mut self, key: &'a str, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.step(Step::Key(key), read)
+    }
+
+    /// Reads under an index of a list.
+    pub(super) fn at<T>(&mut self, index: usize, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.step(Step::Index(index), read)
+    }
+
+    fn step<T>(&mut self, step: Step<'a>, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(step);
+        let found = read(self);
+        self.path.pop();
+        found
+    }
+
+    pub(super) fn wrong_type(&mut self, node: &Node, kind: &Kind) {
+        let message = format!("expected {}, found {}", kind.noun(), node.kind_name());
+        self.error(node.place, Fault::new(Code::WrongType, message));
+    }
+
+    /// A map with declared keys. Unknown keys are noted at once.
+    pub(super) fn section(&mut self, node: &'a Node, section: &'static Section) -> Option<Fields<'_, 'a>> {
+        let entries: &'a [Entry] = match &node.value {
+            Value::Map(entries) => entries,
+            Value::Scalar(scalar) if scalar.is_null() => &[],
+            Value::Scalar(_) | Value::List(_) => {
+                self.wrong_type(node, &Kind::Section(section));
+                return None;
+            }
+        };
+        for entry in entries {
+            if section.field(&entry.key).is_none() {
+                self.unknown_key(entry, section);
+            }
+        }
+        Some(Fields { reader: self, entries, section, place: node.place })
+    }
+
+    /// Reads a section that nobody wrote, for its defaults.
+    pub(super) fn defaults<T>(
+        &mut self,
+        section: &'static Section,
+        read: impl FnOnce(&mut Fields<'_, 'a>) -> Option<T>,
+    ) -> Option<T> {
+        read(&mut Fields { reader: self, entries: &[], section, place: Place::DEFAULT })
+    }
+
+    fn unknown_key(&mut self, entry: &'a Entry, section: &'static Section) {
+        let place = entry.key_place;
+        let shown = shorten(&entry.key);
+        let fault = if &*entry.key == "<<" {
+            Fault::new(Code::UnknownKey, "merge keys (`<<`) are not part of YAML 1.2")
+                .hint("write the keys out, or give a whole value an anchor and repeat it with an alias")
+        } else {
+            let known: Vec<&str> = section.all().map(|field| field.key).collect();
+            let fault = Fault::new(Code::UnknownKey, format!("unknown key `{shown}`"));
+            match closest(&entry.key, known.iter().copied()) {
+                Some(near) => fault.hint(format!("did you mean `{near}`?")),
+                None => fault.hint(format!("known keys here: {}", known.join(", "))),
+            }
+        };
+        self.step(Step::Key(&entry.key), |reader| reader.error(place, fault));
+    }
+
+    /// A scalar's text with references resolved, or a sample where they cannot be.
+    pub(super) fn text<'n>(&mut self, node: &'n Node, kind: &Kind) -> Option<&'n str> {
+        match &node.value {
+            Value::Scalar(scalar) if !scalar.is_null() => Some(meant(scalar, kind)),
+            Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
+                self.wrong_type(node, kind);
+                None
+            }
+        }
+    }
+
+    /// A scalar that must have some form.
+    pub(super) fn parse<T>(
+        &mut self,
+        node: &Node,
+        kind: &Kind,
+        parse: impl FnOnce(&str) -> Result<T, Fault>,
+    ) -> Option<T> {
+        let text = self.text(node, kind)?;
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(fault) => {
+                self.error(node.place, fault);
+                None
+            }
+        }
+    }
+
+    pub(super) fn boolean(&mut self, node: &Node) -> Option<bool> {
+        let fault = |hint: Option<&str>| {
+            let fault = Fault::new(Code::WrongType, "expected `true` or `false`");
+            hint.map_or(fault.clone(), |hint| fault.hint(hint))
+        };
+        let plain = matches!(
+            &node.value,
+            Value::Scalar(Scalar { plain: true, .. } | Scalar { meaning: Meaning::Resolved(_), .. })
+        );
+        self.parse(node, &Kind::Boolean, |text| match text {
+            "true" | "True" | "TRUE" if plain => Ok(true),
+            "false" | "False" | "FALSE" if plain => Ok(false),
+            "true" | "false" => Err(fault(Some("write it without quotes"))),
+            "on" | "yes" | "y" | "On" | "Yes" | "ON" | "YES" | "Y" => Err(fault(Some("write `true`"))),
+            "off" | "no" | "n" | "Off" | "No" | "OFF" | "NO" | "N" => Err(fault(Some("write `false`"))),
+            _ => Err(fault(None)),
+        })
+    }
+
+    pub(super) fn integer(&mut self, node: &Node, kind: &Kind) -> Option<i64> {
+        let (min, max) = match kind.scalar() {
+            Kind::Integer { min, max } => (*min, *max),
+            _ => (i64::MIN, i64::MAX),
+        };
+        self.parse(node, kind, |text| match unit::integer(text) {
+            Ok(number) if (min..=max).contains(&number) => Ok(number),
+            Ok(_) | Err(UnitError::Overflow) => {
+                Err(Fault::new(Code::OutOfRange, format!("this number must lie between {min} and {max}")))
+            }
+            Err(UnitError::Bare(_) | UnitError::Form) => Err(Fault::new(Code::WrongType, "expected a whole number")),
+        })
+    }
+
+    pub(super) fn duration(&mut self, node: &Node, kind: &Kind) -> Option<Duration> {
+        let (least, most) = match kind.scalar() {
+            Kind::Duration { min, max } => (*min, *max),
+            _ => ("0s", "36500d"),
+        };
+        self.parse(node, kind, |text| {
+            let value = unit::duration(text)
+                .map_err(|error| unit_fault(error, "a duration", "`250ms`, `10s`, `1m30s` or `24h`"))?;
+            let (min, max) = (unit::duration(least).unwrap_or_default(), unit::duration(most).unwrap_or(Duration::MAX));
+            in_bounds(value, min, max, least, most)
+        })
+    }
+
+    pub(super) fn size(&mut self, node: &Node, kind: &Kind) -> Option<u64> {
+        let (least, most) = match kind.scalar() {
+            Kind::Size { min, max } => (*min, *max),
+            _ => ("0B", "1024TiB"),
+        };
+        self.parse(node, kind, |text| {
+            let value = unit::size(text).map_err(|error| unit_fault(error, "a size", "`512B`, `64KiB` or `10MiB`"))?;
+            let (min, max) = (unit::size(least).unwrap_or_default(), unit::size(most).unwrap_or(u64::MAX));
+            in_bounds(value, min, max, least, most)
+        })
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(&mut self, node: &Node, kind: &Kind, words: &[(&str, T)]) -> Option<T> {
+        self.parse(node, kind, |text| {
+            if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+                return Ok(*value);
+            }
+            let fault = Fault::invalid(format!("expected {}", kind.noun()));
+            Err(match closest(text, words.iter().map(|(word, _)| *word)) {
+                Some(near) => fault.hint(format!("did you mean `{near}`?")),
+                None => fault,
+            })
+        })
+    }
+
+    /// A list; each item is read, whatever became of the one before it.
+    pub(super) fn list<T>(
+        &mut self,
+        node: &'a Node,
+        kind: &Kind,
+        mut read: impl FnMut(&mut Self, &'a Node) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let Value::List(items) = &node.value else {
+            self.wrong_type(node, kind);
+            return None;
+        };
+        let mut found = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            if let Some(value) = self.at(index, |reader| read(reader, item)) {
+                found.push(value);
+            }
+        }
+        (found.len() == items.len()).then_some(found)
+    }
+
+    /// One value, or a list of them.
+    pub(super) fn one_or_many<T>(
+        &mut self,
+        node: &'a Node,
+        kind: &Kind,
+        mut read: impl FnMut(&mut Self, &'a Node) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        match node.value {
+            Value::List(_) => self.list(node, kind, read),
+            Value::Scalar(_) | Value::Map(_) => read(self, node).map(|value| vec![value]),
+        }
+    }
+
+    /// A map with free names; each value is read.
+    pub(super) fn map<T>(
+        &mut self,
+        node: &'a Node,
+        kind: &Kind,
+        mut read: impl FnMut(&mut Self, &'a Entry) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let entries: &'a [Entry] = match &node.value {
+            Value::Map(entries) => entries,
+            Value::Scalar(_) | Value::List(_) => {
+                self.wrong_type(node, kind);
+                return None;
+            }
+        };
+        let mut found = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if let Some(value) = self.under(&entry.key, |reader| read(reader, entry)) {
+                found.push(value);
+            }
+        }
+        (found.len() == entries.len()).then_some(found)
+    }
+
+    /// A path, relative to the folder of the text that names it.
+    pub(super) fn file_path(&mut self, node: &Node, kind: &Kind) -> Option<PathBuf> {
+        let folder = self.texts.folder(node.place).to_owned();
+        self.parse(node, kind, |text| {
+            if text.is_empty() || text.contains('\0') {
+                return Err(Fault::invalid("this is not a path"));
+            }
+            Ok(folder.join(text))
+        })
+    }
+}
+
+/// The keys of one section that were written, with the declaration beside them.
+pub(super) struct Fields<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    entries: &'a [Entry],
+    section: &'static Section,
+    pub(super) place: Place,
+}
+
+impl<'a> Fields<'_, 'a> {
+    pub(super) fn reader(&mut self) -> &mut Reader<'a> {
+        self.reader
+    }
+
+    /// What was written under the key.
+    pub(super) fn written(&self, key: &str) -> Option<&'a Entry> {
+        debug_assert!(self.section.field(key).is_some(), "{key} is not declared in {}", self.section.name);
+        self.entries.iter().find(|entry| &*entry.key == key)
+    }
+
+    pub(super) fn entries(&self) -> &'a [Entry] {
+        self.entries
+    }
+
+    /// Reads what was written under `key`. A required key that is missing is noted.
+    pub(super) fn get<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Reader<'a>, &'a Node, &'static Field) -> Option<T>,
+    ) -> Option<T> {
+        let field = self.declared(key)?;
+        if let Some(entry) = self.written(key) {
+            return self.reader.under(&entry.key, |reader| read(reader, &entry.value, field));
+        }
+        if field.required {
+            let fault = Fault::new(Code::MissingKey, format!("the key `{key}` is missing")).hint(field.doc);
+            self.reader.error(self.place, fault);
+        }
+        None
+    }
+
+    /// Reads the scalar under `key`, or its default.
+    pub(super) fn scalar<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Reader<'a>, &Node, &'static Field) -> Option<T>,
+    ) -> Option<T> {
+        let field = self.declared(key)?;
+        if let Some(entry) = self.written(key) {
+            return self.reader.under(&entry.key, |reader| read(reader, &entry.value, field));
+        }
+        let node = Node::default_scalar(field.default?);
+        self.reader.step(Step::Key(key), |reader| read(reader, &node, field))
+    }
+
+    fn declared(&mut self, key: &'static str) -> Option<&'static Field> {
+        let field = self.section.field(key)?;
+        #[cfg(test)]
+        self.reader.asked.insert((self.section.name, key));
+        Some(field)
+    }
+
+    /// Reads the list under `key` item by item; an absent one is empty.
+    pub(super) fn list_of<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&mut Reader<'a>, &'a Node, &'static Kind) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let field = self.declared(key)?;
+        let Some(entry) = self.written(key) else { return Some(Vec::new()) };
+        let item = match &field.kind {
+            Kind::List(item) | Kind::OneOrMany(item) => item,
+            kind => kind,
+        };
+        let one = matches!(field.kind, Kind::OneOrMany(_));
+        self.reader.under(&entry.key, |reader| {
+            let mut read = |reader: &mut Reader<'a>, node| read(reader, node, item);
+            if one {
+                reader.one_or_many(&entry.value, &field.kind, read)
+            } else {
+                reader.list(&entry.value, &field.kind, &mut read)
+            }
+        })
+    }
+
+    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        self.scalar(key, |reader, node, _| reader.boolean(node))
+    }
+
+    pub(super) fn integer(&mut self, key: &'static str) -> Option<i64> {
+        self.scalar(key, |reader, node, field| reader.integer(node, &field.kind))
+    }
+
+    /// A whole number that is never negative, by its declared bounds.
+    pub(super) fn count<T: TryFrom<i64>>(&mut self, key: &'static str) -> Option<T> {
+        self.integer(key).and_then(|number| T::try_from(number).ok())
+    }
+
+    pub(super) fn duration(&mut self, key: &'static str) -> Option<Duration> {
+        self.scalar(key, |reader, node, field| reader.duration(node, &field.kind))
+    }
+
+    /// A duration that may be switched off; the inner none is off.
+    pub(super) fn duration_or_off(&mut self, key: &'static str) -> Option<Option<Duration>> {
+        self.scalar(
+            key,
+            |reader, node, field| {
+                if is_word(node, "off") { Some(None) } else { reader.duration(node, &field.kind).map(Some) }
+            },
+        )
+    }
+
+    pub(super) fn size<T: TryFrom<u64>>(&mut self, key: &'static str) -> Option<T> {
+        self.scalar(key, |reader, node, field| reader.size(node, &field.kind)).and_then(|bytes| T::try_from(bytes).ok())
+    }
+
+    pub(super) fn choice<V: Copy>(&mut self, key: &'static str, words: &[(&str, V)]) -> Option<V> {
+        self.scalar(key, |reader, node, field| reader.choice(node, &field.kind, words))
+    }
+
+    /// Reads the section under `key` by `read`; an absent one is read as an empty map, so that its defaults hold.
+    pub(super) fn section<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Fields<'_, 'a>) -> Option<T>,
+    ) -> Option<T> {
+        let field = self.declared(key)?;
+        let section = field.kind.section()?;
+        match self.written(key) {
+            Some(entry) => self.reader.under(&entry.key, |reader| {
+                let mut fields = reader.section(&entry.value, section)?;
+                read(&mut fields)
+            }),
+            None => self.reader.step(Step::Key(key), |reader| {
+                read(&mut Fields { reader, entries: &[], section, place: Place::DEFAULT })
+            }),
+        }
+    }
+}
+
+/// Whether the node is this word, with or without quotes.
+pub(super) fn is_word(node: &Node, word: &str) -> bool {
+    matches!(&node.value, Value::Scalar(scalar) if match &scalar.meaning {
+        Meaning::AsTyped => &*scalar.typed == word,
+        Meaning::Resolved(text) => &**text == word,
+        Meaning::Unknown => false,
+    })
+}
+
+/// What may be shown of a scalar: what was typed, bounded in length.
+pub(super) fn shown(node: &Node) -> String {
+    match &node.value {
+        Value::Scalar(scalar) => shorten(&scalar.typed),
+        Value::List(_) | Value::Map(_) => node.kind_name().to_owned(),
+    }
+}
+
+/// Bounds a text that goes into a message.
+pub(super) fn shorten(text: &str) -> String {
+    const MAX: usize = 64;
+    if text.chars().count() <= MAX {
+        text.to_owned()
+    } else {
+        format!("{}…", text.chars().take(MAX).collect::<String>())
+    }
+}
+
+/// The name that was probably meant.
+pub(super) fn closest<'n>(typed: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    if typed.len() > 128 {
+        return None;
+    }
+    let lower = typed.to_ascii_lowercase().replace('-', "_");
+    known
+        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_ascii_lowercase()), name))
+        .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+fn unit_fault(error: UnitError, what: &str, examples: &str) -> Fault {
+    match error {
+        UnitError::Bare(likely) => Fault::new(Code::InvalidUnit, format!("{what} needs a unit"))
+            .hint(format!("write `{likely}`, if that is meant")),
+        UnitError::Form => {
+            Fault::new(Code::InvalidUnit, format!("this is not {what}")).hint(format!("write it like {examples}"))
+        }
+        UnitError::Overflow => Fault::new(Code::OutOfRange, format!("this is too large for {what}")),
+    }
+}
+
+fn in_bounds<T: PartialOrd>(value: T, min: T, max: T, least: &str, most: &str) -> Result<T, Fault> {
+    if value < min {
+        return Err(Fault::new(Code::OutOfRange, format!("this must be at least {least}")));
+    }
+    if value > max {
+        return Err(Fault::new(Code::OutOfRange, format!("this must be at most {most}")));
+    }
+    Ok(value)
+}
+
+impl Kind {
+    /// The kind of the scalar within.
+    pub(super) fn scalar(&self) -> &Kind {
+        match self {
+            Kind::Or(_, kind) | Kind::OneOrMany(kind) | Kind::Short(kind, _) => kind.scalar(),
+            kind => kind,
+        }
+    }
+}
+
+fn meant<'n>(scalar: &'n Scalar, kind: &Kind) -> &'n str {
+    match &scalar.meaning {
+        Meaning::AsTyped => &scalar.typed,
+        Meaning::Resolved(text) => text,
+        Meaning::Unknown => kind.scalar().sample(),
+    }
+}

@@ -1,0 +1,148 @@
+//! The whole of a config: its top-level keys, and the way from texts to the checked [`Config`].
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::field::{Field, Kind, Section};
+use super::policy::{self, Policies};
+use super::problem::{Code, Problems};
+use super::reader::{Fields, Reader};
+use super::report::{Fault, Reporter};
+use super::routes::{self, Placed, Surroundings};
+use super::source::{Input, References, Text};
+use super::tree::{Node, Texts};
+use super::upstream::{self, Targets};
+use super::{Checked, Config, Effective, Name, admin, audit, log, merge, reference, server};
+
+static SECTIONS: &[Field] = &[
+    Field::new(
+        "server",
+        Kind::Section(&server::SERVER),
+        "Where clients knock, and the limits that hold before any route is known.",
+    ),
+    Field::new("admin", Kind::Section(&admin::ADMIN), "The operator's doors and who may pass them."),
+    Field::new("log", Kind::Section(&log::LOG), "Diagnostics, the access log, and what both hide."),
+    Field::new("audit", Kind::Section(&audit::AUDIT), "Which requests are recorded, where, and for how long."),
+    Field::new("upstreams", Kind::Map(&Kind::Section(&upstream::UPSTREAM)), "Named groups of endpoints."),
+    Field::new("routes", Kind::List(&Kind::Section(&routes::ROUTE)), "Which requests, and what becomes of them."),
+];
+
+/// The declaration of the whole config.
+pub(super) static ROOT: Section = Section {
+    name: "config",
+    doc: "The whole config. The smallest useful one is a list of `routes`. A policy at the top level is the default of every route; the same key on a route replaces it whole, and `off` removes it.",
+    fields: &[SECTIONS, policy::FIELDS, policy::HEADERS_FIELD],
+};
+
+/// Parse, merge, resolve, read, check.
+pub(super) fn load(input: &Input, references: &References<'_>) -> Result<Checked, Problems> {
+    let mut texts = Texts::new();
+    let mut report = Reporter::default();
+    let mut tree = merge::merge(input, &mut texts, &mut report);
+    reference::resolve(&mut tree, &texts, references, &mut report);
+    let config = read(&mut Reader::new(&texts, &mut report), &tree);
+    let failed = report.has_errors();
+    let problems = report.close(&texts);
+    match config {
+        Some(config) if !failed => Ok(Checked {
+            config: Arc::new(config),
+            warnings: problems.0,
+            hash: hash(input).into(),
+            effective: Arc::new(Effective::default()),
+        }),
+        _ => Err(problems),
+    }
+}
+
+/// Reads the whole tree.
+pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node) -> Option<Config> {
+    let mut fields = reader.section(tree, &ROOT)?;
+    let server = fields.section("server", server::read);
+    let admin = fields.section("admin", admin::read);
+    let log = fields.section("log", log::read);
+    let state_dir = server.as_ref().map_or_else(Default::default, |server| server.state_dir.clone());
+    let audit = fields.section("audit", |fields| audit::read(fields, &state_dir));
+    let policies = Policies::read_defaults(&mut fields);
+    let (upstreams, names) = read_upstreams(&mut fields);
+    // Broken top-level policies are reported once; the routes are still read, without them.
+    let stand_in = fields.reader().defaults(&ROOT, Policies::read_defaults)?;
+    let (routes, upstreams) = read_routes(&mut fields, policies.as_ref().unwrap_or(&stand_in), upstreams, &names)?;
+    let routes = routes.into_iter().map(|placed| placed.route).collect();
+    Some(Config { server: server?, admin: admin?, log: log?, audit: audit?, upstreams, routes, policies: policies? })
+}
+
+fn read_upstreams(fields: &mut Fields<'_, '_>) -> (Vec<super::Upstream>, HashSet<Name>) {
+    fields
+        .get("upstreams", |reader, node, field| Some(upstream::read_all(reader, node, &field.kind)))
+        .unwrap_or_default()
+}
+
+fn read_routes(
+    fields: &mut Fields<'_, '_>,
+    policies: &Policies,
+    mut upstreams: Vec<super::Upstream>,
+    names: &HashSet<Name>,
+) -> Option<(Vec<Placed>, Vec<super::Upstream>)> {
+    let by_name: HashMap<Name, usize> =
+        upstreams.iter().enumerate().map(|(index, upstream)| (Arc::clone(&upstream.name), index)).collect();
+    let mut targets = Targets::new(fields.reader())?;
+    let mut around = Surroundings {
+        policies,
+        upstreams: &mut upstreams,
+        targets: &mut targets,
+        names,
+        by_name,
+        used: HashSet::new(),
+    };
+    let routes =
+        fields.get("routes", |reader, node, _| Some(routes::read_all(reader, node, &mut around))).unwrap_or_default();
+    let used = around.used;
+    warn_unused(fields, &used);
+    Some((routes, upstreams))
+}
+
+fn warn_unused(fields: &mut Fields<'_, '_>, used: &HashSet<Name>) {
+    let Some(entry) = fields.written("upstreams") else { return };
+    let super::tree::Value::Map(entries) = &entry.value.value else { return };
+    fields.reader().under("upstreams", |reader| {
+        for entry in entries.iter().filter(|entry| !used.contains(&*entry.key)) {
+            let fault =
+                Fault::new(Code::Unused, "no route forwards to this upstream").hint("name it in a route, or remove it");
+            reader.under(&entry.key, |reader| reader.warn(entry.key_place, fault));
+        }
+    });
+}
+
+/// SHA-256 over everything as typed, each part with its length before it.
+fn hash(input: &Input) -> String {
+    let mut hasher = Sha256::new();
+    let mut part = |text: &str| {
+        hasher.update((text.len() as u64).to_be_bytes());
+        hasher.update(text.as_bytes());
+    };
+    let texts = |texts: &[Text], part: &mut dyn FnMut(&str)| {
+        part(&texts.len().to_string());
+        for text in texts {
+            part(&text.name);
+            part(&text.text);
+        }
+    };
+    texts(&input.files, &mut part);
+    texts(&input.overlay, &mut part);
+    part(&input.environment.len().to_string());
+    for (name, value) in &input.environment {
+        part(name);
+        part(value);
+    }
+    for argument in &input.set {
+        part(argument);
+    }
+    let mut text = String::with_capacity(64);
+    for byte in hasher.finalize() {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
