@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -12,6 +12,7 @@ use shared::config::Sources;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::audit;
+use crate::exchange::Load;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::diagnostics::Diagnostics;
@@ -36,10 +37,20 @@ pub enum Life {
     Stopping,
 }
 
+/// A worker's socket for a listener.
+#[derive(Debug)]
+pub struct Opened {
+    /// The listener's identity.
+    pub configured: SocketAddr,
+    /// The real address, as logs and audit name it.
+    pub name: Arc<str>,
+    pub socket: std::net::TcpListener,
+}
+
 /// What a worker is told.
 pub enum Order {
     /// A snapshot was committed: take it, open these listeners, close those that it no longer has, then acknowledge.
-    Refresh { open: Vec<std::net::TcpListener>, taken: oneshot::Sender<()> },
+    Refresh { open: Vec<Opened>, taken: oneshot::Sender<()> },
     /// A connection that another, busier worker accepted.
     Adopt { stream: std::net::TcpStream, peer: SocketAddr, listener: Arc<str> },
 }
@@ -49,30 +60,6 @@ pub enum Order {
 pub struct WorkerHandle {
     pub orders: mpsc::Sender<Order>,
     pub load: Arc<Load>,
-}
-
-/// How busy a worker is. On a cache line of its own, written by its worker alone.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct Load {
-    connections: AtomicUsize,
-}
-
-impl Load {
-    /// Open client connections.
-    pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
-    }
-
-    /// Another connection; by the worker itself only.
-    pub fn opened(&self) {
-        self.connections.store(self.connections() + 1, Ordering::Relaxed);
-    }
-
-    /// One less; by the worker itself only.
-    pub fn closed(&self) {
-        self.connections.store(self.connections().saturating_sub(1), Ordering::Relaxed);
-    }
 }
 
 /// See the module.

@@ -1,1 +1,15 @@
+//! The daemon: a reverse proxy and API gateway. `ARCHITECTURE.md` says what lies where.
+
+#![warn(clippy::indexing_slicing)]
+
+pub mod audit;
+pub mod daemon;
+pub mod exchange;
+pub mod filter;
+pub mod health;
+pub mod proxy;
+pub mod server;
+pub mod snapshot;
 pub mod telemetry;
+pub mod upstream;
+pub mod worker;

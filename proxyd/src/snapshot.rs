@@ -1,12 +1,12 @@
 //! What runs: compiled from a checked config and the snapshot before, whose live state it takes over. Immutable; only
 //! `reload` puts one in force.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use shared::audit::{Door, Mask};
-use shared::config::{self, Checked, EncodedSlash, ForwardHost, Respond, Rewrite, Share};
+use shared::config::{self, Checked, ForwardHost, Respond, Rewrite, Share};
 use shared::routing::Table;
 
 use crate::exchange::{Name, Value};
@@ -38,6 +38,9 @@ pub struct Snapshot {
     /// In the order of the config.
     pub limiters: Vec<Arc<Limiter>>,
     pub mask: Mask,
+    /// Names in force: what workers and metrics may forget is what is not among them.
+    pub upstream_names: HashSet<Arc<str>>,
+    pub route_names: HashSet<Arc<str>>,
 }
 
 /// A route, ready to serve.
@@ -46,7 +49,6 @@ pub struct Route {
     pub name: Arc<str>,
     pub chain: Chain,
     pub action: Action,
-    pub encoded_slash: EncodedSlash,
 }
 
 /// What becomes of a request.
@@ -110,7 +112,6 @@ impl Snapshot {
             name: Arc::clone(&route.name),
             chain: chains.of(&route.policies, &mut limiters),
             action: Action::compile(route),
-            encoded_slash: route.encoded_slash,
         });
         let routes = routes.collect();
         Self {
@@ -119,6 +120,8 @@ impl Snapshot {
             unmatched,
             upstreams: upstreams.collect(),
             limiters: limiters.finish(),
+            upstream_names: config.upstreams.iter().map(|upstream| Arc::clone(&upstream.name)).collect(),
+            route_names: config.routes.iter().map(|route| Arc::clone(&route.name)).collect(),
             mask: Mask::new(&config.log.redact.headers, &config.log.redact.query),
             stamp,
             checked,

@@ -10,16 +10,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Recorder;
-use crate::daemon::{Daemon, Load, Order};
-use crate::exchange::{Ledger, Terms};
+use crate::daemon::{Daemon, Order};
+use crate::exchange::{Ledger, Load, Terms};
 use crate::snapshot::Snapshot;
 use crate::telemetry::access_log::WorkerLog;
 use crate::telemetry::clock::Clock;
-use crate::telemetry::ids::{Ids, Random};
+use crate::telemetry::ids::{Ids, Random, Seed};
 use crate::telemetry::metrics::RouteCells;
 use crate::upstream::LocalUpstream;
 
@@ -37,6 +37,8 @@ pub struct Worker {
     pub load: Arc<Load>,
     /// Cancelled when connections shall end as soon as their request does.
     pub draining: CancellationToken,
+    /// Told when the last connection has gone.
+    pub emptied: Rc<Notify>,
     local: RefCell<Rc<Local>>,
     generation: Cell<u64>,
     upstreams: RefCell<HashMap<Arc<str>, Rc<LocalUpstream>>>,
@@ -57,7 +59,7 @@ impl Local {
         let terms = Terms {
             generation: snapshot.generation(),
             log: (config.log.access != shared::config::AccessLog::Off).then_some(config.log.format),
-            slow_us: config.log.slow_request.map(|slow| slow.as_micros() as u64),
+            slow: config.log.slow_request,
             audit: config.audit.requests,
         };
         Self {
@@ -94,12 +96,7 @@ impl Worker {
     pub fn refresh(&self) {
         let snapshot = self.daemon.snapshot();
         self.generation.set(snapshot.generation());
-        let names: std::collections::HashSet<&str> =
-            snapshot.upstreams.iter().map(|upstream| &*upstream.name).collect();
-        self.upstreams.borrow_mut().retain(|name, _| names.contains(&**name));
-        let routes: std::collections::HashSet<&str> = snapshot.routes.iter().map(|route| &*route.name).collect();
-        self.ledger.metrics.retain_routes(|name| routes.contains(name));
-        drop((names, routes));
+        self.upstreams.borrow_mut().retain(|name, _| snapshot.upstream_names.contains(name));
         *self.local.borrow_mut() = Rc::new(Local::new(snapshot));
     }
 
@@ -110,7 +107,7 @@ impl Worker {
             return Rc::clone(same);
         }
         let workers = self.daemon.workers.len();
-        let local = LocalUpstream::new(shared, before.map(Rc::as_ref), self.index, workers, &self.ledger.metrics);
+        let local = LocalUpstream::new(shared, before.map(Rc::as_ref), self.index, workers, &self.ledger);
         let local = Rc::new(local);
         upstreams.insert(Arc::clone(&shared.name), Rc::clone(&local));
         local
@@ -154,6 +151,7 @@ pub struct Start {
     pub load: Arc<Load>,
     pub orders: mpsc::Receiver<Order>,
     pub recorder: Recorder,
+    pub seed: Seed,
     pub log: WorkerLog,
 }
 
@@ -173,9 +171,9 @@ where
             }
         };
         let ledger = Ledger {
-            clock: Clock::new(),
-            ids: Ids::new(start.index),
-            random: Random::new(),
+            clock: Clock::new(daemon.started_at),
+            ids: Ids::new(start.seed, start.index as u16),
+            random: Random::of_worker(start.seed, start.index as u16),
             metrics: daemon.metrics.worker(start.index),
             log: start.log,
             audit: start.recorder,
@@ -186,6 +184,7 @@ where
             ledger: Rc::new(ledger),
             load: start.load,
             draining: CancellationToken::new(),
+            emptied: Rc::default(),
             generation: Cell::new(snapshot.generation()),
             local: RefCell::new(Rc::new(Local::new(snapshot))),
             upstreams: RefCell::default(),

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shared::audit::RequestFacts;
 use shared::config::{LogFormat, RequestAudit};
@@ -18,7 +19,8 @@ pub struct Terms {
     pub generation: u64,
     /// Whether there is an access log, and in which form.
     pub log: Option<LogFormat>,
-    pub slow_us: Option<u64>,
+    /// Requests that took longer are logged on their own.
+    pub slow: Option<Duration>,
     pub audit: RequestAudit,
 }
 
@@ -97,21 +99,31 @@ impl Finish {
     }
 
     /// The route that was chosen.
-    pub fn routed(&mut self, name: &Arc<str>, cells: Arc<RouteCells>) {
-        self.route = Some((Arc::clone(name), cells));
+    pub fn routed(&mut self, name: &Arc<str>, cells: &Arc<RouteCells>) {
+        self.route = Some((Arc::clone(name), Arc::clone(cells)));
     }
 
     /// The request was rejected.
     pub fn rejected(&mut self, rejection: &Rejection) {
-        self.ledger.metrics.rejected(rejection.code());
-        self.outcome = Outcome::Answered(rejection.code());
+        self.refused(rejection.code());
     }
 
-    /// The answer's head goes out.
-    pub fn answered(&mut self, status: u16, default_outcome: &'static str) {
+    /// The request was refused with this code.
+    pub fn refused(&mut self, code: &'static str) {
+        self.ledger.metrics.rejected(code);
+        self.outcome = Outcome::Answered(code);
+    }
+
+    /// The answer is ours, by the route's own wish.
+    pub fn answers_itself(&mut self) {
+        self.outcome = Outcome::Answered("answered");
+    }
+
+    /// The answer's head goes out. Where nobody said otherwise it is an upstream's.
+    pub fn answered(&mut self, status: u16) {
         self.status = status;
         if self.outcome == Outcome::Open {
-            self.outcome = Outcome::Answered(default_outcome);
+            self.outcome = Outcome::Answered("served");
         }
     }
 
@@ -120,8 +132,14 @@ impl Finish {
         self.bytes_out += bytes;
     }
 
-    /// The bytes that a tunnel carried, once it is closed.
-    pub fn tunnelled(&mut self, bytes_in: u64, bytes_out: u64, outcome: &'static str) {
+    /// A tunnel begins.
+    pub fn tunnel_opened(&self) {
+        self.ledger.metrics.tunnel_opened();
+    }
+
+    /// A tunnel is closed; it carried so many bytes.
+    pub fn tunnel_closed(mut self, bytes_in: u64, bytes_out: u64, outcome: &'static str) {
+        self.ledger.metrics.tunnel_closed();
         self.bytes_in = bytes_in;
         self.bytes_out = bytes_out;
         self.outcome = Outcome::Ended(outcome);
@@ -149,8 +167,6 @@ impl Drop for Finish {
             Outcome::Ended(outcome) => outcome,
             Outcome::Open | Outcome::Answered(_) => "client_closed",
         };
-        let text = |name: &Option<Arc<str>>| name.clone();
-        let (upstream, endpoint) = (text(&self.upstream), text(&self.endpoint));
         let facts = RequestFacts {
             time_us: self.started.unix_us,
             request_id: self.trail.part(Part::Id),
@@ -163,8 +179,8 @@ impl Drop for Finish {
             query: self.trail.part(Part::Query),
             protocol: self.protocol,
             route: self.route.as_ref().map_or("", |(name, _)| name),
-            upstream: upstream.as_deref().unwrap_or_default(),
-            endpoint: endpoint.as_deref().unwrap_or_default(),
+            upstream: self.upstream.as_deref().unwrap_or_default(),
+            endpoint: self.endpoint.as_deref().unwrap_or_default(),
             status: self.status,
             outcome,
             bytes_in,
@@ -178,15 +194,18 @@ impl Drop for Finish {
             matched: self.trail.part(Part::Matched),
         };
         let ledger = &self.ledger;
-        ledger.metrics.request_finished();
+        ledger.metrics.request_finished(self.status);
         if let Some((_, cells)) = &self.route {
             cells.finished(self.status, duration_us, bytes_in, self.bytes_out);
         }
         if let Some(format) = self.terms.log {
             ledger.log.line(&facts, format);
         }
-        if self.terms.slow_us.is_some_and(|slow_us| duration_us > slow_us) && self.status != 101 {
-            ledger.log.slow(&facts);
+        if let Some(slow) = self.terms.slow
+            && self.status != 101
+            && ledger.log.slow(&facts, slow)
+        {
+            ledger.metrics.slow_request();
         }
         if let Some(place) = self.place.take() {
             let wanted = match self.terms.audit {

@@ -12,7 +12,7 @@ pub use body::{Body, Ended, RequestBody, Upload};
 pub use finish::{Finish, Terms};
 pub use head::{Headers, Name, RequestHead, ResponseHead, Value, name};
 pub use ledger::Ledger;
-pub use peer::{Peer, Phase, Stopwatch};
+pub use peer::{Load, Peer, Phase, Presence, Stopwatch};
 pub use rejection::Rejection;
 pub use trail::{Part, Trail};
 
@@ -49,12 +49,12 @@ pub struct Exchange {
     pub peer: Rc<Peer>,
     /// The client's address, after trusted proxies.
     pub client: IpAddr,
+    /// Whether the peer is a proxy that is believed.
+    pub trusted: bool,
     /// Whether our own errors go out as JSON.
     pub json: bool,
     /// The scheme the client used, as far as trusted proxies tell.
     pub https: bool,
-    /// The most bytes that the request's body may have.
-    pub body_limit: u64,
     /// What filters noted on the way in, for the way back.
     pub notes: Notes,
 }

@@ -1,13 +1,16 @@
 //! Facts of the accepted connection, and the stopwatch that tells how long it may stay in its present phase.
 
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use shared::config::ServerTimeouts;
+use tokio::sync::Notify;
+
+use crate::telemetry::metrics::WorkerMetrics;
 
 /// Who is at the other end, and through which listener.
-#[derive(Debug)]
 pub struct Peer {
     pub address: SocketAddr,
     /// The address with IPv4-mapped IPv6 told as IPv4.
@@ -15,6 +18,49 @@ pub struct Peer {
     /// The listener's address, as configured.
     pub listener: Arc<str>,
     pub stopwatch: Arc<Stopwatch>,
+    /// Counts the connection until its last exchange or tunnel lets go of it.
+    pub presence: Presence,
+}
+
+/// How busy a worker is. On a cache line of its own, written by its worker alone, read by all.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Load {
+    connections: AtomicUsize,
+}
+
+impl Load {
+    /// Open client connections.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+/// An open client connection, counted.
+pub struct Presence {
+    load: Arc<Load>,
+    metrics: Rc<WorkerMetrics>,
+    emptied: Rc<Notify>,
+}
+
+impl Presence {
+    /// Counts a connection; by the worker whose load it is. `emptied` is told when the last one has gone.
+    pub fn enter(load: &Arc<Load>, metrics: &Rc<WorkerMetrics>, emptied: &Rc<Notify>) -> Self {
+        load.connections.store(load.connections() + 1, Ordering::Relaxed);
+        metrics.connection_opened();
+        Self { load: Arc::clone(load), metrics: Rc::clone(metrics), emptied: Rc::clone(emptied) }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let left = self.load.connections().saturating_sub(1);
+        self.load.connections.store(left, Ordering::Relaxed);
+        self.metrics.connection_closed();
+        if left == 0 {
+            self.emptied.notify_one();
+        }
+    }
 }
 
 /// What a connection is doing, for its timeouts.
@@ -71,6 +117,17 @@ impl Stopwatch {
     /// Whether some bytes of the awaited head came.
     pub fn head_started(&self) -> bool {
         self.started.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether nothing came yet on a new connection.
+    pub fn is_untouched(&self) -> bool {
+        self.phase() == Phase::Head && !self.head_started()
+    }
+
+    /// Brings the end of the present phase forward.
+    pub fn shorten(&self, deadline_us: u64) {
+        let sooner = deadline_us.min(self.deadline_us.load(Ordering::Relaxed));
+        self.deadline_us.store(sooner, Ordering::Relaxed);
     }
 
     /// Whether the arrival of bytes would change the phase: asked before a clock is read.

@@ -118,7 +118,7 @@ impl Filter {
             Self::Cors(cors) => cors::on_request(cors, exchange, request),
             Self::Access(access) => access::on_request(access, exchange),
             Self::RateLimit(rules) => rules.on_request(exchange, request, ledger),
-            Self::BodyLimit(max_bytes) => body_limit::on_request(*max_bytes, exchange, request),
+            Self::BodyLimit(max_bytes) => body_limit::on_request(*max_bytes, request),
             Self::Headers(headers) => {
                 headers.on_request(request);
                 Verdict::Pass

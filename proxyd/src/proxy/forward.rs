@@ -19,7 +19,7 @@ use crate::exchange::{
     Body, Exchange, Headers, Rejection, Request, RequestBody, RequestHead, Response, ResponseHead, Value, name,
 };
 use crate::snapshot::{Forward, Timeouts};
-use crate::upstream::{AttemptError, Lease, LocalUpstream, Pool};
+use crate::upstream::{AttemptError, InFlight, Lease, LocalUpstream, Pool};
 use crate::worker::{Local, Worker};
 
 /// Forwards a request.
@@ -126,7 +126,7 @@ async fn send(
     worker: &Rc<Worker>,
 ) -> Result<(http::Response<Incoming>, Lease), Failure> {
     exchange.finish.attempts += 1;
-    let mut counted = Counted::new(pool, worker);
+    let counted = Counted::new(pool, worker);
     let mut lease = match pool.lease(timeouts.connect, fresh).await {
         Ok(lease) => lease,
         Err(error) => return Err(counted.failed(error, false)),
@@ -143,7 +143,7 @@ async fn send(
     match answered {
         Ok(Ok(response)) => {
             pool.cells.responded(took_us);
-            lease.counts(counted.into_guard());
+            lease.counts(counted.in_flight);
             Ok((response, lease))
         }
         Ok(Err(error)) => {
@@ -158,19 +158,15 @@ async fn send(
 struct Counted<'a> {
     pool: &'a Rc<Pool>,
     worker: &'a Worker,
-    in_flight: Option<crate::upstream::InFlight>,
+    in_flight: InFlight,
 }
 
 impl<'a> Counted<'a> {
     fn new(pool: &'a Rc<Pool>, worker: &'a Worker) -> Self {
-        Self { pool, worker, in_flight: Some(crate::upstream::InFlight::start(pool)) }
+        Self { pool, worker, in_flight: InFlight::start(pool) }
     }
 
-    fn into_guard(mut self) -> Option<crate::upstream::InFlight> {
-        self.in_flight.take()
-    }
-
-    fn failed(&mut self, error: AttemptError, reused: bool) -> Failure {
+    fn failed(&self, error: AttemptError, reused: bool) -> Failure {
         let now_us = self.worker.ledger.clock.now().unix_us;
         self.pool.cells.failed(error.kind(), now_us);
         // An idle connection's death is how keep-alive ends, not a fault of the endpoint.

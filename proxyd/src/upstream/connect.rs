@@ -15,7 +15,6 @@ use crate::exchange::RequestBody;
 /// The most bytes that the head of an answer may have.
 const MAX_HEAD_BYTES: usize = 128 * 1024;
 
-/// The most header lines that an answer may have. (The engine's own default: asking for another costs an allocation.)
 /// After this long without traffic the kernel asks whether the other side is still there.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::balance::RoundRobin;
 use super::{Pool, Upstream};
-use crate::telemetry::metrics::WorkerMetrics;
+use crate::exchange::Ledger;
 
 /// See the module.
 pub struct LocalUpstream {
@@ -22,7 +22,7 @@ impl LocalUpstream {
         predecessor: Option<&Self>,
         worker: usize,
         workers: usize,
-        metrics: &WorkerMetrics,
+        ledger: &Rc<Ledger>,
     ) -> Self {
         let pools = upstream.endpoints.iter().map(|endpoint| {
             let pool = predecessor.and_then(|before| before.pools.iter().find(|pool| pool.endpoint.id == endpoint.id));
@@ -31,7 +31,7 @@ impl LocalUpstream {
                     pool.resize(&upstream.pool, workers);
                     Rc::clone(pool)
                 }
-                None => Rc::new(Pool::new(endpoint, &upstream.pool, workers, metrics)),
+                None => Rc::new(Pool::new(endpoint, &upstream.pool, workers, ledger)),
             }
         });
         Self {

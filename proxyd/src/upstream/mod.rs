@@ -9,7 +9,7 @@ pub mod pool;
 
 pub use endpoint::Endpoint;
 pub use local::LocalUpstream;
-pub use pool::{Lease, Pool};
+pub use pool::{InFlight, Lease, Pool, TunnelLease};
 
 use std::sync::Arc;
 

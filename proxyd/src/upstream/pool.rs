@@ -12,8 +12,8 @@ use tokio::task::AbortHandle;
 
 use super::connect::{self, Connection};
 use super::{AttemptError, Endpoint};
-use crate::exchange::{Ended, RequestBody, Upload};
-use crate::telemetry::metrics::{EndpointCells, WorkerMetrics};
+use crate::exchange::{Ended, Ledger, RequestBody, Upload};
+use crate::telemetry::metrics::EndpointCells;
 
 /// See the module.
 pub struct Pool {
@@ -26,6 +26,7 @@ pub struct Pool {
     waiting: Cell<usize>,
     freed: Notify,
     bounds: RefCell<Bounds>,
+    ledger: Rc<Ledger>,
 }
 
 struct Idle {
@@ -56,15 +57,16 @@ impl Bounds {
 
 impl Pool {
     /// An empty pool.
-    pub fn new(endpoint: &Arc<Endpoint>, config: &config::Pool, workers: usize, metrics: &WorkerMetrics) -> Self {
+    pub fn new(endpoint: &Arc<Endpoint>, config: &config::Pool, workers: usize, ledger: &Rc<Ledger>) -> Self {
         Self {
             endpoint: Arc::clone(endpoint),
-            cells: metrics.endpoint(&endpoint.upstream, &endpoint.address),
+            cells: ledger.metrics.endpoint(&endpoint.upstream, &endpoint.address),
             idle: RefCell::default(),
             busy: Cell::new(0),
             waiting: Cell::new(0),
             freed: Notify::new(),
             bounds: RefCell::new(Bounds::share(config, workers)),
+            ledger: Rc::clone(ledger),
         }
     }
 
@@ -87,10 +89,11 @@ impl Pool {
             }
         }
         let opening = Opening::new(self);
+        let started = self.ledger.clock.now();
         let connection = connect::connect(&self.endpoint, connect_within).await?;
         opening.done();
-        self.cells.connection_opened();
-        Ok(Lease { pool: Rc::clone(self), connection: Some(connection), reused: false, upload: None })
+        self.cells.connection_opened(self.ledger.clock.now().since_us(started));
+        Ok(Lease::of(self, connection, false))
     }
 
     /// Waits until a connection is free or may be opened.
@@ -115,7 +118,7 @@ impl Pool {
 
     fn hand_out(self: &Rc<Self>, connection: Connection, reused: bool) -> Lease {
         self.busy.set(self.busy.get() + 1);
-        Lease { pool: Rc::clone(self), connection: Some(connection), reused, upload: None }
+        Lease::of(self, connection, reused)
     }
 
     /// The newest idle connection that is alive and ready; dead ones met on the way are dropped.
@@ -129,7 +132,7 @@ impl Pool {
                 let dead = idle.remove(index);
                 self.close(dead.connection);
             } else if sender.is_ready() {
-                self.cells.idle(-1);
+                self.cells.idle_ended();
                 return Some(idle.remove(index).connection);
             }
         }
@@ -141,8 +144,9 @@ impl Pool {
         if full || connection.sender.is_closed() {
             self.discard(&connection.task);
         } else {
-            self.cells.idle(1);
-            self.idle.borrow_mut().push(Idle { connection, since_us: self.cells.now_us() });
+            self.cells.idle_began();
+            let since_us = self.ledger.clock.now().instant_us;
+            self.idle.borrow_mut().push(Idle { connection, since_us });
         }
         self.freed();
     }
@@ -157,7 +161,7 @@ impl Pool {
 
     /// Closes an idle connection.
     fn close(&self, connection: Connection) {
-        self.cells.idle(-1);
+        self.cells.idle_ended();
         self.discard(&connection.task);
     }
 
@@ -237,9 +241,36 @@ pub struct Lease {
     pub reused: bool,
     /// The request body that goes out on it: until it has ended, the connection is not free.
     upload: Option<Rc<Upload>>,
+    in_flight: Option<InFlight>,
+}
+
+/// Counts a request with its endpoint until it is over, body and all.
+pub struct InFlight(Arc<EndpointCells>);
+
+impl InFlight {
+    /// A request begins.
+    pub fn start(pool: &Pool) -> Self {
+        pool.cells.request_started();
+        Self(Arc::clone(&pool.cells))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.request_finished();
+    }
 }
 
 impl Lease {
+    fn of(pool: &Rc<Pool>, connection: Connection, reused: bool) -> Self {
+        Self { pool: Rc::clone(pool), connection: Some(connection), reused, upload: None, in_flight: None }
+    }
+
+    /// The request that it serves, counted.
+    pub fn counts(&mut self, in_flight: InFlight) {
+        self.in_flight = Some(in_flight);
+    }
+
     /// The sending half.
     pub fn sender(&mut self) -> Option<&mut SendRequest<RequestBody>> {
         self.connection.as_mut().map(|connection| &mut connection.sender)
@@ -255,7 +286,7 @@ impl Lease {
         if let Some(connection) = self.connection.take() {
             drop(connection);
         }
-        TunnelLease { pool: Rc::clone(&self.pool) }
+        TunnelLease { pool: Rc::clone(&self.pool), _in_flight: self.in_flight.take() }
     }
 }
 
@@ -283,6 +314,7 @@ impl Ended for Lease {
 /// A tunnel's place among its endpoint's connections.
 pub struct TunnelLease {
     pool: Rc<Pool>,
+    _in_flight: Option<InFlight>,
 }
 
 impl Drop for TunnelLease {

@@ -3,5 +3,6 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod access;
+pub mod client;
 pub mod cors;
 pub mod limit;

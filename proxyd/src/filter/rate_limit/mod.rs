@@ -39,7 +39,12 @@ impl Rules {
             let key = rule.key(exchange.client, request.head.headers());
             let verdict = rule.limiter.take(&key, now_us);
             let enforced = rule.limiter.rule.mode == Mode::Enforce;
-            ledger.metrics.limit(&rule.limiter.rule.name, rule.limiter.scope_name(), outcome(verdict.allowed, enforced));
+            let cells = ledger.metrics.limit(rule.limiter.scope_name(), &rule.limiter.rule.name);
+            match (verdict.allowed, enforced) {
+                (true, _) => cells.allowed(),
+                (false, true) => cells.refused(),
+                (false, false) => cells.shadow_refused(),
+            }
             if !enforced {
                 continue;
             }
@@ -54,14 +59,6 @@ impl Rules {
             }
         }
         Verdict::Pass
-    }
-}
-
-fn outcome(allowed: bool, enforced: bool) -> &'static str {
-    match (allowed, enforced) {
-        (true, _) => "allowed",
-        (false, true) => "refused",
-        (false, false) => "shadow_refused",
     }
 }
 
