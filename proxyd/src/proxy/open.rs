@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use shared::audit::Mask;
 use shared::decide::client;
 use shared::routing::Table;
-use shared::routing::host::host_of;
+use shared::routing::host_of;
 
 use crate::exchange::finish::Opening;
 use crate::exchange::{

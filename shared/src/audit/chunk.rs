@@ -70,6 +70,18 @@ impl Chunk {
         self.rows.is_empty()
     }
 
+    /// How many bytes its texts have.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// How many bytes it has room for without growing.
+    #[must_use]
+    pub fn room_bytes(&self) -> usize {
+        self.text.capacity()
+    }
+
     /// Forgets the rows and keeps the room.
     pub fn clear(&mut self) {
         self.text.clear();

@@ -4,12 +4,14 @@
 
 pub mod chain;
 pub mod chunk;
+pub mod filter;
 pub mod mask;
 pub mod query;
 pub mod record;
 
 pub use chain::{Link, chain};
 pub use chunk::Chunk;
+pub use filter::Filter;
 pub use mask::Mask;
 pub use query::{AuditQuery, Kind};
 pub use record::{ActionFacts, ActionRow, Door, Gap, GapRow, RequestFacts, RequestRow, Row};

@@ -80,6 +80,38 @@ pub struct RequestRow {
 }
 
 impl RequestRow {
+    /// The row that `facts` make under a number.
+    #[must_use]
+    pub fn of(seq: u64, facts: &RequestFacts<'_>) -> Self {
+        Self {
+            seq,
+            time_us: facts.time_us,
+            request_id: facts.request_id.to_owned(),
+            client: facts.client.to_owned(),
+            method: facts.method.to_owned(),
+            scheme: facts.scheme.to_owned(),
+            listener: facts.listener.to_owned(),
+            host: facts.host.to_owned(),
+            path: facts.path.to_owned(),
+            query: facts.query.to_owned(),
+            protocol: facts.protocol.to_owned(),
+            route: facts.route.to_owned(),
+            upstream: facts.upstream.to_owned(),
+            endpoint: facts.endpoint.to_owned(),
+            status: facts.status,
+            outcome: facts.outcome.to_owned(),
+            bytes_in: facts.bytes_in,
+            bytes_out: facts.bytes_out,
+            duration_us: facts.duration_us,
+            upstream_us: facts.upstream_us,
+            attempts: facts.attempts,
+            principal: facts.principal.to_owned(),
+            generation: facts.generation,
+            user_agent: facts.user_agent.to_owned(),
+            matched: facts.matched.to_owned(),
+        }
+    }
+
     /// The row's facts, for chaining it again.
     #[must_use]
     pub fn facts(&self) -> RequestFacts<'_> {
@@ -124,6 +156,12 @@ pub enum Door {
 }
 
 impl Door {
+    /// The door of a stored word.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::Socket, Self::Http, Self::Signal, Self::Start].into_iter().find(|door| door.as_str() == word)
+    }
+
     /// The word stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -1,0 +1,164 @@
+//! The tables of a segment, and how a connection to one is opened. docs/reference/audit.md explains the columns.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use shared::audit::Link;
+
+use crate::StoreError;
+use crate::meta;
+use crate::segment::{Nature, Segment, recognise};
+
+/// `PRAGMA application_id` of a segment: "pxad".
+pub(crate) const APPLICATION_ID: u32 = 0x7078_6164;
+
+/// `PRAGMA user_version`: the schema below. A change of it comes with the steps from every older one.
+pub(crate) const VERSION: u32 = 1;
+
+/// How long a connection waits for another's lock.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Prepared statements that a connection keeps: more than there are.
+const STATEMENTS: usize = 32;
+
+/// `ANY` columns hold either the number of a text in `texts` or the text itself; an empty text is NULL. No secondary
+/// index: a segment gets those when it is closed, so that they never slow writing.
+const TABLES: &str = "
+CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
+CREATE TABLE texts (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
+CREATE TABLE requests (
+  seq INTEGER PRIMARY KEY, time_us INTEGER NOT NULL, status INTEGER NOT NULL, method TEXT, path TEXT, query TEXT,
+  client TEXT, request_id ANY, scheme ANY, listener ANY, host ANY, protocol ANY, route ANY, upstream ANY, endpoint ANY,
+  outcome ANY, principal ANY, user_agent ANY, matched TEXT, bytes_in INTEGER NOT NULL, bytes_out INTEGER NOT NULL,
+  duration_us INTEGER NOT NULL, upstream_us INTEGER NOT NULL, attempts INTEGER NOT NULL, generation INTEGER NOT NULL,
+  link BLOB NOT NULL) STRICT;
+CREATE TABLE actions (
+  seq INTEGER PRIMARY KEY, time_us INTEGER NOT NULL, door TEXT NOT NULL, actor TEXT NOT NULL, command TEXT NOT NULL,
+  arguments TEXT NOT NULL, outcome TEXT NOT NULL, message TEXT NOT NULL, generation_before INTEGER NOT NULL,
+  generation_after INTEGER NOT NULL, changes TEXT NOT NULL, link BLOB NOT NULL) STRICT;
+CREATE TABLE gaps (
+  seq INTEGER PRIMARY KEY, time_us INTEGER NOT NULL, missing INTEGER, from_us INTEGER, until_us INTEGER,
+  reason TEXT NOT NULL, link BLOB NOT NULL) STRICT;
+CREATE TABLE spans (
+  last_seq INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL, oldest_us INTEGER NOT NULL, newest_us INTEGER NOT NULL) STRICT;
+";
+
+/// The interned columns in the order of [`crate::texts::Column`].
+const INTERNED: &[&str] =
+    &["scheme", "listener", "host", "protocol", "route", "upstream", "endpoint", "outcome", "principal", "user_agent"];
+
+/// `readable`: the requests with their texts in place, for people and their tools.
+fn view() -> String {
+    let texts: String = INTERNED
+        .iter()
+        .map(|name| {
+            format!(
+                "CASE typeof({name}) WHEN 'integer' THEN (SELECT text FROM texts WHERE id = {name}) ELSE {name} END AS {name}, "
+            )
+        })
+        .collect();
+    format!(
+        "CREATE VIEW readable AS SELECT seq, strftime('%Y-%m-%dT%H:%M:%fZ', time_us / 1e6, 'unixepoch') AS time, time_us, \
+         status, method, path, query, client, \
+         CASE typeof(request_id) WHEN 'blob' THEN lower(hex(request_id)) ELSE request_id END AS request_id, \
+         {texts}matched, bytes_in, bytes_out, duration_us / 1000.0 AS duration_ms, upstream_us / 1000.0 AS upstream_ms, \
+         attempts, generation, lower(hex(link)) AS link FROM requests;"
+    )
+}
+
+/// What a new segment follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Predecessor {
+    pub(crate) seq: u64,
+    pub(crate) link: Link,
+}
+
+/// Makes the segment's file, with its tables and the mark of what it follows, durable before it is used.
+pub(crate) fn create(dir: &Path, before: Predecessor, now_us: i64) -> Result<(Segment, Connection), StoreError> {
+    let segment = Segment::at(dir, before.seq + 1);
+    let path = segment.path.as_path();
+    let lift = |error| StoreError::sqlite(path, error);
+    private(path)?;
+    let mut conn = Connection::open(path).map_err(lift)?;
+    let make = |conn: &mut Connection| -> rusqlite::Result<()> {
+        conn.pragma_update(None, "synchronous", "FULL")?;
+        // In the rollback journal's mode still, so that the file's own header says what it is from its first commit on.
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
+        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+        tx.pragma_update(None, "user_version", VERSION)?;
+        tx.execute_batch(TABLES)?;
+        tx.execute_batch(&view())?;
+        meta::set(&tx, "first_seq", segment.first_seq as i64)?;
+        meta::set(&tx, "previous_seq", before.seq as i64)?;
+        meta::set(&tx, "previous_link", before.link)?;
+        meta::set(&tx, "created_us", now_us)?;
+        meta::set(&tx, "clean", 0)?;
+        tx.commit()
+    };
+    make(&mut conn).map_err(lift)?;
+    settings(&conn).map_err(lift)?;
+    // The name must survive a power cut as the content does.
+    std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| StoreError::io(dir, error))?;
+    Ok((segment, conn))
+}
+
+/// Makes the file first, readable by its owner only: SQLite gives its companions the same mode.
+fn private(path: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let open = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    open.map(drop).map_err(|error| StoreError::io(path, error))
+}
+
+/// Opens an existing segment for writing.
+pub(crate) fn open(segment: &Segment) -> Result<Connection, StoreError> {
+    let lift = |error| StoreError::sqlite(&segment.path, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(&segment.path, flags).map_err(lift)?;
+    settings(&conn).map_err(lift)?;
+    Ok(conn)
+}
+
+fn settings(conn: &Connection) -> rusqlite::Result<()> {
+    conn.busy_timeout(BUSY)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    conn.pragma_update(None, "synchronous", "NORMAL")?;
+    conn.pragma_update_and_check(None, "wal_autocheckpoint", 6000, |_| Ok(()))?;
+    conn.pragma_update_and_check(None, "journal_size_limit", 64 << 20, |_| Ok(()))?;
+    conn.pragma_update(None, "cache_size", -16384)
+}
+
+/// Opens a segment for reading. None: nothing was ever committed to it.
+pub(crate) fn read(segment: &Segment) -> Result<Option<Connection>, StoreError> {
+    if recognise(&segment.path)? == Nature::Empty {
+        return Ok(None);
+    }
+    let lift = |error| StoreError::sqlite(&segment.path, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(&segment.path, flags).map_err(lift)?;
+    conn.busy_timeout(BUSY).map_err(lift)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    let opened = conn.query_row("SELECT count(*) FROM meta", [], |_| Ok(()));
+    if opened.is_ok() {
+        return Ok(Some(conn));
+    }
+    // A log needs a file beside it to be shared through. Where none can be made (a read-only place) and there is no log
+    // to read, the file alone is the whole truth.
+    let no_log = std::fs::metadata(segment.companion("-wal")).map_or(true, |log| log.len() == 0);
+    if !no_log {
+        return opened.map(|()| None).map_err(lift);
+    }
+    let mut uri = String::from("file:");
+    for byte in segment.path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            _ => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    let conn = Connection::open_with_flags(&uri, flags | OpenFlags::SQLITE_OPEN_URI).map_err(lift)?;
+    conn.query_row("SELECT count(*) FROM meta", [], |_| Ok(())).map_err(lift)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(Some(conn))
+}
