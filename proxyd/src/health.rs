@@ -31,7 +31,7 @@ fn ready(daemon: &Daemon) -> (u16, serde_json::Value) {
     let state = match daemon.life() {
         Life::Starting => "starting",
         Life::Draining | Life::Stopping => "draining",
-        Life::Serving if !daemon.audit.writable() => "audit_unwritable",
+        Life::Serving if !daemon.audit.is_writable() => "audit_unwritable",
         Life::Serving => return (200, json!({"status": "ok"})),
     };
     (503, json!({"status": state}))

@@ -101,8 +101,11 @@ impl Snapshot {
     /// Compiles. Everything that could be wrong was found by the check; state is taken from `previous` by name.
     pub fn compile(checked: Checked, stamp: Stamp, previous: Option<&Self>) -> Self {
         let config = Arc::clone(&checked.config);
-        let before: HashMap<&str, &Arc<Upstream>> =
-            previous.iter().flat_map(|snapshot| &snapshot.upstreams).map(|upstream| (&*upstream.name, upstream)).collect();
+        let before: HashMap<&str, &Arc<Upstream>> = previous
+            .iter()
+            .flat_map(|snapshot| &snapshot.upstreams)
+            .map(|upstream| (&*upstream.name, upstream))
+            .collect();
         let upstreams =
             config.upstreams.iter().map(|upstream| Upstream::compile(upstream, before.get(&*upstream.name).copied()));
         let mut limiters = Limiters::new(previous.map_or(&[], |snapshot| &snapshot.limiters));

@@ -117,7 +117,8 @@ impl Worker {
     /// are spread as evenly as many short ones, and the kernel's own spreading is left alone where it is good enough.
     pub fn less_busy(&self) -> Option<&crate::daemon::WorkerHandle> {
         let mine = self.load.connections();
-        let (index, least) = self.daemon.workers.iter().enumerate().min_by_key(|(_, worker)| worker.load.connections())?;
+        let (index, least) =
+            self.daemon.workers.iter().enumerate().min_by_key(|(_, worker)| worker.load.connections())?;
         (index != self.index && mine > least.load.connections() + mine / 8).then_some(least)
     }
 

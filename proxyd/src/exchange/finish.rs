@@ -210,7 +210,9 @@ impl Drop for Finish {
         if let Some(place) = self.place.take() {
             let wanted = match self.terms.audit {
                 RequestAudit::All => true,
-                RequestAudit::Errors => self.status >= 400 || self.status == 0 || !matches!(outcome, "served" | "answered"),
+                RequestAudit::Errors => {
+                    self.status >= 400 || self.status == 0 || !matches!(outcome, "served" | "answered")
+                }
                 RequestAudit::Off => false,
             };
             if wanted {

@@ -56,39 +56,39 @@ impl Value {
 pub mod name {
     use super::Name;
 
-    pub const ACCEPT: Name = Name::known("accept");
-    pub const ALLOW: Name = Name::known("allow");
-    pub const CONNECTION: Name = Name::known("connection");
-    pub const CONTENT_LENGTH: Name = Name::known("content-length");
-    pub const CONTENT_TYPE: Name = Name::known("content-type");
-    pub const EXPECT: Name = Name::known("expect");
-    pub const FORWARDED: Name = Name::known("forwarded");
-    pub const HOST: Name = Name::known("host");
-    pub const KEEP_ALIVE: Name = Name::known("keep-alive");
-    pub const LOCATION: Name = Name::known("location");
-    pub const ORIGIN: Name = Name::known("origin");
-    pub const PROXY_AUTHENTICATE: Name = Name::known("proxy-authenticate");
-    pub const PROXY_AUTHORIZATION: Name = Name::known("proxy-authorization");
-    pub const PROXY_CONNECTION: Name = Name::known("proxy-connection");
-    pub const RATE_LIMIT: Name = Name::known("ratelimit");
-    pub const RATE_LIMIT_POLICY: Name = Name::known("ratelimit-policy");
-    pub const RETRY_AFTER: Name = Name::known("retry-after");
-    pub const TE: Name = Name::known("te");
-    pub const TRAILER: Name = Name::known("trailer");
-    pub const TRANSFER_ENCODING: Name = Name::known("transfer-encoding");
-    pub const UPGRADE: Name = Name::known("upgrade");
-    pub const USER_AGENT: Name = Name::known("user-agent");
-    pub const VARY: Name = Name::known("vary");
-    pub const VIA: Name = Name::known("via");
-    pub const X_FORWARDED_FOR: Name = Name::known("x-forwarded-for");
-    pub const X_FORWARDED_HOST: Name = Name::known("x-forwarded-host");
-    pub const X_FORWARDED_PROTO: Name = Name::known("x-forwarded-proto");
-    pub const X_RATE_LIMIT_LIMIT: Name = Name::known("x-ratelimit-limit");
-    pub const X_RATE_LIMIT_REMAINING: Name = Name::known("x-ratelimit-remaining");
-    pub const X_RATE_LIMIT_RESET: Name = Name::known("x-ratelimit-reset");
-    pub const X_REAL_IP: Name = Name::known("x-real-ip");
-    pub const X_REQUEST_ID: Name = Name::known("x-request-id");
-    pub const X_RESPONSE_TIME: Name = Name::known("x-response-time");
+    pub static ACCEPT: Name = Name::known("accept");
+    pub static ALLOW: Name = Name::known("allow");
+    pub static CONNECTION: Name = Name::known("connection");
+    pub static CONTENT_LENGTH: Name = Name::known("content-length");
+    pub static CONTENT_TYPE: Name = Name::known("content-type");
+    pub static EXPECT: Name = Name::known("expect");
+    pub static FORWARDED: Name = Name::known("forwarded");
+    pub static HOST: Name = Name::known("host");
+    pub static KEEP_ALIVE: Name = Name::known("keep-alive");
+    pub static LOCATION: Name = Name::known("location");
+    pub static ORIGIN: Name = Name::known("origin");
+    pub static PROXY_AUTHENTICATE: Name = Name::known("proxy-authenticate");
+    pub static PROXY_AUTHORIZATION: Name = Name::known("proxy-authorization");
+    pub static PROXY_CONNECTION: Name = Name::known("proxy-connection");
+    pub static RATE_LIMIT: Name = Name::known("ratelimit");
+    pub static RATE_LIMIT_POLICY: Name = Name::known("ratelimit-policy");
+    pub static RETRY_AFTER: Name = Name::known("retry-after");
+    pub static TE: Name = Name::known("te");
+    pub static TRAILER: Name = Name::known("trailer");
+    pub static TRANSFER_ENCODING: Name = Name::known("transfer-encoding");
+    pub static UPGRADE: Name = Name::known("upgrade");
+    pub static USER_AGENT: Name = Name::known("user-agent");
+    pub static VARY: Name = Name::known("vary");
+    pub static VIA: Name = Name::known("via");
+    pub static X_FORWARDED_FOR: Name = Name::known("x-forwarded-for");
+    pub static X_FORWARDED_HOST: Name = Name::known("x-forwarded-host");
+    pub static X_FORWARDED_PROTO: Name = Name::known("x-forwarded-proto");
+    pub static X_RATE_LIMIT_LIMIT: Name = Name::known("x-ratelimit-limit");
+    pub static X_RATE_LIMIT_REMAINING: Name = Name::known("x-ratelimit-remaining");
+    pub static X_RATE_LIMIT_RESET: Name = Name::known("x-ratelimit-reset");
+    pub static X_REAL_IP: Name = Name::known("x-real-ip");
+    pub static X_REQUEST_ID: Name = Name::known("x-request-id");
+    pub static X_RESPONSE_TIME: Name = Name::known("x-response-time");
 }
 
 /// Header lines, in order; several lines may have one name.
@@ -117,13 +117,13 @@ impl Headers {
     }
 
     /// Replaces every line of this name by one. (A map that is full, at 32,768 names, stays as it is.)
-    pub fn set(&mut self, name: Name, value: Value) {
-        let _ = self.0.try_insert(name.0, value.0);
+    pub fn set(&mut self, name: &Name, value: Value) {
+        let _ = self.0.try_insert(&name.0, value.0);
     }
 
     /// Adds a line.
-    pub fn add(&mut self, name: Name, value: Value) {
-        let _ = self.0.try_append(name.0, value.0);
+    pub fn add(&mut self, name: &Name, value: Value) {
+        let _ = self.0.try_append(&name.0, value.0);
     }
 
     /// Removes every line of this name.

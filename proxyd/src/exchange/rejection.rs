@@ -177,26 +177,26 @@ impl Rejection {
         match self {
             Self::MethodNotAllowed(methods) => {
                 if let Some(allow) = Value::parse(&methods.join(", ")) {
-                    headers.set(name::ALLOW, allow);
+                    headers.set(&name::ALLOW, allow);
                 }
             }
-            Self::RateLimited { retry_after_s } => headers.set(name::RETRY_AFTER, Value::number(*retry_after_s)),
+            Self::RateLimited { retry_after_s } => headers.set(&name::RETRY_AFTER, Value::number(*retry_after_s)),
             Self::AuditUnavailable | Self::UpstreamQueueFull | Self::UpstreamQueueTimeout => {
-                headers.set(name::RETRY_AFTER, Value::known("1"));
+                headers.set(&name::RETRY_AFTER, Value::known("1"));
             }
             _ => {}
         }
         if self.closes() {
-            headers.set(name::CONNECTION, Value::known("close"));
+            headers.set(&name::CONNECTION, Value::known("close"));
         }
         let text = if json {
-            headers.set(name::CONTENT_TYPE, Value::known("application/json"));
+            headers.set(&name::CONTENT_TYPE, Value::known("application/json"));
             let envelope = serde_json::json!({"error": {
                 "code": self.code(), "message": self.message(), "status": self.status(), "request_id": request_id,
             }});
             format!("{envelope}\n")
         } else {
-            headers.set(name::CONTENT_TYPE, Value::known("text/plain; charset=utf-8"));
+            headers.set(&name::CONTENT_TYPE, Value::known("text/plain; charset=utf-8"));
             format!("{} {}: {} (request {request_id})\n", self.status(), self.code(), self.message())
         };
         Response { head, body: Body::text(text) }

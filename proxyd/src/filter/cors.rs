@@ -6,12 +6,12 @@ use shared::decide::cors::{CorsFacts, CorsVerdict, decide};
 use super::Verdict;
 use crate::exchange::{CorsNote, Exchange, Headers, Name, Request, Response, Value, name};
 
-const REQUEST_METHOD: Name = Name::known("access-control-request-method");
-const REQUEST_HEADERS: Name = Name::known("access-control-request-headers");
-const REQUEST_PRIVATE_NETWORK: Name = Name::known("access-control-request-private-network");
+static REQUEST_METHOD: Name = Name::known("access-control-request-method");
+static REQUEST_HEADERS: Name = Name::known("access-control-request-headers");
+static REQUEST_PRIVATE_NETWORK: Name = Name::known("access-control-request-private-network");
 
 /// What an upstream may have said of CORS itself: ours replaces it whole, since two answers are none to a browser.
-const GRANTS: [Name; 6] = [
+static GRANTS: [Name; 6] = [
     Name::known("access-control-allow-origin"),
     Name::known("access-control-allow-credentials"),
     Name::known("access-control-allow-methods"),
@@ -36,7 +36,8 @@ pub(super) fn on_request(cors: &Cors, exchange: &mut Exchange, request: &Request
             Verdict::Answer(response)
         }
         CorsVerdict::Actual { headers, vary_origin } => {
-            let lines = headers.into_iter().filter_map(|(name, value)| Some((Name::known(name), Value::parse(&value)?)));
+            let lines =
+                headers.into_iter().filter_map(|(name, value)| Some((Name::known(name), Value::parse(&value)?)));
             exchange.notes.cors = Some(CorsNote { headers: lines.collect(), vary_origin });
             Verdict::Pass
         }
@@ -46,7 +47,7 @@ pub(super) fn on_request(cors: &Cors, exchange: &mut Exchange, request: &Request
 fn set(headers: &mut Headers, lines: Vec<(&'static str, String)>) {
     for (name, value) in lines {
         if let Some(value) = Value::parse(&value) {
-            headers.add(Name::known(name), value);
+            headers.add(&Name::known(name), value);
         }
     }
 }
@@ -58,7 +59,7 @@ pub(super) fn on_response(exchange: &mut Exchange, response: &mut Response) {
         headers.remove(grant);
     }
     for (name, value) in note.headers {
-        headers.set(name, value);
+        headers.set(&name, value);
     }
     let told = |line: &[u8]| {
         line.split(|&byte| byte == b',').any(|name| {
@@ -67,6 +68,6 @@ pub(super) fn on_response(exchange: &mut Exchange, response: &mut Response) {
         })
     };
     if note.vary_origin && !headers.all(&name::VARY).any(told) {
-        headers.add(name::VARY, Value::known("Origin"));
+        headers.add(&name::VARY, Value::known("Origin"));
     }
 }

@@ -46,8 +46,8 @@ fn apply(edits: &[Edit], headers: &mut Headers) {
     for edit in edits {
         match edit {
             Edit::Remove(name) => headers.remove(name),
-            Edit::Set(name, value) => headers.set(name.clone(), value.clone()),
-            Edit::Add(name, value) => headers.add(name.clone(), value.clone()),
+            Edit::Set(name, value) => headers.set(name, value.clone()),
+            Edit::Add(name, value) => headers.add(name, value.clone()),
         }
     }
 }

@@ -4,7 +4,7 @@ use shared::config::policy::SecurityHeaders;
 
 use crate::exchange::{Exchange, Name, Response, Value};
 
-const HSTS: Name = Name::known("strict-transport-security");
+static HSTS: Name = Name::known("strict-transport-security");
 
 /// The lines, made ready.
 #[derive(Debug)]
@@ -29,12 +29,12 @@ impl Compiled {
     pub(super) fn on_response(&self, exchange: &Exchange, response: &mut Response) {
         let headers = response.head.headers_mut();
         for (name, value) in &self.lines {
-            headers.set(name.clone(), value.clone());
+            headers.set(name, value.clone());
         }
         if exchange.https
             && let Some(hsts) = &self.hsts
         {
-            headers.set(HSTS, hsts.clone());
+            headers.set(&HSTS, hsts.clone());
         }
     }
 }

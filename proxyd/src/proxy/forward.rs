@@ -192,9 +192,9 @@ fn answer(
         let (Some(client), Some(upstream)) = (upgrade, theirs) else { return Err(Rejection::UpstreamProtocol) };
         let protocol = head.headers().get(&name::UPGRADE).and_then(Value::from_bytes);
         headers::from_upstream(head.headers_mut());
-        head.headers_mut().set(name::CONNECTION, Value::known("upgrade"));
+        head.headers_mut().set(&name::CONNECTION, Value::known("upgrade"));
         if let Some(protocol) = protocol {
-            head.headers_mut().set(name::UPGRADE, protocol);
+            head.headers_mut().set(&name::UPGRADE, protocol);
         }
         let tunnel = upgrade::Tunnel { client, upstream, lease: lease.into_tunnel() };
         return Ok(Answer { response: Response { head, body: Body::empty() }, tunnel: Some(tunnel) });
@@ -233,7 +233,9 @@ fn target(onward: &Forward, share: &Share, exchange: &Exchange, head: &RequestHe
     }
     let target = if head.has_query() { Cow::Owned(format!("{path}?{}", head.query())) } else { path };
     let target = Bytes::from(target.into_owned());
-    PathAndQuery::from_maybe_shared(target).map(Uri::from).map_err(|_| Rejection::BadPath("The path cannot be forwarded."))
+    PathAndQuery::from_maybe_shared(target)
+        .map(Uri::from)
+        .map_err(|_| Rejection::BadPath("The path cannot be forwarded."))
 }
 
 fn set_host(host: &ForwardHost, pool: &Pool, head: &mut RequestHead) {
@@ -249,6 +251,6 @@ fn set_host(host: &ForwardHost, pool: &Pool, head: &mut RequestHead) {
         ForwardHost::Name(name) => name.to_string(),
     };
     if let Some(host) = Value::parse(&host) {
-        headers.set(name::HOST, host);
+        headers.set(&name::HOST, host);
     }
 }

@@ -9,13 +9,13 @@ use crate::telemetry::clock::Now;
 const VIA: Value = Value::known("1.1 proxyd");
 
 /// Lines of one hop (RFC 9110 section 7.6.1), and those that only a proxy would read.
-const HOP_BY_HOP: [Name; 6] = [
-    name::CONNECTION,
-    name::KEEP_ALIVE,
-    name::PROXY_CONNECTION,
-    name::TRANSFER_ENCODING,
-    name::UPGRADE,
-    name::PROXY_AUTHENTICATE,
+static HOP_BY_HOP: [&Name; 6] = [
+    &name::CONNECTION,
+    &name::KEEP_ALIVE,
+    &name::PROXY_CONNECTION,
+    &name::TRANSFER_ENCODING,
+    &name::UPGRADE,
+    &name::PROXY_AUTHENTICATE,
 ];
 
 /// Takes off what belongs to this hop, with what `Connection` names. Two names it may not take: without them the message
@@ -31,7 +31,7 @@ fn strip(headers: &mut Headers) {
             headers.remove(named);
         }
     }
-    for name in &HOP_BY_HOP {
+    for name in HOP_BY_HOP {
         headers.remove(name);
     }
 }
@@ -57,17 +57,17 @@ pub(super) fn upstream(exchange: &Exchange, head: &mut RequestHead, upgrade: Opt
     // Answered here as soon as the body is read; upstream it is sent without waiting.
     headers.remove(&name::EXPECT);
     if trailers {
-        headers.set(name::TE, Value::known("trailers"));
+        headers.set(&name::TE, Value::known("trailers"));
     }
     if let Some(protocol) = upgrade {
-        headers.set(name::CONNECTION, Value::known("upgrade"));
-        headers.set(name::UPGRADE, protocol);
+        headers.set(&name::CONNECTION, Value::known("upgrade"));
+        headers.set(&name::UPGRADE, protocol);
     }
     forwarding(exchange, headers);
     if let Some(id) = Value::parse(exchange.id()) {
-        headers.set(name::X_REQUEST_ID, id);
+        headers.set(&name::X_REQUEST_ID, id);
     }
-    headers.add(name::VIA, VIA);
+    headers.add(&name::VIA, VIA);
 }
 
 fn is_trailers(option: &[u8]) -> bool {
@@ -88,29 +88,33 @@ fn forwarding(exchange: &Exchange, headers: &mut Headers) {
         });
         chain.push_str(&peer);
         if let Some(chain) = Value::parse(&chain) {
-            headers.set(name::X_FORWARDED_FOR, chain);
+            headers.set(&name::X_FORWARDED_FOR, chain);
         }
         if headers.has(&name::FORWARDED) {
             let node = if exchange.peer.ip.is_ipv6() { format!("for=\"[{peer}]\"") } else { format!("for={peer}") };
             if let Some(node) = Value::parse(&node) {
-                headers.add(name::FORWARDED, node);
+                headers.add(&name::FORWARDED, node);
             }
         }
     } else {
-        if headers.iter().any(|(name, _)| name.starts_with("x-forwarded-") || name == "forwarded" || name == "x-real-ip") {
+        if headers
+            .iter()
+            .any(|(name, _)| name.starts_with("x-forwarded-") || name == "forwarded" || name == "x-real-ip")
+        {
             headers.retain(|name| !name.starts_with("x-forwarded-") && name != "forwarded" && name != "x-real-ip");
         }
         if let Some(peer) = Value::parse(&peer) {
-            headers.set(name::X_FORWARDED_FOR, peer);
+            headers.set(&name::X_FORWARDED_FOR, peer);
         }
     }
     if !exchange.trusted || !headers.has(&name::X_FORWARDED_PROTO) {
-        headers.set(name::X_FORWARDED_PROTO, if exchange.https { Value::known("https") } else { Value::known("http") });
+        headers
+            .set(&name::X_FORWARDED_PROTO, if exchange.https { Value::known("https") } else { Value::known("http") });
     }
     if !exchange.trusted || !headers.has(&name::X_FORWARDED_HOST) {
         let host = headers.get(&name::HOST).and_then(Value::from_bytes);
         if let Some(host) = host {
-            headers.set(name::X_FORWARDED_HOST, host);
+            headers.set(&name::X_FORWARDED_HOST, host);
         }
     }
 }
@@ -118,20 +122,20 @@ fn forwarding(exchange: &Exchange, headers: &mut Headers) {
 /// Makes an upstream's answer one of our own hop.
 pub(super) fn from_upstream(headers: &mut Headers) {
     strip(headers);
-    headers.add(name::VIA, VIA);
+    headers.add(&name::VIA, VIA);
 }
 
 /// What every answer carries.
 pub(super) fn downstream(exchange: &Exchange, response: &mut Response, now: Now) {
     let headers = response.head.headers_mut();
     if let Some(id) = Value::parse(exchange.id()) {
-        headers.set(name::X_REQUEST_ID, id);
+        headers.set(&name::X_REQUEST_ID, id);
     }
     let mut text = Text::default();
     let us = now.since_us(exchange.finish.started);
     let _ = write!(text, "{}.{}ms", us / 1000, us % 1000 / 100);
     if let Some(time) = Value::from_bytes(text.bytes()) {
-        headers.set(name::X_RESPONSE_TIME, time);
+        headers.set(&name::X_RESPONSE_TIME, time);
     }
 }
 

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use shared::config;
 use shared::routing::rewrite::location;
-use shared::routing::{Decision, Facts, Refusal, resolve};
+use shared::routing::{Decision, Facts, PathProblem, Refusal, resolve};
 
 use crate::exchange::{Body, Exchange, Name, Part, Peer, Rejection, Request, Response, Value, name};
 use crate::filter::{Passed, Verdict};
@@ -40,8 +40,7 @@ pub async fn handle(mut request: Request, peer: &Rc<Peer>, worker: &Rc<Worker>) 
         None => travel(&local, &mut exchange, &mut passed, request, worker).await,
         Some(fault) => Err(fault),
     };
-    let Answer { mut response, tunnel } =
-        outcome.unwrap_or_else(|rejection| exchange.reject(&rejection).into());
+    let Answer { mut response, tunnel } = outcome.unwrap_or_else(|rejection| exchange.reject(&rejection).into());
     passed.on_response(&mut exchange, &mut response);
     headers::downstream(&exchange, &mut response, worker.ledger.clock.now());
     let Exchange { mut finish, .. } = exchange;
@@ -76,19 +75,22 @@ async fn travel<'a>(
         headers: request.head.headers(),
     };
     let resolved = resolve(&snapshot.table, &config.routes, &facts, config.server.merge_slashes);
+    let resolved = resolved.map(|resolution| {
+        let changed = (resolution.path != exchange.path()).then(|| resolution.path.into_owned());
+        (resolution.decision, changed)
+    });
     let (index, refusal) = match resolved {
-        Ok(resolution) => {
-            if resolution.path != exchange.path() {
-                let path = resolution.path.into_owned();
+        Ok((decision, changed)) => {
+            if let Some(path) = changed {
                 exchange.finish.trail.set_path(&path);
             }
-            match resolution.decision {
+            match decision {
                 Decision::Route(index) => (Some(index), None),
                 Decision::NotFound => (None, Some(Rejection::RouteNotFound)),
                 Decision::MethodNotAllowed(methods) => (None, Some(Rejection::MethodNotAllowed(methods))),
             }
         }
-        Err(Refusal::Malformed(problem)) => (None, Some(Rejection::BadPath(problem.message()))),
+        Err(Refusal::Malformed(problem)) => (None, Some(Rejection::BadPath(path_message(problem)))),
         Err(Refusal::EncodedSlash) => (None, Some(Rejection::EncodedSlash)),
     };
     let route = index.and_then(|index| Some((snapshot.routes.get(index)?, local.route_cells(index, &worker.ledger)?)));
@@ -135,12 +137,21 @@ async fn reserve(exchange: &mut Exchange, worker: &Worker) -> Result<(), Rejecti
     Ok(())
 }
 
+fn path_message(problem: PathProblem) -> &'static str {
+    match problem {
+        PathProblem::NotAbsolute => "The path must begin with a slash.",
+        PathProblem::BadEscape => "The path holds a percent sign without two hexadecimal digits.",
+        PathProblem::ForbiddenCharacter => "The path holds a character that may not stand in it.",
+        PathProblem::Backslash => "The path holds a backslash.",
+    }
+}
+
 fn health_answer(config: &config::Config, request: &Request, worker: &Worker) -> Option<Response> {
     let asked = request.head.raw_path().strip_prefix(&**config.server.health_path.as_ref()?)?;
     let (status, body) = health::answer(&worker.daemon, asked)?;
     let mut response = Response { head: crate::exchange::ResponseHead::new(status), body: Body::text(body) };
-    response.head.headers_mut().set(name::CONTENT_TYPE, Value::known("application/json"));
-    response.head.headers_mut().set(Name::known("cache-control"), Value::known("no-store"));
+    response.head.headers_mut().set(&name::CONTENT_TYPE, Value::known("application/json"));
+    response.head.headers_mut().set(&Name::known("cache-control"), Value::known("no-store"));
     Some(response)
 }
 
@@ -149,19 +160,19 @@ fn redirected(redirect: &config::Redirect, exchange: &Exchange, request: &Reques
     let authority = request.head.authority().or_else(|| request.head.headers().text(&name::HOST)).unwrap_or_default();
     let to = location(redirect, scheme, authority, exchange.path(), request.head.query());
     let mut response = Response::empty(redirect.status);
-    response.head.headers_mut().set(name::LOCATION, Value::parse(&to).ok_or(Rejection::Internal)?);
+    response.head.headers_mut().set(&name::LOCATION, Value::parse(&to).ok_or(Rejection::Internal)?);
     Ok(response)
 }
 
 fn fixed_response(fixed: &Fixed) -> Response {
     let mut response = Response::empty(fixed.status);
     for (name, value) in &fixed.headers {
-        response.head.headers_mut().set(name.clone(), value.clone());
+        response.head.headers_mut().set(name, value.clone());
     }
     if !fixed.body.is_empty() {
         response.body = Body::text(fixed.body.to_string());
         if !response.head.headers().has(&name::CONTENT_TYPE) {
-            response.head.headers_mut().set(name::CONTENT_TYPE, Value::known("text/plain; charset=utf-8"));
+            response.head.headers_mut().set(&name::CONTENT_TYPE, Value::known("text/plain; charset=utf-8"));
         }
     }
     response

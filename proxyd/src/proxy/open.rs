@@ -11,9 +11,7 @@ use shared::routing::Table;
 use shared::routing::host_of;
 
 use crate::exchange::finish::Opening;
-use crate::exchange::{
-    Exchange, Finish, Headers, Ledger, Notes, Peer, Rejection, Request, RequestHead, Trail, name,
-};
+use crate::exchange::{Exchange, Finish, Headers, Ledger, Notes, Peer, Rejection, Request, RequestHead, Trail, name};
 use crate::telemetry::ids::RequestId;
 use crate::worker::Local;
 
@@ -49,21 +47,14 @@ pub(super) fn open(
         [id, client_text.as_str(), head.method(), &host, &query, cut(&user_agent), &matched],
         head.raw_path(),
     );
-    let https = trusted && headers.get(&name::X_FORWARDED_PROTO).is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
+    let https =
+        trusted && headers.get(&name::X_FORWARDED_PROTO).is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
     let opening = Opening { trail, terms: Rc::clone(&local.terms), started, protocol: head.protocol(), https };
     let mut finish = Finish::open(opening, ledger, peer);
     let json = accepts_json(headers);
     finish.upload = (!request.body.is_empty()).then(|| Rc::clone(request.body.upload()));
     let fault = fault(head, authority.is_some(), config);
-    let exchange = Exchange {
-        finish,
-        peer: Rc::clone(peer),
-        client,
-        trusted,
-        json,
-        https,
-        notes: Notes::default(),
-    };
+    let exchange = Exchange { finish, peer: Rc::clone(peer), client, trusted, json, https, notes: Notes::default() };
     (exchange, fault)
 }
 
@@ -84,7 +75,9 @@ fn fault(head: &RequestHead, host_is_good: bool, config: &shared::config::Config
         return Some(Rejection::ConnectRefused);
     }
     let expects = head.headers().get(&name::EXPECT);
-    expects.is_some_and(|expects| !expects.eq_ignore_ascii_case(b"100-continue")).then_some(Rejection::ExpectationUnknown)
+    expects
+        .is_some_and(|expects| !expects.eq_ignore_ascii_case(b"100-continue"))
+        .then_some(Rejection::ExpectationUnknown)
 }
 
 /// The authority asked for: an absolute target's, else the one `Host` (RFC 9112 section 3.2). None where there is none to
@@ -157,7 +150,8 @@ fn matched(table: &Table, head: &RequestHead, mask: &Mask) -> String {
     let mut object = Map::new();
     for wanted in table.headers_read() {
         let values = head.headers().iter().filter(|(name, _)| *name == &**wanted);
-        let shown = values.map(|(name, value)| Json::from(mask.header(name, &String::from_utf8_lossy(value)).into_owned()));
+        let shown =
+            values.map(|(name, value)| Json::from(mask.header(name, &String::from_utf8_lossy(value)).into_owned()));
         let shown: Vec<_> = shown.collect();
         if !shown.is_empty() {
             object.insert(format!("header {wanted}"), Json::from(shown));

@@ -68,8 +68,7 @@ async fn serve(stream: TcpStream, peer: Rc<Peer>, worker: Rc<Worker>) {
         async move {
             let gap = worker.local().snapshot.checked.config.server.timeouts.request_body;
             let (parts, body) = request.into_parts();
-            let request =
-                Request { head: RequestHead::from_engine(parts), body: RequestBody::from_engine(body, gap) };
+            let request = Request { head: RequestHead::from_engine(parts), body: RequestBody::from_engine(body, gap) };
             let response = proxy::handle(request, &peer, &worker).await;
             Ok::<_, Infallible>(response.head.into_engine(response.body))
         }
@@ -105,7 +104,9 @@ fn engine(worker: &Worker) -> Builder {
 /// Drives the engine, and watches the clock and the drain beside it.
 async fn run<E: Engine>(engine: &mut E, peer: &Peer, worker: &Worker) -> End {
     let stopwatch = &peer.stopwatch;
-    let at = |deadline_us: u64| tokio::time::Instant::from_std(worker.daemon.started_at + Duration::from_micros(deadline_us));
+    let at = |deadline_us: u64| {
+        tokio::time::Instant::from_std(worker.daemon.started_at + Duration::from_micros(deadline_us))
+    };
     let first = stopwatch.deadline_us().unwrap_or_default();
     let mut timer = pin!(tokio::time::sleep_until(at(first)));
     let mut draining = pin!(worker.draining.cancelled());

@@ -37,9 +37,8 @@ impl Upstream {
             return Arc::clone(previous);
         }
         let endpoints = config.endpoints.iter().map(|endpoint| {
-            let namesake = previous.and_then(|upstream| {
-                upstream.endpoints.iter().find(|candidate| candidate.address == endpoint.address)
-            });
+            let namesake = previous
+                .and_then(|upstream| upstream.endpoints.iter().find(|candidate| candidate.address == endpoint.address));
             namesake.map_or_else(|| Arc::new(Endpoint::new(&config.name, endpoint)), Arc::clone)
         });
         Arc::new(Self {
@@ -56,9 +55,9 @@ impl Upstream {
         self.timeouts == config.timeouts
             && self.pool == config.pool
             && self.endpoints.len() == config.endpoints.len()
-            && endpoints.zip(&config.endpoints).all(|((endpoint, weight), config)| {
-                endpoint.address == config.address && *weight == config.weight
-            })
+            && endpoints
+                .zip(&config.endpoints)
+                .all(|((endpoint, weight), config)| endpoint.address == config.address && *weight == config.weight)
     }
 }
 
@@ -105,7 +104,9 @@ impl AttemptError {
     pub fn blames_endpoint(self) -> bool {
         match self {
             Self::QueueFull | Self::QueueTimeout | Self::OutOfTime => false,
-            Self::Refused | Self::ConnectTimeout | Self::Unresolved | Self::Silent | Self::Reset | Self::Protocol => true,
+            Self::Refused | Self::ConnectTimeout | Self::Unresolved | Self::Silent | Self::Reset | Self::Protocol => {
+                true
+            }
         }
     }
 }

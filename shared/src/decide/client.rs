@@ -43,10 +43,13 @@ pub fn address(peer: IpAddr, trusted: &[IpNet], x_forwarded_for: &[&str], forwar
 
 /// The `for` of one element of `Forwarded`.
 fn node(element: &str) -> Option<IpAddr> {
-    element.split(';').find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("for").then(|| value.trim().trim_matches('"'))
-    }).and_then(parse)
+    element
+        .split(';')
+        .find_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("for").then(|| value.trim().trim_matches('"'))
+        })
+        .and_then(parse)
 }
 
 /// An address, maybe with a port, maybe in brackets.
@@ -55,7 +58,8 @@ fn parse(text: &str) -> Option<IpAddr> {
         return rest.split_once(']').and_then(|(literal, _)| literal.parse().ok()).map(|ip: IpAddr| ip.to_canonical());
     }
     let bare: Option<IpAddr> = text.parse().ok();
-    let with_port = || text.rsplit_once(':').and_then(|(host, _)| host.parse::<std::net::Ipv4Addr>().ok()).map(IpAddr::V4);
+    let with_port =
+        || text.rsplit_once(':').and_then(|(host, _)| host.parse::<std::net::Ipv4Addr>().ok()).map(IpAddr::V4);
     bare.or_else(with_port).map(|ip| ip.to_canonical())
 }
 

@@ -1,6 +1,5 @@
 //! The counters of one rule, by key: bounded in number, in shards, so that two workers rarely want the same lock.
 
-use std::hash::Hasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -124,9 +124,8 @@ pub struct Limiters {
 impl Limiters {
     /// With the limiters of the snapshot before.
     pub fn new(before: &[Arc<Limiter>]) -> Self {
-        let named = |limiter: &Arc<Limiter>| {
-            ((limiter.scope.clone(), Arc::clone(&limiter.rule.name)), Arc::clone(limiter))
-        };
+        let named =
+            |limiter: &Arc<Limiter>| ((limiter.scope.clone(), Arc::clone(&limiter.rule.name)), Arc::clone(limiter));
         Self { before: before.iter().map(named).collect(), made: HashMap::new(), in_order: Vec::new() }
     }
 

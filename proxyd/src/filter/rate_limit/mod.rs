@@ -50,7 +50,7 @@ impl Rules {
             }
             let tightest = exchange.notes.limit.as_ref().is_none_or(|note| verdict.remaining < note.verdict.remaining);
             if (tightest || !verdict.allowed)
-                && let Some(state) = Value::parse(&rule.limiter.meter.state_header(&verdict))
+                && let Some(state) = Value::parse(&rule.limiter.meter.rate_limit_header(&verdict))
             {
                 exchange.notes.limit = Some(LimitNote { verdict, policy: rule.policy.clone(), state });
             }
@@ -65,11 +65,11 @@ impl Rules {
 pub(super) fn on_response(exchange: &mut Exchange, response: &mut Response) {
     let Some(note) = exchange.notes.limit.take() else { return };
     let headers = response.head.headers_mut();
-    headers.set(name::X_RATE_LIMIT_LIMIT, Value::number(u64::from(note.verdict.limit)));
-    headers.set(name::X_RATE_LIMIT_REMAINING, Value::number(u64::from(note.verdict.remaining)));
-    headers.set(name::X_RATE_LIMIT_RESET, Value::number(note.verdict.reset_s));
-    headers.set(name::RATE_LIMIT_POLICY, note.policy);
-    headers.set(name::RATE_LIMIT, note.state);
+    headers.set(&name::X_RATE_LIMIT_LIMIT, Value::number(u64::from(note.verdict.limit)));
+    headers.set(&name::X_RATE_LIMIT_REMAINING, Value::number(u64::from(note.verdict.remaining)));
+    headers.set(&name::X_RATE_LIMIT_RESET, Value::number(note.verdict.reset_s));
+    headers.set(&name::RATE_LIMIT_POLICY, note.policy);
+    headers.set(&name::RATE_LIMIT, note.state);
 }
 
 impl CompiledRule {
