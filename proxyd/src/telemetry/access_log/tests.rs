@@ -98,7 +98,9 @@ fn stop_writes_all_that_was_handed_over() {
             })
         })
         .collect();
-    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    for worker in workers {
+        worker.join().unwrap();
+    }
     assert!(log.stop(PATIENCE));
     assert_eq!(told(&fs::read_to_string(&path).unwrap()).len(), 4_000);
     assert_eq!(log.dropped(), 0);

@@ -1,6 +1,6 @@
 //! The metrics page: which families there are, in which order, and where their numbers come from.
 //!
-//! Families without samples are left out, save their names: a scraper sees the same set of families always.
+//! Every page names every family, also one without samples, so that a scraper always sees the same set.
 
 use std::collections::BTreeMap;
 use std::hash::Hash;

@@ -168,11 +168,14 @@ struct Family {
     labels: BTreeSet<String>,
 }
 
+/// The samples read so far, by name and labels.
+type Samples = BTreeMap<(String, Vec<(String, String)>), f64>;
+
 /// Reads a page as a scraper would, strictly: each family once with HELP, TYPE and then its samples; names and labels
 /// legal; values numbers; no sample twice; histograms cumulative, with `+Inf` equal to `_count`.
 fn check_page(page: &str) -> Vec<Family> {
     let mut families: Vec<Family> = Vec::new();
-    let mut samples: BTreeMap<(String, Vec<(String, String)>), f64> = BTreeMap::new();
+    let mut samples = Samples::new();
     let mut lines = page.lines();
     assert!(page.ends_with('\n'));
     while let Some(line) = lines.next() {
@@ -213,12 +216,7 @@ fn check_page(page: &str) -> Vec<Family> {
     families
 }
 
-fn check_bucket(
-    samples: &BTreeMap<(String, Vec<(String, String)>), f64>,
-    name: &str,
-    labels: &[(String, String)],
-    value: f64,
-) {
+fn check_bucket(samples: &Samples, name: &str, labels: &[(String, String)], value: f64) {
     let bound = |labels: &[(String, String)]| -> f64 {
         let (label, bound) = labels.last().unwrap();
         assert_eq!(label, "le");
