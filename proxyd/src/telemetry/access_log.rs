@@ -221,12 +221,8 @@ impl WorkerLog {
         }
     }
 
-    /// Tells of a request that took `threshold` or longer as a warning among the diagnostics; 100 a second at most, and
-    /// how many were left out. Answers whether it was slow.
-    pub fn slow(&self, facts: &RequestFacts<'_>, threshold: Duration) -> bool {
-        if Duration::from_micros(facts.duration_us) < threshold {
-            return false;
-        }
+    /// Tells of a slow request as a warning among the diagnostics; 100 a second at most, and how many were left out.
+    pub fn slow(&self, facts: &RequestFacts<'_>) {
         let mut now = self.slow.get();
         let second = facts.time_us.saturating_add_unsigned(facts.duration_us).div_euclid(1_000_000);
         if now.second != second {
@@ -234,7 +230,7 @@ impl WorkerLog {
         }
         if now.told == SLOW_PER_SECOND {
             self.slow.set(SlowSecond { suppressed: now.suppressed + 1, ..now });
-            return true;
+            return;
         }
         tracing::warn!(
             target: SLOW_REQUEST,
@@ -254,7 +250,6 @@ impl WorkerLog {
             "slow request"
         );
         self.slow.set(SlowSecond { second, told: now.told + 1, suppressed: 0 });
-        true
     }
 }
 

