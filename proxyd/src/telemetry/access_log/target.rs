@@ -102,15 +102,19 @@ mod tests {
         let mut target = Target::open(&access).unwrap().unwrap();
 
         let line = format!("{}\n", "x".repeat(998));
-        let lost = target.write(line.repeat(200).as_bytes()).unwrap_err();
-        assert_eq!(lost.source.kind(), io::ErrorKind::WouldBlock);
-        assert_eq!(target.write(b"lost\nlost\n").unwrap_err().lines, 2);
-        let mut taken = vec![0; 1 << 20];
-        let first = reader.read(&mut taken).unwrap();
-        assert_eq!(first as u64 / 999 + lost.lines, 200);
-        assert_ne!(first % 999, 0, "it was not torn");
-        target.write(b"whole\n").unwrap();
-        let second = reader.read(&mut taken).unwrap();
-        assert_eq!(&taken[..second], b"\nwhole\n");
+        for more_is_lost in [false, true] {
+            let lost = target.write(line.repeat(200).as_bytes()).unwrap_err();
+            assert_eq!(lost.source.kind(), io::ErrorKind::WouldBlock);
+            if more_is_lost {
+                assert_eq!(target.write(b"lost\nlost\n").unwrap_err().lines, 2);
+            }
+            let mut taken = vec![0; 1 << 20];
+            let first = reader.read(&mut taken).unwrap();
+            assert_eq!(first as u64 / 999 + lost.lines, 200);
+            assert_ne!(first % 999, 0, "it was not torn");
+            target.write(b"whole\n").unwrap();
+            let second = reader.read(&mut taken).unwrap();
+            assert_eq!(&taken[..second], b"\nwhole\n");
+        }
     }
 }
