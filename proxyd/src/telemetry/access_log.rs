@@ -221,8 +221,12 @@ impl WorkerLog {
         }
     }
 
-    /// Tells of a slow request as a warning among the diagnostics; 100 a second at most, and how many were left out.
-    pub fn slow(&self, facts: &RequestFacts<'_>) {
+    /// Tells of a request that took longer than `threshold` as a warning among the diagnostics; 100 a second at most, and
+    /// how many were left out. Answers whether it was slow.
+    pub fn slow(&self, facts: &RequestFacts<'_>, threshold: Duration) -> bool {
+        if Duration::from_micros(facts.duration_us) <= threshold {
+            return false;
+        }
         let mut now = self.slow.get();
         let second = facts.time_us.saturating_add_unsigned(facts.duration_us).div_euclid(1_000_000);
         if now.second != second {
@@ -230,7 +234,7 @@ impl WorkerLog {
         }
         if now.told == SLOW_PER_SECOND {
             self.slow.set(SlowSecond { suppressed: now.suppressed + 1, ..now });
-            return;
+            return true;
         }
         tracing::warn!(
             target: SLOW_REQUEST,
@@ -250,6 +254,7 @@ impl WorkerLog {
             "slow request"
         );
         self.slow.set(SlowSecond { second, told: now.told + 1, suppressed: 0 });
+        true
     }
 }
 

@@ -195,17 +195,12 @@ impl WorkerMetrics {
         self.cells.endpoints.with(&PairText(upstream, address), key, Arc::clone)
     }
 
-    /// A rate limit rule decided: `allowed`, `refused`, or `shadow_refused` (would have been, were it enforced). The scope
-    /// is the place where the rule is written: `top level`, `route NAME`. Looked up by name in this worker's own table:
-    /// a limiter is shared by all workers and has no place for a handle of each.
-    pub fn limit(&self, rule: &Arc<str>, scope: &Arc<str>, outcome: &'static str) {
-        self.cells.limits.with(
-            &PairText(scope, rule),
-            || (Arc::clone(scope), Arc::clone(rule)),
-            |cells| {
-                cells.outcomes.count(outcome);
-            },
-        );
+    /// The cells of a rate limit rule in the scope where it is written (`top level`, `route NAME`), made on first use. Found
+    /// by name in this worker's own table: a limiter is shared by all workers and has no place for a handle of each.
+    #[must_use]
+    pub fn limit(&self, scope: &Arc<str>, rule: &Arc<str>) -> Arc<LimitCells> {
+        let key = || (Arc::clone(scope), Arc::clone(rule));
+        self.cells.limits.with(&PairText(scope, rule), key, Arc::clone)
     }
 
     /// Forgets the routes that are not kept. When this worker takes a new snapshot, as the two below.
@@ -218,9 +213,9 @@ impl WorkerMetrics {
         self.cells.endpoints.retain(|(upstream, address)| keep(upstream, address));
     }
 
-    /// Forgets the rate limit rules (rule, scope) that are not kept.
+    /// Forgets the rate limit rules (scope, rule) that are not kept.
     pub fn retain_limits(&self, keep: impl Fn(&str, &str) -> bool) {
-        self.cells.limits.retain(|(scope, rule)| keep(rule, scope));
+        self.cells.limits.retain(|(scope, rule)| keep(scope, rule));
     }
 }
 
@@ -285,14 +280,10 @@ impl EndpointCells {
         self.failures.count_at(kind, unix_us);
     }
 
-    /// A connection was established.
-    pub fn connection_opened(&self) {
+    /// A connection was established; it took so many microseconds.
+    pub fn connection_opened(&self, connect_us: u64) {
         self.connections_opened.add(1);
         self.connections_open.raise();
-    }
-
-    /// Establishing it took so many microseconds.
-    pub fn connect_took(&self, connect_us: u64) {
         self.connect.record(connect_us);
     }
 
@@ -318,8 +309,26 @@ impl EndpointCells {
 
 /// A worker's counters of one rate limit rule.
 #[derive(Debug, Default)]
-struct LimitCells {
-    outcomes: Tally,
+#[repr(align(128))]
+pub struct LimitCells {
+    allowed: Counter,
+    refused: Counter,
+    shadow_refused: Counter,
+}
+
+impl LimitCells {
+    pub fn allowed(&self) {
+        self.allowed.add(1);
+    }
+
+    pub fn refused(&self) {
+        self.refused.add(1);
+    }
+
+    /// Would have been refused, were the rule enforced.
+    pub fn shadow_refused(&self) {
+        self.shadow_refused.add(1);
+    }
 }
 
 /// Counters by exact status. An upstream may answer with any number: those outside 100 to 599 are counted together.

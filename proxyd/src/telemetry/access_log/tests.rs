@@ -223,10 +223,11 @@ fn slow_requests_are_told_within_bounds() {
             path: "/slow",
             ..RequestFacts::default()
         };
+        assert!(!worker.slow(&at(1, 1_000_000), Duration::from_secs(1)));
         for _ in 0..105 {
-            worker.slow(&at(1, 1_000_000));
+            assert!(worker.slow(&at(1, 1_000_001), Duration::from_secs(1)));
         }
-        worker.slow(&at(2, 1_000_000));
+        assert!(worker.slow(&at(2, 1_000_001), Duration::from_secs(1)));
     });
     let text = String::from_utf8(told.lock().unwrap().clone()).unwrap();
     let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

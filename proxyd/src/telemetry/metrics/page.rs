@@ -10,7 +10,7 @@ use super::cells::{Counter, Level, Tally};
 use super::gauges::Gauges;
 use super::histogram::Durations;
 use super::text::{Kind, Text};
-use super::{EndpointCells, Metrics, Named, RouteCells, WorkerCells};
+use super::{EndpointCells, LimitCells, Metrics, Named, RouteCells, WorkerCells};
 
 /// The page of these workers' cells and the control side's gauges.
 pub(super) fn write(metrics: &Metrics, gauges: &Gauges) -> String {
@@ -158,6 +158,15 @@ fn upstreams(text: &mut Text, workers: &Workers<'_>) {
     }
 }
 
+/// The outcomes of a rate limit rule.
+type Outcome = (&'static str, fn(&LimitCells) -> u64);
+
+const OUTCOMES: [Outcome; 3] = [
+    ("allowed", |cells| cells.allowed.get()),
+    ("refused", |cells| cells.refused.get()),
+    ("shadow_refused", |cells| cells.shadow_refused.get()),
+];
+
 fn limits(text: &mut Text, workers: &Workers<'_>, gauges: &Gauges) {
     text.family(
         "proxyd_rate_limit_total",
@@ -165,8 +174,8 @@ fn limits(text: &mut Text, workers: &Workers<'_>, gauges: &Gauges) {
         "Decisions of rate limit rules; shadow_refused: would have been refused, were the rule enforced.",
     );
     for ((scope, rule), cells) in &workers.named(|cells| &cells.limits) {
-        for (outcome, count) in words(cells.iter().map(|cells| &cells.outcomes)) {
-            text.sample(&[("scope", scope), ("rule", rule), ("outcome", outcome)], count);
+        for (outcome, read) in OUTCOMES {
+            text.sample(&[("scope", scope), ("rule", rule), ("outcome", outcome)], sum(cells, read));
         }
     }
     text.family("proxyd_rate_limit_keys", Kind::Gauge, "Keys that a rule counts now.");

@@ -55,16 +55,16 @@ fn busy() -> Arc<Metrics> {
         route.finished(404, 90_000_000, 0, 5);
         worker.route(&name("a \"quoted\\\" route")).finished(0, 1, 0, 0);
         let endpoint = worker.endpoint(&name("users"), &name("127.0.0.1:8001"));
-        endpoint.connection_opened();
-        endpoint.connect_took(700);
+        endpoint.connection_opened(700);
         endpoint.request_started();
         endpoint.responded(1_200);
         endpoint.idle_began();
         endpoint.failed("reset", 5_000 + index as i64);
         endpoint.failed("connect", 4_000);
-        for outcome in ["allowed", "refused", "shadow_refused"] {
-            worker.limit(&name("default"), &name("top level"), outcome);
-        }
+        let limit = worker.limit(&name("top level"), &name("default"));
+        limit.allowed();
+        limit.refused();
+        limit.shadow_refused();
     }
     metrics
 }
@@ -121,11 +121,11 @@ fn counts_are_kept_by_name_and_forgotten_when_told() {
     worker.route(&name("gone")).finished(200, 1, 0, 0);
     let held = worker.route(&name("gone"));
     let _ = worker.endpoint(&name("u"), &name("e"));
-    worker.limit(&name("r"), &name("s"), "allowed");
-    worker.limit(&name("old"), &name("s"), "allowed");
+    worker.limit(&name("s"), &name("r")).allowed();
+    worker.limit(&name("s"), &name("old")).allowed();
     worker.retain_routes(|route| route == "kept");
     worker.retain_endpoints(|_, _| false);
-    worker.retain_limits(|rule, scope| (rule, scope) == ("r", "s"));
+    worker.retain_limits(|scope, rule| (scope, rule) == ("s", "r"));
     held.finished(200, 1, 0, 0);
     worker.route(&name("kept")).finished(200, 1, 0, 0);
     let page = metrics.page(&Gauges::default());
