@@ -221,10 +221,10 @@ impl WorkerLog {
         }
     }
 
-    /// Tells of a request that took `threshold` or longer as a warning among the diagnostics; 100 a second at most, and
+    /// Tells of a request that took longer than `threshold` as a warning among the diagnostics; 100 a second at most, and
     /// how many were left out. Answers whether it was slow.
     pub fn slow(&self, facts: &RequestFacts<'_>, threshold: Duration) -> bool {
-        if Duration::from_micros(facts.duration_us) < threshold {
+        if Duration::from_micros(facts.duration_us) <= threshold {
             return false;
         }
         let mut now = self.slow.get();

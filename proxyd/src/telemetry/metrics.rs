@@ -1,9 +1,8 @@
 //! The counters of the data path: each worker counts in cells of its own, and a page sums them when it is asked for.
 //!
 //! Label sets come from the configuration (routes, upstreams, endpoints, rules) and from literals in our code, never from
-//! peers, so their number is bounded. A cell is found by name once, when a worker compiles its half of a snapshot, and
-//! kept there as a handle: nothing is looked up for a request. Handles are remembered by name, so a reload that keeps a
-//! name keeps its counts.
+//! peers, so their number is bounded. The cells of a route or endpoint are found by name once, when a worker makes its half
+//! of a snapshot, and kept there as a handle. They are remembered by name, so a reload that keeps a name keeps its counts.
 
 mod cells;
 mod gauges;
@@ -15,11 +14,12 @@ mod text;
 mod tests;
 
 use std::array;
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{Hash, RandomState};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashbrown::{Equivalent, HashMap};
 
 pub use cells::{Counter, Entry, Level, Tally};
 pub use gauges::{Audit, Gauges, LastReload, Limiter};
@@ -83,7 +83,7 @@ impl Metrics {
     /// Sums of one endpoint; all zero if no worker has met it.
     #[must_use]
     pub fn endpoint_totals(&self, upstream: &str, address: &str) -> EndpointTotals {
-        let key = (Arc::from(upstream), Arc::from(address));
+        let key = PairText(upstream, address);
         let mut totals = EndpointTotals::default();
         for endpoint in self.workers.iter().filter_map(|worker| worker.endpoints.find(&key)) {
             totals.in_flight += endpoint.in_flight.get();
@@ -97,21 +97,6 @@ impl Metrics {
             }
         }
         totals
-    }
-
-    /// Forgets the cells of routes, endpoints (upstream, address) and limits (scope, rule) that are not kept. After a
-    /// reload, when no worker serves with the old snapshot any more.
-    pub fn retain(
-        &self,
-        routes: impl Fn(&str) -> bool,
-        endpoints: impl Fn(&str, &str) -> bool,
-        limits: impl Fn(&str, &str) -> bool,
-    ) {
-        for worker in &self.workers {
-            worker.routes.retain(|name| routes(name));
-            worker.endpoints.retain(|(upstream, address)| endpoints(upstream, address));
-            worker.limits.retain(|(scope, rule)| limits(scope, rule));
-        }
     }
 
     /// The page for Prometheus, text format 0.0.4.
@@ -200,19 +185,37 @@ impl WorkerMetrics {
     /// The cells of a route, made on first use. Keep the handle.
     #[must_use]
     pub fn route(&self, name: &Arc<str>) -> Arc<RouteCells> {
-        self.cells.routes.get(name)
+        self.cells.routes.with(&**name, || Arc::clone(name), Arc::clone)
     }
 
     /// The cells of an endpoint, made on first use. Keep the handle.
     #[must_use]
     pub fn endpoint(&self, upstream: &Arc<str>, address: &Arc<str>) -> Arc<EndpointCells> {
-        self.cells.endpoints.get(&(Arc::clone(upstream), Arc::clone(address)))
+        let key = || (Arc::clone(upstream), Arc::clone(address));
+        self.cells.endpoints.with(&PairText(upstream, address), key, Arc::clone)
     }
 
-    /// The cells of a rate limit rule in a scope (`top level`, `route NAME`), made on first use. Keep the handle.
+    /// The cells of a rate limit rule in the scope where it is written (`top level`, `route NAME`), made on first use. Found
+    /// by name in this worker's own table: a limiter is shared by all workers and has no place for a handle of each.
     #[must_use]
     pub fn limit(&self, scope: &Arc<str>, rule: &Arc<str>) -> Arc<LimitCells> {
-        self.cells.limits.get(&(Arc::clone(scope), Arc::clone(rule)))
+        let key = || (Arc::clone(scope), Arc::clone(rule));
+        self.cells.limits.with(&PairText(scope, rule), key, Arc::clone)
+    }
+
+    /// Forgets the routes that are not kept. When this worker takes a new snapshot, as the two below.
+    pub fn retain_routes(&self, keep: impl Fn(&str) -> bool) {
+        self.cells.routes.retain(|name| keep(name));
+    }
+
+    /// Forgets the endpoints (upstream, address) that are not kept.
+    pub fn retain_endpoints(&self, keep: impl Fn(&str, &str) -> bool) {
+        self.cells.endpoints.retain(|(upstream, address)| keep(upstream, address));
+    }
+
+    /// Forgets the rate limit rules (scope, rule) that are not kept.
+    pub fn retain_limits(&self, keep: impl Fn(&str, &str) -> bool) {
+        self.cells.limits.retain(|(scope, rule)| keep(scope, rule));
     }
 }
 
@@ -310,7 +313,7 @@ impl EndpointCells {
 pub struct LimitCells {
     allowed: Counter,
     refused: Counter,
-    shadow: Counter,
+    shadow_refused: Counter,
 }
 
 impl LimitCells {
@@ -324,7 +327,7 @@ impl LimitCells {
 
     /// Would have been refused, were the rule enforced.
     pub fn shadow_refused(&self) {
-        self.shadow.add(1);
+        self.shadow_refused.add(1);
     }
 }
 
@@ -350,36 +353,54 @@ impl StatusCells {
     }
 }
 
-/// Cells by name. The lock is taken to find a handle, to prune and to write a page; never while cells are counted in.
+/// A [`Pair`] to look up, without making one.
+#[derive(PartialEq, Eq, Hash)]
+struct PairText<'a>(&'a str, &'a str);
+
+impl Equivalent<Pair> for PairText<'_> {
+    fn equivalent(&self, key: &Pair) -> bool {
+        *self.0 == *key.0 && *self.1 == *key.1
+    }
+}
+
+/// One worker's cells by name. The lock is almost always free: others take it to write a page, for as long as it takes to
+/// copy the list, and cells are counted in without it.
 #[derive(Debug)]
-struct Named<K, C>(Mutex<HashMap<K, Arc<C>>>);
+struct Named<K, C>(Mutex<HashMap<K, Arc<C>, RandomState>>);
 
 impl<K, C> Default for Named<K, C> {
     fn default() -> Self {
-        Self(Mutex::new(HashMap::new()))
+        Self(Mutex::new(HashMap::with_hasher(RandomState::new())))
     }
 }
 
 impl<K: Clone + Eq + Hash, C: Default> Named<K, C> {
-    fn get(&self, key: &K) -> Arc<C> {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cells) = map.get(key) {
-            return Arc::clone(cells);
+    /// Does something with the cells of a name; makes them on first use.
+    fn with<Q, T>(&self, name: &Q, key: impl FnOnce() -> K, act: impl FnOnce(&Arc<C>) -> T) -> T
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let mut map = self.lock();
+        if let Some(cells) = map.get(name) {
+            return act(cells);
         }
-        Arc::clone(map.entry(key.clone()).or_default())
+        act(map.entry(key()).or_default())
     }
 
-    fn find(&self, key: &K) -> Option<Arc<C>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    fn find<Q: Hash + Equivalent<K> + ?Sized>(&self, name: &Q) -> Option<Arc<C>> {
+        self.lock().get(name).cloned()
     }
 
     fn retain(&self, keep: impl Fn(&K) -> bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| keep(key));
+        self.lock().retain(|key, _| keep(key));
     }
 
     /// All of them, so that a page is written without the lock.
     fn list(&self) -> Vec<(K, Arc<C>)> {
-        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        map.iter().map(|(key, cells)| (key.clone(), Arc::clone(cells))).collect()
+        self.lock().iter().map(|(key, cells)| (key.clone(), Arc::clone(cells))).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Arc<C>, RandomState>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

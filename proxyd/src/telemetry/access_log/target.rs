@@ -81,3 +81,40 @@ pub(super) struct Lost {
 fn count(lines: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', lines).count() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
+    use super::*;
+
+    #[test]
+    fn a_torn_line_is_ended_before_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let access = config::AccessLog::File(path.clone());
+        assert!(Target::open(&access).is_err(), "nobody reads it: refused, not waited for");
+        let mut reader = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&path).unwrap();
+        let mut target = Target::open(&access).unwrap().unwrap();
+
+        let line = format!("{}\n", "x".repeat(998));
+        for more_is_lost in [false, true] {
+            let lost = target.write(line.repeat(200).as_bytes()).unwrap_err();
+            assert_eq!(lost.source.kind(), io::ErrorKind::WouldBlock);
+            if more_is_lost {
+                assert_eq!(target.write(b"lost\nlost\n").unwrap_err().lines, 2);
+            }
+            let mut taken = vec![0; 1 << 20];
+            let first = reader.read(&mut taken).unwrap();
+            assert_eq!(first as u64 / 999 + lost.lines, 200);
+            assert_ne!(first % 999, 0, "it was not torn");
+            target.write(b"whole\n").unwrap();
+            let second = reader.read(&mut taken).unwrap();
+            assert_eq!(&taken[..second], b"\nwhole\n");
+        }
+    }
+}

@@ -98,7 +98,9 @@ fn stop_writes_all_that_was_handed_over() {
             })
         })
         .collect();
-    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    for worker in workers {
+        worker.join().unwrap();
+    }
     assert!(log.stop(PATIENCE));
     assert_eq!(told(&fs::read_to_string(&path).unwrap()).len(), 4_000);
     assert_eq!(log.dropped(), 0);
@@ -221,11 +223,11 @@ fn slow_requests_are_told_within_bounds() {
             path: "/slow",
             ..RequestFacts::default()
         };
-        assert!(!worker.slow(&at(1, 999_999), Duration::from_secs(1)));
+        assert!(!worker.slow(&at(1, 1_000_000), Duration::from_secs(1)));
         for _ in 0..105 {
-            assert!(worker.slow(&at(1, 1_000_000), Duration::from_secs(1)));
+            assert!(worker.slow(&at(1, 1_000_001), Duration::from_secs(1)));
         }
-        assert!(worker.slow(&at(2, 1_000_000), Duration::from_secs(1)));
+        assert!(worker.slow(&at(2, 1_000_001), Duration::from_secs(1)));
     });
     let text = String::from_utf8(told.lock().unwrap().clone()).unwrap();
     let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -1,6 +1,6 @@
 //! The metrics page: which families there are, in which order, and where their numbers come from.
 //!
-//! Families without samples are left out, save their names: a scraper sees the same set of families always.
+//! Every page names every family, also one without samples, so that a scraper always sees the same set.
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
@@ -164,7 +164,7 @@ type Outcome = (&'static str, fn(&LimitCells) -> u64);
 const OUTCOMES: [Outcome; 3] = [
     ("allowed", |cells| cells.allowed.get()),
     ("refused", |cells| cells.refused.get()),
-    ("shadow_refused", |cells| cells.shadow.get()),
+    ("shadow_refused", |cells| cells.shadow_refused.get()),
 ];
 
 fn limits(text: &mut Text, workers: &Workers<'_>, gauges: &Gauges) {

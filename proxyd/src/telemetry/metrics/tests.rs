@@ -120,13 +120,18 @@ fn counts_are_kept_by_name_and_forgotten_when_told() {
     worker.route(&name("kept")).finished(200, 1, 0, 0);
     worker.route(&name("gone")).finished(200, 1, 0, 0);
     let held = worker.route(&name("gone"));
-    let _ = (worker.endpoint(&name("u"), &name("e")), worker.limit(&name("s"), &name("r")));
-    metrics.retain(|route| route == "kept", |_, _| false, |scope, rule| (scope, rule) == ("s", "r"));
+    let _ = worker.endpoint(&name("u"), &name("e"));
+    worker.limit(&name("s"), &name("r")).allowed();
+    worker.limit(&name("s"), &name("old")).allowed();
+    worker.retain_routes(|route| route == "kept");
+    worker.retain_endpoints(|_, _| false);
+    worker.retain_limits(|scope, rule| (scope, rule) == ("s", "r"));
     held.finished(200, 1, 0, 0);
     worker.route(&name("kept")).finished(200, 1, 0, 0);
     let page = metrics.page(&Gauges::default());
     assert!(page.contains("proxyd_requests_total{route=\"kept\",status=\"2xx\"} 2\n"), "{page}");
-    assert!(!page.contains("gone") && !page.contains("upstream=") && page.contains("rule=\"r\""), "{page}");
+    assert!(!page.contains("gone") && !page.contains("upstream=") && !page.contains("old"), "{page}");
+    assert!(page.contains("proxyd_rate_limit_total{scope=\"s\",rule=\"r\",outcome=\"allowed\"} 1\n"), "{page}");
 }
 
 #[test]
@@ -168,11 +173,14 @@ struct Family {
     labels: BTreeSet<String>,
 }
 
+/// The samples read so far, by name and labels.
+type Samples = BTreeMap<(String, Vec<(String, String)>), f64>;
+
 /// Reads a page as a scraper would, strictly: each family once with HELP, TYPE and then its samples; names and labels
 /// legal; values numbers; no sample twice; histograms cumulative, with `+Inf` equal to `_count`.
 fn check_page(page: &str) -> Vec<Family> {
     let mut families: Vec<Family> = Vec::new();
-    let mut samples: BTreeMap<(String, Vec<(String, String)>), f64> = BTreeMap::new();
+    let mut samples = Samples::new();
     let mut lines = page.lines();
     assert!(page.ends_with('\n'));
     while let Some(line) = lines.next() {
@@ -213,12 +221,7 @@ fn check_page(page: &str) -> Vec<Family> {
     families
 }
 
-fn check_bucket(
-    samples: &BTreeMap<(String, Vec<(String, String)>), f64>,
-    name: &str,
-    labels: &[(String, String)],
-    value: f64,
-) {
+fn check_bucket(samples: &Samples, name: &str, labels: &[(String, String)], value: f64) {
     let bound = |labels: &[(String, String)]| -> f64 {
         let (label, bound) = labels.last().unwrap();
         assert_eq!(label, "le");
