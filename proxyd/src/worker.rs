@@ -97,6 +97,8 @@ impl Worker {
         let snapshot = self.daemon.snapshot();
         self.generation.set(snapshot.generation());
         self.upstreams.borrow_mut().retain(|name, _| snapshot.upstream_names.contains(name));
+        self.ledger.metrics.retain_routes(|name| snapshot.route_names.contains(name));
+        self.ledger.metrics.retain_endpoints(|upstream, _| snapshot.upstream_names.contains(upstream));
         *self.local.borrow_mut() = Rc::new(Local::new(snapshot));
     }
 
