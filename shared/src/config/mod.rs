@@ -24,6 +24,7 @@ mod root;
 mod route;
 mod routes;
 mod server;
+mod shadow;
 pub mod source;
 mod tree;
 mod unit;

@@ -15,7 +15,7 @@ use super::routes::{self, Placed, Surroundings};
 use super::source::{Input, References, Text};
 use super::tree::{Node, Texts};
 use super::upstream::{self, Targets};
-use super::{Checked, Config, Effective, Name, admin, audit, log, merge, reference, server};
+use super::{Checked, Config, Effective, Name, admin, audit, log, merge, reference, server, shadow};
 
 static SECTIONS: &[Field] = &[
     Field::new(
@@ -97,10 +97,17 @@ fn read_routes(
         by_name,
         used: HashSet::new(),
     };
-    let routes =
-        fields.get("routes", |reader, node, _| Some(routes::read_all(reader, node, &mut around))).unwrap_or_default();
+    let routes = fields.get("routes", |reader, node, _| {
+        let routes = routes::read_all(reader, node, &mut around);
+        shadow::check(reader, &routes);
+        Some(routes)
+    });
+    let routes = routes.unwrap_or_default();
     let used = around.used;
-    warn_unused(fields, &used);
+    // A broken route may have meant the upstream that seems unused.
+    if !fields.reader().failed() {
+        warn_unused(fields, &used);
+    }
     Some((routes, upstreams))
 }
 
