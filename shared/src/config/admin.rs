@@ -238,9 +238,9 @@ fn read_auth(fields: &mut Fields<'_, '_>) -> Option<AdminAuth> {
     }
     let users: Vec<&Name> = basic.iter().map(|basic| &basic.user).collect();
     let names: Vec<&Name> = tokens.iter().map(|token| &token.name).collect();
-    let twice = repeated(&users).or_else(|| repeated(&names));
-    if let Some(name) = twice {
-        let fault = Fault::new(Code::DuplicateName, format!("the name `{name}` is given twice here"));
+    let twice = has_repeats(&users) || has_repeats(&names);
+    if twice {
+        let fault = Fault::new(Code::DuplicateName, "a name is given twice here");
         fields.reader().error(place, fault);
         return None;
     }
@@ -249,7 +249,7 @@ fn read_auth(fields: &mut Fields<'_, '_>) -> Option<AdminAuth> {
 
 const ROLES: [(&str, Role); 2] = [("reader", Role::Reader), ("operator", Role::Operator)];
 
-fn repeated<'n>(names: &[&'n Name]) -> Option<&'n Name> {
+fn has_repeats(names: &[&Name]) -> bool {
     let mut seen = HashSet::new();
-    names.iter().find(|name| !seen.insert(**name)).copied()
+    names.iter().any(|name| !seen.insert(*name))
 }

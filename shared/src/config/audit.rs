@@ -67,7 +67,7 @@ pub(super) static AUDIT: Section = Section {
         Field::new("path", Kind::Or("auto", &Kind::Text { what: "a path", sample: "audit" }), "The folder of the store; `auto`: `audit` in `server.state_dir`. Changing it needs a restart.").default("auto"),
         Field::new("flush", Kind::Duration { min: "1ms", max: "1m" }, "The longest time a request row waits for its commit.").default("200ms"),
         Field::new("when_full", Kind::Choice(&["wait", "shed"]), "What a request meets when there is no room for its row: `wait` up to a second and be refused then, or be served and its row counted as missing (`shed`).").default("wait"),
-        Field::new("keep", Kind::Section(&KEEP), "How long rows are kept."),
+        Field::new("keep", Kind::Section(&KEEP), "How long rows are kept.").filled(),
     ]],
 };
 

@@ -10,7 +10,7 @@ const BEFORE: usize = 60;
 /// How far up the parent of a line is looked for.
 const LOOK_BACK: u32 = 64;
 /// What a hidden value is shown as.
-const MASK: &str = "****";
+pub(super) const MASK: &str = "****";
 
 /// Whether a value under this key must not be shown. Wider than the keys of the language: a secret in a header edit or
 /// under a key that is misspelt is a secret too.

@@ -30,16 +30,23 @@ pub(super) struct Field {
     /// As it would be typed.
     pub(super) default: Option<&'static str>,
     pub(super) required: bool,
+    /// An absent section is there all the same, with its defaults.
+    pub(super) filled: bool,
 }
 
 impl Field {
     pub(super) const fn new(key: &'static str, kind: Kind, doc: &'static str) -> Self {
-        Self { key, kind, doc, default: None, required: false }
+        Self { key, kind, doc, default: None, required: false, filled: false }
     }
 
     /// What stands where nobody writes the key.
     pub(super) const fn default(mut self, text: &'static str) -> Self {
         self.default = Some(text);
+        self
+    }
+
+    pub(super) const fn filled(mut self) -> Self {
+        self.filled = true;
         self
     }
 
@@ -149,10 +156,5 @@ impl Kind {
             | Self::Size { .. }
             | Self::Choice(_) => None,
         }
-    }
-
-    /// Whether one scalar can be a value of this kind.
-    pub(super) fn takes_scalar(&self) -> bool {
-        !matches!(self, Self::List(_) | Self::Map(_) | Self::Section(_))
     }
 }

@@ -103,7 +103,7 @@ pub(super) static LOG: Section = Section {
             "Requests that take longer get a line of their own.",
         )
         .default("1s"),
-        Field::new("redact", Kind::Section(&REDACT), "What is masked besides the built-in list."),
+        Field::new("redact", Kind::Section(&REDACT), "What is masked besides the built-in list.").filled(),
     ]],
 };
 

@@ -5,6 +5,7 @@
 
 mod admin;
 mod audit;
+mod effective;
 mod excerpt;
 mod field;
 mod log;
@@ -23,7 +24,9 @@ mod report;
 mod root;
 mod route;
 mod routes;
+mod schema;
 mod server;
+mod shadow;
 pub mod source;
 mod tree;
 mod unit;
@@ -100,5 +103,11 @@ pub fn load(input: &Input, references: &References<'_>) -> Result<Checked, Probl
 /// The JSON Schema (draft 2020-12) of the config language.
 #[must_use]
 pub fn schema() -> serde_json::Value {
-    todo!()
+    schema::schema()
+}
+
+/// A short commented config to start from; it loads as it stands.
+#[must_use]
+pub fn starter() -> &'static str {
+    include_str!("starter.yaml")
 }

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Origin;
 use super::field::{Field, Kind, Section};
 use super::problem::{Code, Severity};
 use super::report::{Fault, Reporter};
@@ -77,10 +76,6 @@ impl<'a> Reader<'a> {
     /// Whether an error was noted so far.
     pub(super) fn failed(&self) -> bool {
         self.report.has_errors()
-    }
-
-    pub(super) fn origin(&self, node: &Node) -> Origin {
-        self.texts.origin(node.place)
     }
 
     /// Reads under a key of a free map.
@@ -334,10 +329,6 @@ impl<'a> Fields<'_, 'a> {
     pub(super) fn written(&self, key: &str) -> Option<&'a Entry> {
         debug_assert!(self.section.field(key).is_some(), "{key} is not declared in {}", self.section.name);
         self.entries.iter().find(|entry| &*entry.key == key)
-    }
-
-    pub(super) fn entries(&self) -> &'a [Entry] {
-        self.entries
     }
 
     /// Reads what was written under `key`. A required key that is missing is noted.

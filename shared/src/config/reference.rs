@@ -1,9 +1,11 @@
 //! `${env:NAME}` and `${file:PATH}` in any text, looked up after parsing, so that a value can never become structure.
 //! `$${` stands for `${` as such; any other `$` for itself. A value that was looked up is never shown.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::problem::{Code, Severity};
+use super::reader::shorten;
 use super::report::{Fault, Reporter};
 use super::source::{References, Resolver};
 use super::tree::{Meaning, Node, Place, Scalar, Texts, Value};
@@ -13,60 +15,86 @@ const MAX_VALUE_BYTES: usize = 1 << 20;
 
 /// Looks up every reference of the tree.
 pub(super) fn resolve(node: &mut Node, texts: &Texts, references: &References<'_>, report: &mut Reporter) {
-    match &mut node.value {
-        Value::Scalar(scalar) => {
-            if let Some(meaning) = meaning(scalar, node.place, texts, references, report) {
-                scalar.meaning = meaning;
-            }
+    Resolution { texts, references, report }.node(node, &Trail::Root);
+}
+
+struct Resolution<'a, 'r> {
+    texts: &'a Texts,
+    references: &'a References<'r>,
+    report: &'a mut Reporter,
+}
+
+/// The way to a node, on the stack: most nodes never need it as text.
+enum Trail<'t> {
+    Root,
+    Key(&'t Trail<'t>, &'t str),
+    Index(&'t Trail<'t>, usize),
+}
+
+impl Trail<'_> {
+    fn path(&self) -> String {
+        match self {
+            Self::Root => String::new(),
+            Self::Key(Trail::Root, key) => shorten(key),
+            Self::Key(above, key) => format!("{}.{}", above.path(), shorten(key)),
+            Self::Index(above, index) => format!("{}[{index}]", above.path()),
         }
-        Value::List(items) => items.iter_mut().for_each(|item| resolve(item, texts, references, report)),
-        Value::Map(entries) => {
-            entries.iter_mut().for_each(|entry| resolve(&mut entry.value, texts, references, report));
-        }
+    }
+
+    /// In the replacement of a rewrite, `${name}` is a group of its pattern.
+    fn takes_groups(&self) -> bool {
+        matches!(self, Self::Key(Trail::Key(_, "rewrite"), "to"))
     }
 }
 
-/// Whether the text holds a reference.
-pub(super) fn has_reference(text: &str) -> bool {
-    pieces(text).any(|piece| matches!(piece, Piece::Reference(_)))
-}
-
-fn meaning(
-    scalar: &Scalar,
-    place: Place,
-    texts: &Texts,
-    references: &References<'_>,
-    report: &mut Reporter,
-) -> Option<Meaning> {
-    if memchr::memmem::find(scalar.typed.as_bytes(), b"${").is_none() {
-        return None;
-    }
-    let mut text = String::new();
-    let mut unknown = false;
-    for piece in pieces(&scalar.typed) {
-        let reference = match piece {
-            Piece::Text(part) => {
-                text.push_str(part);
-                continue;
+impl Resolution<'_, '_> {
+    fn node(&mut self, node: &mut Node, trail: &Trail<'_>) {
+        match &mut node.value {
+            Value::Scalar(scalar) => {
+                if let Some(meaning) = self.meaning(scalar, node.place, trail) {
+                    scalar.meaning = meaning;
+                }
             }
-            Piece::Unclosed => {
-                let fault = Fault::new(Code::InvalidReference, "this `${` has no closing brace")
-                    .hint("write `$${` where the characters themselves are meant");
-                report.error(place, fault);
-                unknown = true;
-                continue;
+            Value::List(items) => {
+                for (index, item) in items.iter_mut().enumerate() {
+                    self.node(item, &Trail::Index(trail, index));
+                }
             }
-            Piece::Reference(reference) => reference,
-        };
-        match look_up(reference, place, texts, references) {
-            Ok(value) => text.push_str(&value),
-            Err((severity, fault)) => {
-                report.note(severity, place, String::new, fault);
-                unknown = true;
+            Value::Map(entries) => {
+                for entry in entries {
+                    self.node(&mut entry.value, &Trail::Key(trail, &entry.key));
+                }
             }
         }
     }
-    Some(if unknown { Meaning::Unknown } else { Meaning::Resolved(text.into()) })
+
+    fn meaning(&mut self, scalar: &Scalar, place: Place, trail: &Trail<'_>) -> Option<Meaning> {
+        memchr::memmem::find(scalar.typed.as_bytes(), b"${")?;
+        let mut text = String::new();
+        let mut unknown = false;
+        for piece in pieces(&scalar.typed) {
+            let found = match piece {
+                Piece::Text(part) => Ok(part.into()),
+                Piece::Reference(group) if trail.takes_groups() && !group.contains(':') => {
+                    Ok(format!("${{{group}}}").into())
+                }
+                Piece::Reference(reference) => look_up(reference, place, self.texts, self.references).map(Cow::Owned),
+                Piece::Unclosed => Err((
+                    Severity::Error,
+                    Fault::new(Code::InvalidReference, "this `${` has no closing brace")
+                        .hint("write `$${` where the characters themselves are meant"),
+                )),
+            };
+            match found {
+                Ok(found) => text.push_str(&found),
+                Err((severity, fault)) => {
+                    self.report.note(severity, place, || trail.path(), fault);
+                    unknown = true;
+                }
+            }
+        }
+        Some(if unknown { Meaning::Unknown } else { Meaning::Resolved(text.into()) })
+    }
 }
 
 enum Piece<'t> {
@@ -139,9 +167,12 @@ fn look_up(
             })?
         }
         _ => {
-            let fault = Fault::new(Code::InvalidReference, "this is not a reference")
-                .hint("write `${env:NAME}` or `${file:PATH}`, or `$${` where the characters themselves are meant");
-            return Err(error(fault));
+            let hint = if is_variable(reference) {
+                format!("write `${{env:{reference}}}`, or `$${{` where the characters themselves are meant")
+            } else {
+                "write `${env:NAME}` or `${file:PATH}`, or `$${` where the characters themselves are meant".to_owned()
+            };
+            return Err(error(Fault::new(Code::InvalidReference, "this is not a reference").hint(hint)));
         }
     };
     if value.len() > MAX_VALUE_BYTES {

@@ -15,17 +15,18 @@ use super::routes::{self, Placed, Surroundings};
 use super::source::{Input, References, Text};
 use super::tree::{Node, Texts};
 use super::upstream::{self, Targets};
-use super::{Checked, Config, Effective, Name, admin, audit, log, merge, reference, server};
+use super::{Checked, Config, Name, admin, audit, effective, log, merge, reference, server, shadow};
 
 static SECTIONS: &[Field] = &[
     Field::new(
         "server",
         Kind::Section(&server::SERVER),
         "Where clients knock, and the limits that hold before any route is known.",
-    ),
-    Field::new("admin", Kind::Section(&admin::ADMIN), "The operator's doors and who may pass them."),
-    Field::new("log", Kind::Section(&log::LOG), "Diagnostics, the access log, and what both hide."),
-    Field::new("audit", Kind::Section(&audit::AUDIT), "Which requests are recorded, where, and for how long."),
+    )
+    .filled(),
+    Field::new("admin", Kind::Section(&admin::ADMIN), "The operator's doors and who may pass them.").filled(),
+    Field::new("log", Kind::Section(&log::LOG), "Diagnostics, the access log, and what both hide.").filled(),
+    Field::new("audit", Kind::Section(&audit::AUDIT), "Which requests are recorded, where, and for how long.").filled(),
     Field::new("upstreams", Kind::Map(&Kind::Section(&upstream::UPSTREAM)), "Named groups of endpoints."),
     Field::new("routes", Kind::List(&Kind::Section(&routes::ROUTE)), "Which requests, and what becomes of them."),
 ];
@@ -48,10 +49,10 @@ pub(super) fn load(input: &Input, references: &References<'_>) -> Result<Checked
     let problems = report.close(&texts);
     match config {
         Some(config) if !failed => Ok(Checked {
+            effective: Arc::new(effective::effective(&tree, &texts, &config.routes)),
             config: Arc::new(config),
             warnings: problems.0,
             hash: hash(input).into(),
-            effective: Arc::new(Effective::default()),
         }),
         _ => Err(problems),
     }
@@ -97,10 +98,17 @@ fn read_routes(
         by_name,
         used: HashSet::new(),
     };
-    let routes =
-        fields.get("routes", |reader, node, _| Some(routes::read_all(reader, node, &mut around))).unwrap_or_default();
+    let routes = fields.get("routes", |reader, node, _| {
+        let routes = routes::read_all(reader, node, &mut around);
+        shadow::check(reader, &routes);
+        Some(routes)
+    });
+    let routes = routes.unwrap_or_default();
     let used = around.used;
-    warn_unused(fields, &used);
+    // A broken route may have meant the upstream that seems unused.
+    if !fields.reader().failed() {
+        warn_unused(fields, &used);
+    }
     Some((routes, upstreams))
 }
 

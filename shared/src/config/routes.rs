@@ -242,6 +242,8 @@ fn read<'a>(
     warn_idle_keys(&mut fields);
     let name = match (&written_name, &path, &hosts, &methods) {
         (Some(Some(name)), ..) => Some(Arc::clone(name)),
+        // What came out of a reference does not become a name: names are shown.
+        (Some(None), Some(_), Some(_), Some(_)) if matches_by_reference(&fields) => Some(namer.unique("route")),
         (Some(None), Some(path), Some(hosts), Some(methods)) => Some(namer.generate(path, hosts, methods)),
         _ => None,
     };
@@ -263,6 +265,11 @@ fn read<'a>(
         timeouts: timeouts?,
         policies: policies?,
     })
+}
+
+fn matches_by_reference(fields: &Fields<'_, '_>) -> bool {
+    let keys = ["path", "exact", "regex", "hosts", "methods"];
+    keys.iter().any(|key| fields.written(key).is_some_and(|entry| entry.value.has_resolved()))
 }
 
 /// The outer none: a problem was noted; the inner: nothing was written.
@@ -315,10 +322,14 @@ impl Namer {
             PathPattern::Regex(pattern) => format!("~{}", pattern.text),
         };
         let base: String = format!("{methods}{host}{path}").chars().take(120).collect();
+        self.unique(&base)
+    }
+
+    fn unique(&mut self, base: &str) -> Name {
         loop {
-            let count = self.counts.entry(base.clone()).or_insert(0);
+            let count = self.counts.entry(base.to_owned()).or_insert(0);
             *count += 1;
-            let name: Name = if *count == 1 { base.as_str().into() } else { format!("{base}#{count}").into() };
+            let name: Name = if *count == 1 { base.into() } else { format!("{base}#{count}").into() };
             if !self.written.contains(&name) {
                 return name;
             }

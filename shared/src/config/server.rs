@@ -122,8 +122,8 @@ pub(super) static SERVER: Section = Section {
         Field::new("state_dir", Kind::Text { what: "a path", sample: "data" }, "Where the audit store and the config history live. Changing it needs a restart. The default is relative to the working directory.").default("./data"),
         Field::new("health_path", Kind::Or("off", &Kind::Text { what: "a path such as `/healthz`", sample: "/healthz" }), "A path that answers health on the traffic listeners too.").default("off"),
         Field::new("merge_slashes", Kind::Boolean, "Whether `//` in a path counts as `/`.").default("false"),
-        Field::new("limits", Kind::Section(&LIMITS), "Sizes and counts."),
-        Field::new("timeouts", Kind::Section(&TIMEOUTS), "Times."),
+        Field::new("limits", Kind::Section(&LIMITS), "Sizes and counts.").filled(),
+        Field::new("timeouts", Kind::Section(&TIMEOUTS), "Times.").filled(),
     ]],
 };
 

@@ -136,6 +136,15 @@ impl Node {
         matches!(&self.value, Value::Scalar(scalar) if scalar.is_null())
     }
 
+    /// Whether a reference was looked up in it or below.
+    pub(super) fn has_resolved(&self) -> bool {
+        match &self.value {
+            Value::Scalar(scalar) => !matches!(scalar.meaning, Meaning::AsTyped),
+            Value::List(items) => items.iter().any(Self::has_resolved),
+            Value::Map(entries) => entries.iter().any(|entry| entry.value.has_resolved()),
+        }
+    }
+
     /// What this is called when something else was expected.
     pub(super) fn kind_name(&self) -> &'static str {
         match &self.value {

@@ -140,8 +140,8 @@ pub(super) static UPSTREAM: Section = Section {
             "How requests are spread over the endpoints: in turn, by weight.",
         )
         .default("round_robin"),
-        Field::new("timeouts", Kind::Section(&TIMEOUTS), "Times."),
-        Field::new("pool", Kind::Section(&POOL), "Connections."),
+        Field::new("timeouts", Kind::Section(&TIMEOUTS), "Times.").filled(),
+        Field::new("pool", Kind::Section(&POOL), "Connections.").filled(),
     ]],
 };
 

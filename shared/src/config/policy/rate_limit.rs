@@ -159,7 +159,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<RateLi
             return Some(rule);
         }
         let place = node.get("name").map_or(node.place, |name| name.place);
-        reader.error(place, Fault::new(Code::DuplicateName, format!("another rule here is called `{}`", rule.name)));
+        reader.error(place, Fault::new(Code::DuplicateName, "another rule here has this name"));
         None
     })?;
     if rules.is_empty() || rules.len() > MAX_RULES {

@@ -66,3 +66,13 @@ upstreams:
 ");
     insta::assert_debug_snapshot!(found);
 }
+
+#[test]
+fn the_repositorys_config_and_the_starter_are_good() {
+    let whole = include_str!("../../../../config.yaml");
+    for text in [whole, crate::config::starter()] {
+        assert_eq!(good(text).warnings, []);
+    }
+    let names: Vec<String> = good(whole).config.routes.iter().map(|route| route.name.to_string()).collect();
+    assert_eq!(names, ["api", "auth", "balanced", "canary", "hello", "welcome", "moved", "internal"]);
+}

@@ -1,0 +1,172 @@
+//! The effective tree for showing: what was written with the defaults filled in, and where each value came from. Secrets
+//! are masked, references stay as typed.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value as Json};
+
+use super::excerpt::{MASK, is_secret_key};
+use super::field::{Field, Kind, Section};
+use super::root::ROOT;
+use super::routes::ROUTE;
+use super::tree::{Meaning, Node, Scalar, Texts, Value};
+use super::{Effective, Origin, Route};
+
+/// Builds the tree of a config that was found good.
+pub(super) fn effective(tree: &Node, texts: &Texts, routes: &[Route]) -> Effective {
+    let mut walk = Walk { texts, routes, path: String::new(), origins: Vec::new() };
+    let tree = walk.section(Some(tree), &ROOT);
+    Effective { tree, origins: walk.origins }
+}
+
+/// A default as it would be typed, as JSON.
+pub(super) fn default_value(text: &str) -> Json {
+    match text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
+        Some(items) => items.split(", ").filter(|item| !item.is_empty()).map(plain).collect(),
+        None => plain(text.trim_matches('"')),
+    }
+}
+
+/// What a scalar without quotes is in JSON.
+fn plain(text: &str) -> Json {
+    match text {
+        "true" => Json::Bool(true),
+        "false" => Json::Bool(false),
+        // A leading zero, as in permission bits, is not a number to be shown without it.
+        _ if text.len() > 1 && text.starts_with('0') => Json::from(text),
+        _ => text.parse::<i64>().map_or_else(|_| Json::from(text), Json::from),
+    }
+}
+
+struct Walk<'a> {
+    texts: &'a Texts,
+    routes: &'a [Route],
+    path: String,
+    origins: Vec<(String, Origin)>,
+}
+
+impl Walk<'_> {
+    fn section(&mut self, node: Option<&Node>, section: &'static Section) -> Json {
+        let is_route = std::ptr::eq(section, &raw const ROUTE);
+        let mut tree = Map::new();
+        for (group, fields) in section.fields.iter().enumerate() {
+            for field in *fields {
+                let shown = self.below(Some(field.key), |walk| match node.and_then(|node| node.get(field.key)) {
+                    Some(value) => Some(walk.value(value, &field.kind, is_secret_key(field.key))),
+                    // What a route does not say about policies it inherits.
+                    None if is_route && group > 0 => None,
+                    None => walk.absent(field, is_route),
+                });
+                if let Some(shown) = shown {
+                    tree.insert(field.key.to_owned(), shown);
+                }
+            }
+        }
+        Json::Object(tree)
+    }
+
+    fn absent(&mut self, field: &'static Field, is_route: bool) -> Option<Json> {
+        if field.filled {
+            return field.kind.section().map(|section| self.section(None, section));
+        }
+        if is_route && field.key == "name" {
+            let index =
+                self.path.strip_prefix("routes[").and_then(|rest| rest.split_once(']'))?.0.parse::<usize>().ok()?;
+            let name = self.routes.get(index)?.name.to_string();
+            return Some(self.leaf(Json::from(name), Origin::default_value()));
+        }
+        let value = default_value(field.default?);
+        Some(self.leaf(value, Origin::default_value()))
+    }
+
+    fn value(&mut self, node: &Node, kind: &'static Kind, secret: bool) -> Json {
+        let origin = self.texts.origin(node.place);
+        match &node.value {
+            Value::Scalar(scalar) => {
+                let shown = match kind {
+                    Kind::Section(section) if scalar.is_null() => return self.section(None, section),
+                    Kind::Secret { .. } => masked(scalar),
+                    _ if secret => masked(scalar),
+                    _ if scalar.is_null() => Json::Null,
+                    _ if scalar.plain => plain(&scalar.typed),
+                    _ => Json::from(&*scalar.typed),
+                };
+                self.leaf(shown, origin)
+            }
+            Value::List(items) if items.is_empty() => self.leaf(Json::Array(Vec::new()), origin),
+            Value::List(items) => {
+                let item_kind = item_of(kind);
+                let mut list = Vec::with_capacity(items.len());
+                for (index, item) in items.iter().enumerate() {
+                    let before = self.path.len();
+                    let _ = write!(self.path, "[{index}]");
+                    list.push(self.value(item, item_kind, secret));
+                    self.path.truncate(before);
+                }
+                Json::Array(list)
+            }
+            Value::Map(entries) => {
+                if let Some(item_kind) = map_of(kind) {
+                    let mut tree = Map::new();
+                    for entry in entries {
+                        let secret = secret || is_secret_key(&entry.key);
+                        let shown = self.below(Some(&entry.key), |walk| walk.value(&entry.value, item_kind, secret));
+                        tree.insert(entry.key.to_string(), shown);
+                    }
+                    if tree.is_empty() {
+                        return self.leaf(Json::Object(tree), origin);
+                    }
+                    return Json::Object(tree);
+                }
+                match kind.section() {
+                    Some(section) => self.section(Some(node), section),
+                    None => self.leaf(Json::Null, origin),
+                }
+            }
+        }
+    }
+
+    fn leaf(&mut self, value: Json, origin: Origin) -> Json {
+        self.origins.push((self.path.clone(), origin));
+        value
+    }
+
+    fn below<T>(&mut self, key: Option<&str>, walk: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.path.len();
+        match key {
+            Some(key) if key.contains(['.', '[']) => {
+                let _ = write!(self.path, "[\"{key}\"]");
+            }
+            Some(key) => {
+                let dot = if self.path.is_empty() { "" } else { "." };
+                let _ = write!(self.path, "{dot}{key}");
+            }
+            None => {}
+        }
+        let found = walk(self);
+        self.path.truncate(before);
+        found
+    }
+}
+
+fn masked(scalar: &Scalar) -> Json {
+    let is_reference =
+        !matches!(scalar.meaning, Meaning::AsTyped) && scalar.typed.starts_with("${") && scalar.typed.ends_with('}');
+    Json::from(if is_reference { &*scalar.typed } else { MASK })
+}
+
+fn item_of(kind: &'static Kind) -> &'static Kind {
+    match kind {
+        Kind::Or(_, inner) => item_of(inner),
+        Kind::List(item) | Kind::OneOrMany(item) => item,
+        kind => kind,
+    }
+}
+
+fn map_of(kind: &'static Kind) -> Option<&'static Kind> {
+    match kind {
+        Kind::Or(_, inner) | Kind::OneOrMany(inner) => map_of(inner),
+        Kind::Map(item) => Some(item),
+        _ => None,
+    }
+}
