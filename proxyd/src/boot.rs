@@ -11,21 +11,22 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use clap::Parser;
-use shared::audit::{ActionFacts, Door};
+use shared::audit::Door;
 use shared::config::{self, Checked, Input, Problems, Sources};
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 
 use crate::audit::{self, Recorder};
-use crate::daemon::{ConfigSource, Daemon, Life, Parts, WorkerHandle};
+use crate::daemon::{ConfigSource, Daemon, Life, Order, Parts, WorkerHandle};
+use crate::exchange::Load;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access_log::{AccessLog, AccessLogError};
 use crate::telemetry::clock::unix_us;
 use crate::telemetry::diagnostics::Diagnostics;
 use crate::telemetry::ids::Seed;
 use crate::telemetry::metrics::Metrics;
-use crate::{control, demo, reload, server, worker};
+use crate::{demo, server, worker};
 
 /// What runs where no config is named and there is none in the working directory.
 const BUILT_IN: &str = include_str!("../../config.yaml");
@@ -40,7 +41,11 @@ const WRITE_OUT: Duration = Duration::from_secs(10);
 ///
 /// Signals: HUP reloads, TERM and INT drain and stop (a second one stops now), USR1 reopens log files.
 #[derive(Debug, Parser)]
-#[command(name = "proxyd", version, after_help = "Examples:\n  proxyd --demo\n  proxyd --config /etc/proxyd/config.yaml --env production")]
+#[command(
+    name = "proxyd",
+    version,
+    after_help = "Examples:\n  proxyd --demo\n  proxyd --config /etc/proxyd/config.yaml --env production"
+)]
 pub struct Args {
     /// The config: a file, or a directory whose files are read in name order [default: ./config.yaml, else the built-in
     /// example]
@@ -70,12 +75,6 @@ pub enum BootError {
     AccessLog(#[from] AccessLogError),
     #[error(transparent)]
     Listen(#[from] server::BindError),
-    #[error(transparent)]
-    Socket(#[from] control::socket::BindError),
-    #[error("cannot listen on {address} for admin: {source}")]
-    Admin { address: std::net::SocketAddr, source: std::io::Error },
-    #[error(transparent)]
-    Generations(#[from] reload::GenerationsError),
     #[error("the demo backends cannot start on 127.0.0.1:8001 and 127.0.0.1:8002: {0}")]
     Demo(std::io::Error),
     #[error("the system gives no randomness: {0}")]
@@ -111,8 +110,13 @@ pub fn print(error: &BootError) {
 /// Runs the daemon until it is stopped.
 pub fn run(args: Args) -> Result<(), BootError> {
     let source = source(&args);
-    let input = reload::read(&source).map_err(BootError::Config)?;
-    let checked = reload::check(&input).map_err(BootError::Config)?;
+    let input = match &source {
+        ConfigSource::BuiltIn => Ok(Input::text("built-in", BUILT_IN)),
+        ConfigSource::Files(sources) => Input::read(sources, std::env::vars()),
+    };
+    let input = input.map_err(BootError::Config)?;
+    let checked =
+        config::load(&input, &config::References::Resolve(&config::source::System)).map_err(BootError::Config)?;
     let config = Arc::clone(&checked.config);
     let diagnostics = Diagnostics::start(&config.log)?;
     announce(&source, &checked);
@@ -121,22 +125,18 @@ pub fn run(args: Args) -> Result<(), BootError> {
     if args.demo {
         demo::start().map_err(BootError::Demo)?;
     }
-    let socket = control::socket::bind(&config.admin.socket, config.admin.socket_mode)?;
-    let admin = config.admin.listen.map(control::http::bind).transpose()?;
     let workers = config.server.workers.map_or_else(limits::cores, std::num::NonZero::get);
     let listen: Vec<_> = config.server.listen.iter().map(|listen| listen.address).collect();
     let bound = server::bind(&listen, workers, &[])?;
     let access_log = AccessLog::start(&config.log)?;
     let (writer, recorders) = audit::start(&config.audit, workers)?;
-    let generations = reload::Generations::open(&config.server.state_dir)?;
-    let stamp = generations.begin(&input, &checked.hash)?;
-    let generation = stamp.generation;
+    let stamp =
+        crate::snapshot::Stamp { generation: 1, applied_us: unix_us(), actor: "start".into(), door: Door::Start };
     let snapshot = Snapshot::compile(checked, stamp, None);
-
     let (handles, mailboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mailbox()).unzip();
     let daemon = Arc::new(Daemon::new(Parts {
         source,
-        socket: socket.path().to_owned(),
+        socket: PathBuf::new(),
         audit: writer,
         metrics: Metrics::new(workers),
         access_log,
@@ -146,8 +146,64 @@ pub fn run(args: Args) -> Result<(), BootError> {
     }));
     let threads = start_workers(&daemon, mailboxes, recorders)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let doors = control::Doors { socket, admin, generations };
-    runtime.block_on(live(&daemon, doors, bound, generation))?;
+    runtime.block_on(live(&daemon, bound))?;
     stop(&daemon, &runtime, threads);
     Ok(())
+}
+
+fn source(args: &Args) -> ConfigSource {
+    let path = args.config.clone().or_else(|| Path::new("config.yaml").exists().then(|| PathBuf::from("config.yaml")));
+    match path {
+        Some(config) => ConfigSource::Files(Sources { config, env: args.env.clone(), set: args.set.clone() }),
+        None => ConfigSource::BuiltIn,
+    }
+}
+
+fn announce(source: &ConfigSource, checked: &Checked) {
+    match source {
+        ConfigSource::BuiltIn => tracing::info!("no --config and no ./config.yaml: running the built-in example"),
+        ConfigSource::Files(sources) => tracing::info!(config = %sources.config.display(), "config loaded"),
+    }
+    for warning in &checked.warnings {
+        tracing::warn!(origin = %warning.origin, path = %warning.path, "{}", warning.message);
+    }
+}
+
+fn mailbox() -> (WorkerHandle, (Arc<Load>, mpsc::Receiver<Order>)) {
+    let (orders, mailbox) = mpsc::channel(MAILBOX);
+    let load = Arc::<Load>::default();
+    (WorkerHandle { orders, load: Arc::clone(&load) }, (load, mailbox))
+}
+
+fn start_workers(
+    daemon: &Arc<Daemon>,
+    mailboxes: Vec<(Arc<Load>, mpsc::Receiver<Order>)>,
+    recorders: Vec<Recorder>,
+) -> Result<Vec<JoinHandle<()>>, BootError> {
+    let seed = Seed::draw().map_err(BootError::Randomness)?;
+    let mut threads = Vec::new();
+    for (index, ((load, orders), recorder)) in mailboxes.into_iter().zip(recorders).enumerate() {
+        let start = worker::Start { index, load, orders, recorder, seed, log: daemon.access_log.worker() };
+        threads.push(worker::start(start, daemon, server::serve)?);
+    }
+    Ok(threads)
+}
+
+async fn live(daemon: &Arc<Daemon>, bound: server::Bound) -> Result<(), BootError> {
+    server::hand_out(daemon, bound).await;
+    daemon.enter(Life::Serving);
+    for (_, address) in daemon.listening() {
+        tracing::info!(%address, "listening");
+    }
+    tokio::signal::ctrl_c().await?;
+    daemon.enter(Life::Draining);
+    Ok(())
+}
+
+fn stop(daemon: &Arc<Daemon>, runtime: &Runtime, threads: Vec<JoinHandle<()>>) {
+    for thread in threads {
+        let _ = thread.join();
+    }
+    daemon.access_log.stop(WRITE_OUT);
+    runtime.block_on(daemon.audit.stop(WRITE_OUT));
 }

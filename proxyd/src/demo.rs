@@ -52,7 +52,8 @@ async fn serve(address: SocketAddr, socket: std::net::TcpListener) {
         let Ok((stream, _)) = listener.accept().await else { continue };
         tokio::task::spawn_local(async move {
             let service = service_fn(|request| answer(address, request));
-            let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+            let _ =
+                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }

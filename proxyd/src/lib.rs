@@ -3,7 +3,9 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod audit;
+pub mod boot;
 pub mod daemon;
+pub mod demo;
 pub mod exchange;
 pub mod filter;
 pub mod health;

@@ -18,7 +18,9 @@ pub(super) fn cores() -> usize {
 pub(super) fn raise(limits: &Limits) {
     let wanted = limits.connections as u64 * PER_CONNECTION + BESIDES;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    if soft < hard && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+    if soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
     let now = getrlimit(Resource::RLIMIT_NOFILE).map_or(soft, |(soft, _)| soft);
