@@ -262,7 +262,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(4000))]
+        #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
         fn what_is_normal_stays_normal(
             path in "(/|\\.|%2[eEfF]|%2e|%5c|%41|%C3|a|;|~|\\\\|%zz|é){0,24}",
