@@ -47,7 +47,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, UnitError> {
 }
 
 /// Writes a duration as [`duration`] reads it, in whole milliseconds.
-pub(super) fn show_duration(value: Duration) -> String {
+pub(crate) fn show_duration(value: Duration) -> String {
     let mut rest = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
     if rest == 0 {
         return "0s".to_owned();
@@ -91,7 +91,7 @@ pub(super) fn size(text: &str) -> Result<u64, UnitError> {
 }
 
 /// Writes a size as [`size`] reads it, in the largest unit that divides it.
-pub(super) fn show_size(bytes: u64) -> String {
+pub(crate) fn show_size(bytes: u64) -> String {
     let (unit, factor) = SIZE_UNITS
         .iter()
         .filter(|(name, factor)| (name.ends_with("iB") || *name == "B") && bytes.is_multiple_of(*factor) && bytes > 0)

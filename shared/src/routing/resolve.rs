@@ -29,6 +29,10 @@ pub enum Refusal {
 /// to be decoded, the decoded path must lead to the same route. A path with an encoded slash that leads nowhere is refused as
 /// one that no route allows.
 ///
+/// A CORS preflight (Fetch standard) belongs to the route that the request it announces would take, where the policy `cors` is
+/// in force there: so a route for GET alone still answers for itself. The conditions on headers that a preflight cannot carry
+/// may lead it elsewhere.
+///
 /// # Errors
 /// [`Refusal`].
 pub fn resolve<'a, L: Lookup>(
@@ -38,7 +42,8 @@ pub fn resolve<'a, L: Lookup>(
     merge_slashes: bool,
 ) -> Result<Resolution<'a>, Refusal> {
     let normal = normalize(facts.path, merge_slashes).map_err(Refusal::Malformed)?;
-    let decide = |path: &str| table.decide(&Facts { path, ..*facts });
+    let decide =
+        |path: &str| preflight(table, routes, facts, path).unwrap_or_else(|| table.decide(&Facts { path, ..*facts }));
     let decision = decide(&normal.path);
     if !normal.encoded_slash {
         return Ok(Resolution { path: normal.path, decision });
@@ -59,5 +64,22 @@ pub fn resolve<'a, L: Lookup>(
                 Err(Refusal::EncodedSlash)
             }
         }
+    }
+}
+
+/// The route that answers a preflight.
+fn preflight<L: Lookup>(table: &Table, routes: &[Route], facts: &Facts<'_, L>, path: &str) -> Option<Decision> {
+    if facts.method != "OPTIONS" || !facts.headers.any_header("origin", &mut |_| true) {
+        return None;
+    }
+    let mut announced = None;
+    facts.headers.any_header("access-control-request-method", &mut |value| {
+        announced = std::str::from_utf8(value).ok().map(ToOwned::to_owned);
+        true
+    });
+    let decision = table.decide(&Facts { method: &announced?, path, ..*facts });
+    match decision {
+        Decision::Route(index) if routes.get(index)?.policies.cors.value.is_some() => Some(decision),
+        Decision::Route(_) | Decision::NotFound | Decision::MethodNotAllowed(_) => None,
     }
 }

@@ -216,11 +216,6 @@ impl Table {
         walk.best
     }
 
-    /// The conditions of a route, by its index.
-    pub(super) fn conditions(&self, route: usize) -> Option<&Conditions> {
-        self.conditions.get(route)
-    }
-
     /// Names of headers (lower case) that some route's conditions read, sorted; for the audit row's `matched`.
     #[must_use]
     pub fn headers_read(&self) -> &[Arc<str>] {
