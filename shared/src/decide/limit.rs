@@ -8,7 +8,23 @@
 //!   current window is gone: always fewer than `2n`, and no more than `n` where traffic is even.
 //! - token bucket: never more than `b + n × t/w` in any stretch of length `t`, where `b` is the bucket's size.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use crate::config::policy::{Algorithm, Rule};
+
+/// The address that an address counts as: IPv4 (also where it is mapped into IPv6) itself, IPv6 the first of its network of
+/// this many leading bits.
+#[must_use]
+pub fn counted_address(client: IpAddr, ipv6_prefix: u8) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let host_bits = 128_u32.saturating_sub(ipv6_prefix.into());
+            let mask = u128::MAX.checked_shl(host_bits).unwrap_or_default();
+            Ipv6Addr::from_bits(address.to_bits() & mask).into()
+        }
+    }
+}
 
 /// The most limits one rule may have.
 pub const MAX_LIMITS: usize = 8;

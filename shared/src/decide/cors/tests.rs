@@ -31,7 +31,7 @@ fn listed() -> Cors {
         allow_headers: Names::List(list(&["content-type", "x-a"])),
         expose_headers: list(&["x-request-id", "x-b"]),
         credentials: true,
-        max_age: Some(Duration::from_secs(600)),
+        max_age: Some(Duration::from_mins(10)),
     }
 }
 

@@ -108,13 +108,30 @@ fn looking_takes_nothing_and_unused_counters_are_spent() {
     }
 }
 
+#[test]
+fn ipv6_clients_count_by_network() {
+    for (client, prefix, expected) in [
+        ("10.1.2.3", 64, "10.1.2.3"),
+        ("::ffff:10.1.2.3", 64, "10.1.2.3"),
+        ("2001:db8:1:2:3:4:5:6", 64, "2001:db8:1:2::"),
+        ("2001:db8:1:2:3:4:5:6", 128, "2001:db8:1:2:3:4:5:6"),
+        ("2001:db8:1:2:3:4:5:6", 0, "::"),
+        ("2001:db8:1:2:3:4:5:6", 255, "2001:db8:1:2:3:4:5:6"),
+    ] {
+        assert_eq!(counted_address(client.parse().unwrap(), prefix).to_string(), expected);
+    }
+}
+
 /// A reproducible stream of numbers (`SplitMix64`).
-struct Seeded(u64);
+struct Seeded {
+    seed: u64,
+    state: u64,
+}
 
 impl Seeded {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.state ^ self.state >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         (mixed ^ mixed >> 31) % bound
     }
 }
@@ -133,22 +150,22 @@ fn simulate(meter: &Meter, random: &mut Seeded, steps: u64) -> Vec<u64> {
         let before = counters;
         let peeked = meter.peek(&counters, now);
         let verdict = meter.take(&mut counters, now);
-        assert_eq!(peeked.allowed, verdict.allowed);
+        assert_eq!(peeked.allowed, verdict.allowed, "seed {}", random.seed);
         if verdict.allowed {
             passed.push(now);
-            assert!(verdict.reset_s >= 1 && verdict.retry_after_s == 0);
+            assert!(verdict.reset_s >= 1 && verdict.retry_after_s == 0, "seed {}", random.seed);
         } else {
             let mut taken_nothing = before;
             meter.settle(&mut taken_nothing, now);
-            assert_eq!(counters, taken_nothing, "a refusal takes nothing");
+            assert_eq!(counters, taken_nothing, "a refusal takes nothing, seed {}", random.seed);
             let wait = verdict.retry_after_s * SECOND;
-            assert!(wait > 0 && meter.peek(&counters, now + wait).allowed, "passes after {verdict:?}");
+            assert!(wait > 0 && meter.peek(&counters, now + wait).allowed, "seed {}: {verdict:?}", random.seed);
             let too_early = (verdict.retry_after_s - 1) * SECOND;
-            assert!(!meter.peek(&counters, now + too_early).allowed, "not a second before {verdict:?}");
+            assert!(!meter.peek(&counters, now + too_early).allowed, "seed {}: {verdict:?}", random.seed);
         }
         let last_reset =
             meter.limits.iter().zip(&counters.slots).map(|(limit, slot)| limit.standing(*slot, now).reset_us);
-        assert!(meter.is_spent(&counters, now + last_reset.max().unwrap()));
+        assert!(meter.is_spent(&counters, now + last_reset.max().unwrap()), "seed {}", random.seed);
     }
     passed
 }
@@ -168,7 +185,7 @@ fn most_within(passed: &[u64], length_us: u64) -> u64 {
 #[test]
 fn bounds_hold_for_two_hundred_seeds() {
     for seed in 0..200 {
-        let mut random = Seeded(seed);
+        let mut random = Seeded { seed, state: seed };
         let limits: Vec<(u32, u64)> =
             (1..=1 + random.below(3)).map(|n| (1 + random.below(20 * n) as u32, n * (1 + random.below(4)))).collect();
 

@@ -182,13 +182,11 @@ fn host_text(pattern: &HostPattern) -> String {
 
 /// `a`, or `one of a, b`.
 fn one_of(names: &[String]) -> String {
-    match names {
-        [only] => only.clone(),
-        [..] => {
-            let told = names.iter().take(TOLD_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
-            format!("one of {told}{}", if names.len() > TOLD_NAMES { ", …" } else { "" })
-        }
+    if let [only] = names {
+        return only.clone();
     }
+    let told = names.iter().take(TOLD_NAMES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    format!("one of {told}{}", if names.len() > TOLD_NAMES { ", …" } else { "" })
 }
 
 /// A host or path in a sentence: in quotes only where it must be cut or has what is not plain.

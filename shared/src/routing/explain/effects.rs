@@ -5,8 +5,6 @@ use std::fmt::Display;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::Ipv6Net;
-
 use crate::audit::mask::Mask;
 use crate::config::policy::{
     Access, Algorithm, BodyLimit, Cors, HeaderEdit, Headers, Key, Mode, Policies, RateLimit, Rule, Scope,
@@ -16,6 +14,7 @@ use crate::config::{show_duration, show_size};
 use crate::control::report::PolicyLine;
 use crate::decide::access::admits;
 use crate::decide::cors::CorsVerdict;
+use crate::decide::limit::counted_address;
 
 use super::asked::Asked;
 use super::{cors_verdict, quoted};
@@ -117,12 +116,9 @@ fn key(rule: &Rule, asked: &Asked, mask: &Mask) -> String {
 }
 
 fn address(rule: &Rule, client: IpAddr) -> String {
-    match client {
+    match counted_address(client, rule.ipv6_prefix) {
         IpAddr::V4(address) => format!("address {address}"),
-        IpAddr::V6(address) => match Ipv6Net::new(address, rule.ipv6_prefix) {
-            Ok(net) => format!("network {}", net.trunc()),
-            Err(_) => format!("address {address}"),
-        },
+        IpAddr::V6(network) => format!("network {network}/{}", rule.ipv6_prefix),
     }
 }
 

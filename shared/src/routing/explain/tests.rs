@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::super::fixture::{config, host, names, route, upstream};
 use super::*;
 use crate::config::policy::{
@@ -314,4 +316,39 @@ fn arguments_that_are_none_are_refused() {
     }
     let from = ExplainArgs { from: Some("nobody".into()), ..args("GET /", &[]) };
     assert!(explain(&config, &table, &from, "::1".parse().unwrap()).is_err());
+}
+
+proptest! {
+    #[test]
+    fn any_arguments_have_an_answer(method in "GET|.*", url in "/.*|https?://.*|.*", header in "x: .*|.*", from in prop::option::of(".*")) {
+        let config = config(vec![route("all", "/a"), Route { encoded_slash: EncodedSlash::Decode, ..route("b", "~ b") }]);
+        let args = ExplainArgs { method, url, headers: vec![header], from };
+        let _ = explain(&config, &Table::compile(&config), &args, "::1".parse().unwrap());
+    }
+
+    #[test]
+    fn the_winner_is_the_one_decided(
+        paths in prop::collection::vec("(= |)/(a|b)?(/b|/)?", 1..8),
+        hosts in prop::collection::vec(prop::option::of("a|\\*\\.a"), 8),
+        priorities in prop::collection::vec(0..2, 8),
+        request in "(GET|POST) http://(a|x\\.a|b)(/a|/b|/)(/b)?",
+    ) {
+        let one = |(index, text): (usize, &String)| Route {
+            hosts: hosts[index].iter().map(|text| host(text)).collect(),
+            priority: priorities[index],
+            methods: if index % 2 == 0 { names(&["GET"]) } else { Vec::new() },
+            ..route(&format!("r{index}"), text)
+        };
+        let config = config(paths.iter().enumerate().map(one).collect());
+        let table = Table::compile(&config);
+        let asked = Asked::parse(&args(&request, &[]), "::1".parse().unwrap()).unwrap();
+        let won = match table.decide(&asked.facts(&asked.path)) {
+            Decision::Route(index) => vec![format!("r{index}")],
+            Decision::NotFound | Decision::MethodNotAllowed(_) => Vec::new(),
+        };
+        let told = told(&config, &request, &[]);
+        prop_assert_eq!(told.candidates.len(), paths.len());
+        let winners: Vec<&String> = told.candidates.iter().filter(|one| one.won).map(|one| &one.route).collect();
+        prop_assert_eq!(winners, won.iter().collect::<Vec<_>>());
+    }
 }
