@@ -69,17 +69,25 @@ pub fn resolve<'a, L: Lookup>(
 
 /// The route that answers a preflight.
 fn preflight<L: Lookup>(table: &Table, routes: &[Route], facts: &Facts<'_, L>, path: &str) -> Option<Decision> {
-    if facts.method != "OPTIONS" || !facts.headers.any_header("origin", &mut |_| true) {
+    if facts.method != "OPTIONS" {
         return None;
     }
-    let mut announced = None;
-    facts.headers.any_header("access-control-request-method", &mut |value| {
-        announced = std::str::from_utf8(value).ok().map(ToOwned::to_owned);
-        true
-    });
-    let decision = table.decide(&Facts { method: &announced?, path, ..*facts });
+    first_text(facts.headers, "origin")?;
+    let method = first_text(facts.headers, "access-control-request-method")?;
+    let decision = table.decide(&Facts { method: &method, path, ..*facts });
     match decision {
         Decision::Route(index) if routes.get(index)?.policies.cors.value.is_some() => Some(decision),
         Decision::Route(_) | Decision::NotFound | Decision::MethodNotAllowed(_) => None,
     }
+}
+
+/// A header's first value, if it is text: what is not makes no preflight, here as in the policy.
+fn first_text<L: Lookup>(headers: &L, name: &str) -> Option<String> {
+    let mut text = None;
+    headers.any_header(name, &mut |value| {
+        let is_text = value.iter().all(|octet| matches!(octet, b'\t' | b' '..=b'~'));
+        text = is_text.then(|| String::from_utf8_lossy(value).into_owned());
+        true
+    });
+    text
 }

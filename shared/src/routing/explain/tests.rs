@@ -318,6 +318,37 @@ fn arguments_that_are_none_are_refused() {
     assert!(explain(&config, &table, &from, "::1".parse().unwrap()).is_err());
 }
 
+/// The smallest file that is of use, as users write it.
+const SMALLEST: &str = "\
+routes:
+  - path: /api/
+    target: http://127.0.0.1:8001
+  - path: /auth/
+    target: http://127.0.0.1:8002
+rate_limit:
+  requests_per_minute: 100
+cors:
+  allow_origins: [\"*\"]
+";
+
+#[test]
+fn a_loaded_config_is_explained() {
+    let input = crate::config::Input::text("config.yaml", SMALLEST);
+    let checked = crate::config::load(&input, &crate::config::References::Refuse).unwrap();
+    let found = told(&checked.config, "POST http://h/api/v1?a=b", &["Origin: https://app"]);
+    let Verdict::Forward { targets, .. } = &found.verdict else { panic!("{:?}", found.verdict) };
+    assert_eq!((&*targets[0].urls[0], &*targets[0].share), ("http://127.0.0.1:8001/api/v1?a=b", "100"));
+    let origins: Vec<_> = found.candidates.iter().map(|one| (one.won, &*one.origin)).collect();
+    assert_eq!(origins, [(false, "config.yaml:4:5"), (true, "config.yaml:2:5")]);
+    let effects: Vec<&str> = found.policies.iter().map(|line| &*line.effect).collect();
+    assert!(effects.contains(&"grants access-control-allow-origin: *"), "{effects:?}");
+    assert!(effects.contains(&"default: 100/1m, sliding window, counted by address 10.0.0.1"), "{effects:?}");
+    let found = told(&checked.config, "OPTIONS /auth/", &["Origin: https://app", "Access-Control-Request-Method: PUT"]);
+    assert!(matches!(found.verdict, Verdict::Respond { status: 204, .. }));
+    let found = told(&checked.config, "GET /api", &[]);
+    assert!(matches!(found.verdict, Verdict::Reject { status: 404, .. }));
+}
+
 proptest! {
     #[test]
     fn any_arguments_have_an_answer(method in "GET|.*", url in "/.*|https?://.*|.*", header in "x: .*|.*", from in prop::option::of(".*")) {
