@@ -48,6 +48,7 @@ pub use route::{
 };
 pub use server::{Limits, Listen, Server, ServerTimeouts};
 pub use source::{Input, References, Sources, Text};
+pub(crate) use unit::{show_duration, show_size};
 pub use upstream::{Endpoint, Pool, Upstream, UpstreamTimeouts};
 
 use std::sync::Arc;

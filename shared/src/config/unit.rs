@@ -1,6 +1,7 @@
 //! Units as people type them: durations, sizes and whole numbers. A bare number where a unit is needed is refused with
 //! the right form in the hint. Nothing here knows about places or nodes.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Why a text is not the quantity that was asked for.
@@ -45,6 +46,22 @@ pub(super) fn duration(text: &str) -> Result<Duration, UnitError> {
     Ok(Duration::from_millis(total_ms))
 }
 
+/// Writes a duration as [`duration`] reads it, in whole milliseconds.
+pub(crate) fn show_duration(value: Duration) -> String {
+    let mut rest = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
+    if rest == 0 {
+        return "0s".to_owned();
+    }
+    let mut text = String::new();
+    for (unit, factor) in DURATION_UNITS.iter().rev() {
+        if rest >= *factor {
+            let _ = write!(text, "{}{unit}", rest / factor);
+            rest %= factor;
+        }
+    }
+    text
+}
+
 const SIZE_UNITS: [(&str, u64); 9] = [
     ("B", 1),
     ("KB", 1_000),
@@ -71,6 +88,16 @@ pub(super) fn size(text: &str) -> Result<u64, UnitError> {
     }
     let number: u64 = number.parse().map_err(|_| UnitError::Overflow)?;
     number.checked_mul(factor).ok_or(UnitError::Overflow)
+}
+
+/// Writes a size as [`size`] reads it, in the largest unit that divides it.
+pub(crate) fn show_size(bytes: u64) -> String {
+    let (unit, factor) = SIZE_UNITS
+        .iter()
+        .filter(|(name, factor)| (name.ends_with("iB") || *name == "B") && bytes.is_multiple_of(*factor) && bytes > 0)
+        .max_by_key(|(_, factor)| *factor)
+        .unwrap_or(&("B", 1));
+    format!("{}{unit}", bytes / factor)
 }
 
 /// Reads a whole number as typed: digits, with a minus sign where `i64` allows one.

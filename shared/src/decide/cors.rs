@@ -41,24 +41,20 @@ pub enum CorsVerdict {
 pub fn decide(cors: &Cors, facts: &CorsFacts<'_>) -> CorsVerdict {
     let vary_origin = cors.allow_origins != CorsOrigins::Any;
     let mut headers = granted_origin(cors, facts.origin);
-    match (facts.method, facts.origin, facts.request_method) {
-        ("OPTIONS", Some(_), Some(method)) => {
-            let asked = facts.request_headers.unwrap_or_default();
-            if !headers.is_empty() && admits_method(&cors.allow_methods, method) && admits_headers(cors, asked) {
-                headers.extend(preflight_grants(cors, asked));
-            } else {
-                headers.clear();
-            }
-            headers.extend(preflight_vary(cors, vary_origin));
-            CorsVerdict::Preflight(headers)
+    if let ("OPTIONS", Some(_), Some(method)) = (facts.method, facts.origin, facts.request_method) {
+        let asked = facts.request_headers.unwrap_or_default();
+        if !headers.is_empty() && admits_method(&cors.allow_methods, method) && admits_headers(cors, asked) {
+            headers.extend(preflight_grants(cors, asked));
+        } else {
+            headers.clear();
         }
-        (_, _, _) => {
-            if !headers.is_empty() && !cors.expose_headers.is_empty() {
-                headers.push(("access-control-expose-headers", cors.expose_headers.join(", ")));
-            }
-            CorsVerdict::Actual { headers, vary_origin }
-        }
+        headers.extend(preflight_vary(cors, vary_origin));
+        return CorsVerdict::Preflight(headers);
     }
+    if !headers.is_empty() && !cors.expose_headers.is_empty() {
+        headers.push(("access-control-expose-headers", cors.expose_headers.join(", ")));
+    }
+    CorsVerdict::Actual { headers, vary_origin }
 }
 
 /// `access-control-allow-origin` and `-credentials`, if the origin is let in.

@@ -8,7 +8,23 @@
 //!   current window is gone: always fewer than `2n`, and no more than `n` where traffic is even.
 //! - token bucket: never more than `b + n × t/w` in any stretch of length `t`, where `b` is the bucket's size.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use crate::config::policy::{Algorithm, Rule};
+
+/// The address that an address counts as: IPv4 (also where it is mapped into IPv6) itself, IPv6 the first of its network of
+/// this many leading bits.
+#[must_use]
+pub fn counted_address(client: IpAddr, ipv6_prefix: u8) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let host_bits = 128_u32.saturating_sub(ipv6_prefix.into());
+            let mask = u128::MAX.checked_shl(host_bits).unwrap_or_default();
+            Ipv6Addr::from_bits(address.to_bits() & mask).into()
+        }
+    }
+}
 
 /// The most limits one rule may have.
 pub const MAX_LIMITS: usize = 8;
@@ -58,7 +74,8 @@ pub struct Verdict {
     pub remaining: u32,
     /// … its length in whole seconds …
     pub per_s: u64,
-    /// … whole seconds, rounded up, until it is all available again (at least 1 where something is used).
+    /// … whole seconds, rounded up, until more of it is available: until its window ends, or its bucket is empty again; never
+    /// sooner than a request would pass.
     pub reset_s: u64,
     /// When refused: whole seconds, rounded up, at least 1, until one request would pass. When allowed: 0.
     pub retry_after_s: u64,
@@ -194,7 +211,7 @@ impl Meter {
 /// How a limit stands.
 struct Standing {
     remaining: u32,
-    /// Until nothing is used any more.
+    /// Until more is available: the end of the window, or the bucket is empty again.
     reset_us: u64,
     /// Until one request would pass.
     wait_us: u64,
@@ -258,12 +275,8 @@ impl Limit {
             return Standing { remaining, reset_us: drained_in(used), wait_us: drained_in(lacking) };
         }
         let left_us = self.per_us - now_us % self.per_us;
-        let reset_us = match (slot.count(), slot.count_before()) {
-            (0, 0) => 0,
-            (0, _) => left_us,
-            (_, _) => left_us + self.per_us,
-        };
         let wait_us = if lacking == 0 { 0 } else { self.window_wait_us(slot, left_us) };
+        let reset_us = if self.is_unused(slot) { 0 } else { left_us.max(wait_us) };
         Standing { remaining, reset_us, wait_us }
     }
 

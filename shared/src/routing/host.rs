@@ -1,6 +1,7 @@
 //! Hosts: from a `Host` header to the form that is matched, and from that to the groups of routes that name it.
 
 use std::borrow::Cow;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
@@ -9,15 +10,17 @@ use crate::config::HostPattern;
 
 use super::octet::hash;
 
-/// The host of an authority (`Host` header or URL, no userinfo): lower case, without port and trailing dot. IPv6 literals keep
-/// their brackets.
+/// The host of an authority (`Host` header or URL, no userinfo): lower case, without port and trailing dot. IPv6 literals
+/// lose their brackets and have the one form of RFC 5952, as in the config.
 #[must_use]
 pub fn host_of(authority: &str) -> Cow<'_, str> {
-    let end = match authority.rfind(']') {
-        Some(bracket) => bracket + 1,
-        None => authority.find(':').unwrap_or(authority.len()),
-    };
-    let host = authority.get(..end).unwrap_or_default();
+    if let Some((literal, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return match literal.parse::<Ipv6Addr>() {
+            Ok(address) => Cow::Owned(address.to_string()),
+            Err(_) => Cow::Owned(literal.to_ascii_lowercase()),
+        };
+    }
+    let host = authority.split(':').next().unwrap_or_default();
     let host = host.strip_suffix('.').unwrap_or(host);
     if host.bytes().any(|octet| octet.is_ascii_uppercase()) {
         Cow::Owned(host.to_ascii_lowercase())
@@ -106,8 +109,11 @@ mod tests {
         check("Example.ORG:8000", "example.org");
         check("example.org.", "example.org");
         check("example.org.:80", "example.org");
-        check("[::1]:8000", "[::1]");
-        check("[FE80::1]", "[fe80::1]");
+        check("[::1]:8000", "::1");
+        check("[FE80:0::1]", "fe80::1");
+        check("[V1.x]", "v1.x");
+        check("[::1", "[");
+        check("10.0.0.1:80", "10.0.0.1");
     }
 
     fn groups(host: &str) -> Vec<Group> {

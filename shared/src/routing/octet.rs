@@ -14,6 +14,7 @@ pub(super) enum Class {
 }
 
 /// The classes, by octet.
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where going past the end is an error")]
 static CLASSES: [Class; 256] = {
     let mut classes = [Class::Plain; 256];
     let mut octet = 0;

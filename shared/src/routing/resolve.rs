@@ -29,6 +29,10 @@ pub enum Refusal {
 /// to be decoded, the decoded path must lead to the same route. A path with an encoded slash that leads nowhere is refused as
 /// one that no route allows.
 ///
+/// A CORS preflight (Fetch standard) belongs to the route that the request it announces would take, where the policy `cors` is
+/// in force there: so a route for GET alone still answers for itself. The conditions on headers that a preflight cannot carry
+/// may lead it elsewhere.
+///
 /// # Errors
 /// [`Refusal`].
 pub fn resolve<'a, L: Lookup>(
@@ -38,7 +42,8 @@ pub fn resolve<'a, L: Lookup>(
     merge_slashes: bool,
 ) -> Result<Resolution<'a>, Refusal> {
     let normal = normalize(facts.path, merge_slashes).map_err(Refusal::Malformed)?;
-    let decide = |path: &str| table.decide(&Facts { path, ..*facts });
+    let decide =
+        |path: &str| preflight(table, routes, facts, path).unwrap_or_else(|| table.decide(&Facts { path, ..*facts }));
     let decision = decide(&normal.path);
     if !normal.encoded_slash {
         return Ok(Resolution { path: normal.path, decision });
@@ -60,4 +65,29 @@ pub fn resolve<'a, L: Lookup>(
             }
         }
     }
+}
+
+/// The route that answers a preflight.
+fn preflight<L: Lookup>(table: &Table, routes: &[Route], facts: &Facts<'_, L>, path: &str) -> Option<Decision> {
+    if facts.method != "OPTIONS" {
+        return None;
+    }
+    first_text(facts.headers, "origin")?;
+    let method = first_text(facts.headers, "access-control-request-method")?;
+    let decision = table.decide(&Facts { method: &method, path, ..*facts });
+    match decision {
+        Decision::Route(index) if routes.get(index)?.policies.cors.value.is_some() => Some(decision),
+        Decision::Route(_) | Decision::NotFound | Decision::MethodNotAllowed(_) => None,
+    }
+}
+
+/// A header's first value, if it is text: what is not makes no preflight, here as in the policy.
+fn first_text<L: Lookup>(headers: &L, name: &str) -> Option<String> {
+    let mut text = None;
+    headers.any_header(name, &mut |value| {
+        let is_text = value.iter().all(|octet| matches!(octet, b'\t' | b' '..=b'~'));
+        text = is_text.then(|| String::from_utf8_lossy(value).into_owned());
+        true
+    });
+    text
 }

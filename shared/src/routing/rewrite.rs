@@ -72,13 +72,19 @@ fn replace_match<'a>(path: &'a str, pattern: &Pattern, to: &str) -> Cow<'a, str>
     Cow::Owned(legal_path(&replaced))
 }
 
-/// Any text as a path: what may not stand in one is percent-encoded, then it is normalised.
+/// Any text as a path: controls are left out (no normalised path has them, even encoded), what else may not stand in one is
+/// percent-encoded, then it is normalised.
 fn legal_path(text: &str) -> String {
+    let text: Cow<'_, str> = if text.bytes().any(|octet| octet.is_ascii_control()) {
+        text.chars().filter(|c| !c.is_ascii_control()).collect()
+    } else {
+        text.into()
+    };
     let mut legal = Vec::with_capacity(text.len() + 1);
     if !text.starts_with('/') {
         legal.push(b'/');
     }
-    push_legal(&mut legal, text, path_char);
+    push_legal(&mut legal, &text, path_char);
     clean(into_text(legal))
 }
 

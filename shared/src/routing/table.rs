@@ -57,6 +57,14 @@ pub(super) fn ranked(routes: &[Route]) -> Vec<(usize, Option<&HostPattern>)> {
     order.into_iter().map(|((.., index), host)| (index, host)).collect()
 }
 
+/// The routes in order of precedence, each once: where the best of its hosts puts it. Indexes into `Config::routes`.
+#[must_use]
+pub fn in_precedence(routes: &[Route]) -> Vec<usize> {
+    let mut is_taken = vec![false; routes.len()];
+    let is_first = |index: &usize| is_taken.get_mut(*index).is_some_and(|taken| !std::mem::replace(taken, true));
+    ranked(routes).into_iter().map(|(index, _)| index).filter(is_first).collect()
+}
+
 /// Watches the walk.
 pub(super) trait Observer {
     /// Whether the walk goes on to candidates that cannot win any more.
@@ -214,11 +222,6 @@ impl Table {
         let mut walk = Walk { table: self, facts, observer, best: None };
         walk.run();
         walk.best
-    }
-
-    /// The conditions of a route, by its index.
-    pub(super) fn conditions(&self, route: usize) -> Option<&Conditions> {
-        self.conditions.get(route)
     }
 
     /// Names of headers (lower case) that some route's conditions read, sorted; for the audit row's `matched`.

@@ -1,1 +1,240 @@
 //! Bounds of the counters.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::policy::{Mode, Window};
+
+const SECOND: u64 = 1_000_000;
+
+fn meter(algorithm: Algorithm, limits: &[(u32, u64)]) -> Meter {
+    let limits =
+        limits.iter().map(|(requests, per_s)| Window { requests: *requests, per: Duration::from_secs(*per_s) });
+    Meter::new(&Rule {
+        name: "default".into(),
+        limits: limits.collect(),
+        by: Vec::new(),
+        algorithm,
+        mode: Mode::Enforce,
+        max_keys: 1,
+        ipv6_prefix: 64,
+    })
+}
+
+/// Takes at each time; the numbers left, or how many seconds to wait.
+fn check(algorithm: Algorithm, limits: &[(u32, u64)], times_us: &[u64], expected: &[Result<u32, u64>]) {
+    let meter = meter(algorithm, limits);
+    let mut counters = Counters::default();
+    let found: Vec<Result<u32, u64>> = times_us
+        .iter()
+        .map(|now| {
+            let verdict = meter.take(&mut counters, *now);
+            if verdict.allowed { Ok(verdict.remaining) } else { Err(verdict.retry_after_s) }
+        })
+        .collect();
+    assert_eq!(found, expected, "{limits:?} at {times_us:?}");
+}
+
+#[test]
+fn windows_slide() {
+    let sliding = Algorithm::SlidingWindow;
+    check(sliding, &[(2, 10)], &[0, 1, 2], &[Ok(1), Ok(0), Err(15)]);
+    check(sliding, &[(2, 10)], &[0, 1, 14 * SECOND, 15 * SECOND, 16 * SECOND], &[Ok(1), Ok(0), Err(1), Ok(0), Err(4)]);
+    check(sliding, &[(2, 10)], &[0, 1, 30 * SECOND], &[Ok(1), Ok(0), Ok(1)]);
+    check(sliding, &[(1, 1)], &[5 * SECOND, 4 * SECOND, 6 * SECOND, 7 * SECOND], &[Ok(0), Err(2), Err(1), Ok(0)]);
+}
+
+#[test]
+fn buckets_drain() {
+    let bucket = |burst| Algorithm::TokenBucket { burst };
+    check(bucket(None), &[(2, 10)], &[0, 1, 2, 5 * SECOND], &[Ok(1), Ok(0), Err(5), Ok(0)]);
+    check(bucket(Some(1)), &[(10, 1)], &[0, 99_999, 100_000], &[Ok(0), Err(1), Ok(0)]);
+    check(
+        bucket(Some(3)),
+        &[(1, 60)],
+        &[0, 0, 0, 0, 59 * SECOND, 60 * SECOND],
+        &[Ok(1), Ok(1), Ok(0), Err(60), Err(1), Ok(0)],
+    );
+    check(bucket(None), &[(u32::MAX, 30 * 86_400)], &[u64::MAX, u64::MAX], &[Ok(u32::MAX - 1), Ok(u32::MAX - 2)]);
+}
+
+#[test]
+fn several_limits_are_taken_all_or_none() {
+    let sliding = Algorithm::SlidingWindow;
+    let meter = meter(sliding, &[(2, 1), (3, 3600)]);
+    let mut counters = Counters::default();
+    let start = 3600 * SECOND;
+    for now in [start, start] {
+        assert!(meter.take(&mut counters, now).allowed);
+    }
+    let refused = meter.take(&mut counters, start);
+    assert_eq!((refused.allowed, refused.limit, refused.remaining, refused.retry_after_s), (false, 2, 0, 2));
+    let third = meter.take(&mut counters, start + 2 * SECOND);
+    assert_eq!((third.allowed, third.limit, third.remaining, third.per_s), (true, 3, 0, 3600), "refusals took nothing");
+    let fourth = meter.take(&mut counters, start + 4 * SECOND);
+    assert_eq!((fourth.allowed, fourth.limit), (false, 3));
+    assert_eq!(meter.limit_name(&fourth), "default-3600s");
+    assert!(meter.take(&mut counters, start + (4 + fourth.retry_after_s) * SECOND).allowed);
+}
+
+#[test]
+fn headers_are_told() {
+    let one = meter(Algorithm::SlidingWindow, &[(60, 60)]);
+    assert_eq!(one.policy_header(), "\"default\";q=60;w=60");
+    let verdict = one.take(&mut Counters::default(), 30 * SECOND);
+    assert_eq!(one.rate_limit_header(&verdict), "\"default\";r=59;t=30");
+    let two = meter(Algorithm::SlidingWindow, &[(60, 60), (1000, 3600)]);
+    assert_eq!(two.policy_header(), "\"default-60s\";q=60;w=60, \"default-3600s\";q=1000;w=3600");
+    assert!(one.continues(&one.clone()) && !one.continues(&two));
+    assert!(!one.continues(&meter(Algorithm::TokenBucket { burst: None }, &[(60, 60)])));
+    assert_eq!(quotable("a\"b\\c\r\né"), "abc");
+}
+
+#[test]
+fn looking_takes_nothing_and_unused_counters_are_spent() {
+    for algorithm in [Algorithm::SlidingWindow, Algorithm::TokenBucket { burst: None }] {
+        let meter = meter(algorithm, &[(2, 10)]);
+        let mut counters = Counters::default();
+        assert!(meter.is_spent(&counters, 0) && meter.peek(&counters, 0).allowed);
+        meter.take(&mut counters, 0);
+        let before = counters;
+        assert_eq!(meter.peek(&counters, 1).remaining, 1);
+        assert_eq!(counters, before);
+        let reset = meter.peek(&counters, 0).reset_s;
+        assert!(!meter.is_spent(&counters, (reset - 1) * SECOND));
+        assert!(meter.is_spent(&counters, 20 * SECOND));
+    }
+}
+
+#[test]
+fn ipv6_clients_count_by_network() {
+    for (client, prefix, expected) in [
+        ("10.1.2.3", 64, "10.1.2.3"),
+        ("::ffff:10.1.2.3", 64, "10.1.2.3"),
+        ("2001:db8:1:2:3:4:5:6", 64, "2001:db8:1:2::"),
+        ("2001:db8:1:2:3:4:5:6", 128, "2001:db8:1:2:3:4:5:6"),
+        ("2001:db8:1:2:3:4:5:6", 0, "::"),
+        ("2001:db8:1:2:3:4:5:6", 255, "2001:db8:1:2:3:4:5:6"),
+    ] {
+        assert_eq!(counted_address(client.parse().unwrap(), prefix).to_string(), expected);
+    }
+}
+
+/// A reproducible stream of numbers (`SplitMix64`).
+struct Seeded {
+    seed: u64,
+    state: u64,
+}
+
+impl Seeded {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.state ^ self.state >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        (mixed ^ mixed >> 31) % bound
+    }
+}
+
+/// Random traffic in bursts and pauses: when each request passed, and every promise of each verdict.
+fn simulate(meter: &Meter, random: &mut Seeded, steps: u64) -> Vec<u64> {
+    let mut counters = Counters::default();
+    let mut now = random.below(1 << 50);
+    let mut passed = Vec::new();
+    for _ in 0..steps {
+        now += match random.below(10) {
+            0..6 => 0,
+            6..9 => random.below(SECOND),
+            _ => random.below(8 * SECOND),
+        };
+        let before = counters;
+        let peeked = meter.peek(&counters, now);
+        let verdict = meter.take(&mut counters, now);
+        assert_eq!(peeked.allowed, verdict.allowed, "seed {}", random.seed);
+        if verdict.allowed {
+            passed.push(now);
+            assert!(verdict.reset_s >= 1 && verdict.retry_after_s == 0, "seed {}", random.seed);
+        } else {
+            let mut taken_nothing = before;
+            meter.settle(&mut taken_nothing, now);
+            assert_eq!(counters, taken_nothing, "a refusal takes nothing, seed {}", random.seed);
+            let wait = verdict.retry_after_s * SECOND;
+            assert!(wait > 0 && meter.peek(&counters, now + wait).allowed, "seed {}: {verdict:?}", random.seed);
+            let too_early = (verdict.retry_after_s - 1) * SECOND;
+            assert!(!meter.peek(&counters, now + too_early).allowed, "seed {}: {verdict:?}", random.seed);
+        }
+        let longest_us = meter.limits.iter().map(|limit| limit.per_us).max().unwrap();
+        let idle =
+            meter.limits.iter().any(|limit| limit.bucket.is_some()) || meter.is_spent(&counters, now + 2 * longest_us);
+        assert!(idle, "seed {}", random.seed);
+    }
+    passed
+}
+
+/// The most that passed in any stretch of this length, ends included.
+fn most_within(passed: &[u64], length_us: u64) -> u64 {
+    let mut first = 0;
+    let counts = passed.iter().enumerate().map(|(last, now)| {
+        while now - passed[first] >= length_us {
+            first += 1;
+        }
+        (last + 1 - first) as u64
+    });
+    counts.max().unwrap_or_default()
+}
+
+#[test]
+fn bounds_hold_for_two_hundred_seeds() {
+    for seed in 0..200 {
+        let mut random = Seeded { seed, state: seed };
+        let limits: Vec<(u32, u64)> =
+            (1..=1 + random.below(3)).map(|n| (1 + random.below(20 * n) as u32, n * (1 + random.below(4)))).collect();
+
+        let passed = simulate(&meter(Algorithm::SlidingWindow, &limits), &mut random, 400);
+        for (requests, per_s) in &limits {
+            let per_us = per_s * SECOND;
+            for window in passed.chunk_by(|a, b| a / per_us == b / per_us) {
+                assert!(window.len() as u64 <= u64::from(*requests), "seed {seed}: {limits:?}");
+            }
+            assert!(
+                most_within(&passed, per_us) < 2 * u64::from(*requests).max(1) + u64::from(*requests == 1),
+                "seed {seed}"
+            );
+        }
+
+        let burst = 1 + random.below(10) as u32;
+        let passed = simulate(&meter(Algorithm::TokenBucket { burst: Some(burst) }, &limits), &mut random, 400);
+        for (requests, per_s) in &limits {
+            for (index, start) in passed.iter().enumerate() {
+                for (count, end) in passed[index..].iter().enumerate() {
+                    let earned = u128::from(end - start) * u128::from(*requests) / u128::from(per_s * SECOND);
+                    assert!((count as u128) < u128::from(burst) + earned + 1, "seed {seed}: {limits:?}");
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_full_bucket_gives_its_size_at_once(requests in 1..500_u32, per_s in 1..100_000_u64, burst in 1..500_u32, now in any::<u64>()) {
+        let meter = meter(Algorithm::TokenBucket { burst: Some(burst) }, &[(requests, per_s)]);
+        let mut counters = Counters::default();
+        let passed = (0..600).filter(|_| meter.take(&mut counters, now).allowed).count();
+        prop_assert_eq!(passed, burst as usize);
+    }
+
+    #[test]
+    fn any_times_and_limits_have_an_answer(
+        limits in prop::collection::vec((1..=u32::MAX, 1..=2_592_000_u64), 0..10),
+        times in prop::collection::vec(any::<u64>(), 0..20),
+        sliding in any::<bool>(),
+    ) {
+        let algorithm = if sliding { Algorithm::SlidingWindow } else { Algorithm::TokenBucket { burst: Some(u32::MAX) } };
+        let meter = meter(algorithm, &limits);
+        let mut counters = Counters::default();
+        for now in times {
+            meter.take(&mut counters, now);
+        }
+    }
+}

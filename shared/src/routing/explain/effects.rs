@@ -1,0 +1,152 @@
+//! The policies in force and what they would do with the request. Values of headers that a policy sets are not told: they may
+//! come from secrets.
+
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::audit::mask::Mask;
+use crate::config::policy::{
+    Access, Algorithm, BodyLimit, Cors, HeaderEdit, Headers, Key, Mode, Policies, RateLimit, Rule, Scope,
+    SecurityHeaders, Setting,
+};
+use crate::config::{show_duration, show_size};
+use crate::control::report::PolicyLine;
+use crate::decide::access::admits;
+use crate::decide::cors::CorsVerdict;
+use crate::decide::limit::counted_address;
+
+use super::asked::Asked;
+use super::{cors_verdict, quoted};
+
+/// A line for every policy that somebody wrote, in the order in which they run; a rate limit has one for each rule.
+pub(super) fn lines(policies: &Policies, asked: &Asked, mask: &Mask) -> Vec<PolicyLine> {
+    let Policies { access, cors, rate_limit, body_limit, headers, security_headers } = policies;
+    let mut lines = Vec::new();
+    add(&mut lines, "security_headers", security_headers, |policy| vec![security(policy)]);
+    add(&mut lines, "cors", cors, |policy| vec![cross_origin(policy, asked)]);
+    add(&mut lines, "access", access, |policy| vec![admission(policy, asked.client)]);
+    add(&mut lines, "rate_limit", rate_limit, |policy: &RateLimit| {
+        policy.rules.iter().map(|rule| rate(rule, asked, mask)).collect()
+    });
+    add(&mut lines, "body_limit", body_limit, |policy| vec![body(*policy, asked)]);
+    add(&mut lines, "headers", headers, |policy| vec![edits(policy)]);
+    lines
+}
+
+fn add<T>(lines: &mut Vec<PolicyLine>, policy: &str, setting: &Setting<T>, effects: impl FnOnce(&T) -> Vec<String>) {
+    let effects = match (&setting.value, &setting.scope) {
+        (Some(value), _) => effects(value),
+        (None, Scope::Default) => return,
+        (None, Scope::TopLevel | Scope::Route(_)) => vec!["off".to_owned()],
+    };
+    let scope = match &setting.scope {
+        Scope::Default => "default".to_owned(),
+        Scope::TopLevel => "top level".to_owned(),
+        Scope::Route(name) => format!("route {name}"),
+    };
+    lines.extend(effects.into_iter().map(|effect| PolicyLine {
+        policy: policy.to_owned(),
+        scope: scope.clone(),
+        origin: setting.at.to_string(),
+        effect,
+    }));
+}
+
+fn security(policy: &SecurityHeaders) -> String {
+    let names = joined(policy.set.iter().map(|(name, _)| name));
+    let hsts = if policy.hsts.is_some() { "; strict-transport-security over TLS" } else { "" };
+    format!("sets {}{hsts}", if names.is_empty() { "nothing" } else { &names })
+}
+
+fn joined<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn cross_origin(policy: &Cors, asked: &Asked) -> String {
+    let grants = |headers: &[(&'static str, String)]| {
+        let granted = headers.iter().filter(|(name, _)| *name != "vary");
+        joined(granted.map(|(name, value)| format!("{name}: {value}")))
+    };
+    match (cors_verdict(policy, asked), asked.header("origin")) {
+        (CorsVerdict::Preflight(headers), _) if grants(&headers).is_empty() => {
+            "answers this preflight with 204 and grants nothing".to_owned()
+        }
+        (CorsVerdict::Preflight(headers), _) => format!("answers this preflight with 204: {}", grants(&headers)),
+        (CorsVerdict::Actual { headers, .. }, _) if !headers.is_empty() => format!("grants {}", grants(&headers)),
+        (CorsVerdict::Actual { .. }, Some(origin)) => format!("does not let origin {} in", quoted(origin)),
+        (CorsVerdict::Actual { .. }, None) => "nothing to grant: the request has no origin".to_owned(),
+    }
+}
+
+fn admission(policy: &Access, client: IpAddr) -> String {
+    let is_denied = !admits(&Access { allow: Vec::new(), deny: policy.deny.clone() }, client);
+    match (admits(policy, client), is_denied) {
+        (true, _) => format!("lets {client} in"),
+        (false, true) => format!("refuses {client}: it is in the deny list"),
+        (false, false) => format!("refuses {client}: it is not in the allow list"),
+    }
+}
+
+fn rate(rule: &Rule, asked: &Asked, mask: &Mask) -> String {
+    let limits = joined(rule.limits.iter().map(|window| format!("{}/{}", window.requests, show_duration(window.per))));
+    let algorithm = match rule.algorithm {
+        Algorithm::SlidingWindow => "sliding window".to_owned(),
+        Algorithm::TokenBucket { burst: None } => "token bucket".to_owned(),
+        Algorithm::TokenBucket { burst: Some(burst) } => format!("token bucket of {burst}"),
+    };
+    let shadow = match rule.mode {
+        Mode::Enforce => "",
+        Mode::Shadow => "; only watches",
+    };
+    format!("{}: {limits}, {algorithm}, counted by {}{shadow}", rule.name, key(rule, asked, mask))
+}
+
+/// The first key that is known.
+fn key(rule: &Rule, asked: &Asked, mask: &Mask) -> String {
+    let known = rule.by.iter().find_map(|key| match key {
+        Key::Ip => Some(address(rule, asked.client)),
+        Key::Header(name) => asked.header(name).map(|value| {
+            let shown =
+                if mask.hides_header(name) { format!("[{}]", Mask::hidden(value.len())) } else { quoted(value) };
+            format!("header {name} {shown}")
+        }),
+    });
+    known.unwrap_or_else(|| address(rule, asked.client))
+}
+
+fn address(rule: &Rule, client: IpAddr) -> String {
+    match counted_address(client, rule.ipv6_prefix) {
+        IpAddr::V4(address) => format!("address {address}"),
+        IpAddr::V6(network) => format!("network {network}/{}", rule.ipv6_prefix),
+    }
+}
+
+fn body(policy: BodyLimit, asked: &Asked) -> String {
+    let limit = show_size(policy.max_bytes);
+    let announced: Option<u64> = asked.header("content-length").and_then(|text| text.parse().ok());
+    match announced {
+        Some(bytes) if bytes > policy.max_bytes => {
+            format!("refuses this body with 413: {bytes} bytes are over {limit}")
+        }
+        Some(_) | None => format!("refuses a body over {limit} with 413"),
+    }
+}
+
+fn edits(policy: &Headers) -> String {
+    let side = |name: &str, edits: &[HeaderEdit]| {
+        let told = joined(edits.iter().map(|edit| match edit {
+            HeaderEdit::Remove(name) => verb("removes", name),
+            HeaderEdit::Set(name, _) => verb("sets", name),
+            HeaderEdit::Add(name, _) => verb("adds", name),
+        }));
+        (!told.is_empty()).then(|| format!("{name}: {told}"))
+    };
+    let sides = [side("request", &policy.request), side("response", &policy.response)];
+    let told: Vec<String> = sides.into_iter().flatten().collect();
+    if told.is_empty() { "changes nothing".to_owned() } else { told.join("; ") }
+}
+
+fn verb(verb: &str, name: &Arc<str>) -> String {
+    format!("{verb} {name}")
+}

@@ -1,0 +1,91 @@
+//! What would become of the request: where it would go, or how it would be refused.
+
+use crate::config::{Action, Config, ForwardHost, Route, Share};
+use crate::control::report::{Target, Verdict};
+use crate::decide::access::admits;
+use crate::decide::cors::CorsVerdict;
+use crate::routing::rewrite::{location, upstream_path};
+use crate::routing::{Decision, Refusal, Resolution};
+
+use super::asked::Asked;
+use super::cors_verdict;
+
+/// The order is the data path's: path, then the policies (a preflight before `access`), then the route's action or its lack.
+pub(super) fn of(
+    config: &Config,
+    asked: &Asked,
+    resolved: &Result<Resolution<'_>, Refusal>,
+    route: Option<&Route>,
+    path: &str,
+) -> Verdict {
+    let resolution = match resolved {
+        Ok(resolution) => resolution,
+        Err(Refusal::Malformed(problem)) => return reject("path_malformed", 400, format!("the path {problem}")),
+        Err(Refusal::EncodedSlash) => {
+            let why = "the path has an encoded slash or backslash, and no route that allows it is in reach";
+            return reject("path_encoded_slash", 400, why);
+        }
+    };
+    let policies = route.map_or(&config.policies, |route| &route.policies);
+    let name = route.map_or_else(String::new, |route| route.name.to_string());
+    let is_preflight = |cors: &_| matches!(cors_verdict(cors, asked), CorsVerdict::Preflight(_));
+    if policies.cors.value.as_deref().is_some_and(is_preflight) {
+        return Verdict::Respond { route: name, status: 204 };
+    }
+    if policies.access.value.as_deref().is_some_and(|access| !admits(access, asked.client)) {
+        return reject("access_denied", 403, format!("{} may not come in here", asked.client));
+    }
+    match (route, &resolution.decision) {
+        (Some(route), _) => action(config, asked, route, path),
+        (None, Decision::MethodNotAllowed(allowed)) => {
+            reject("method_not_allowed", 405, format!("only these methods are taken here: {}", allowed.join(", ")))
+        }
+        (None, Decision::NotFound | Decision::Route(_)) => reject("route_not_found", 404, "no route matches"),
+    }
+}
+
+fn reject(code: &str, status: u16, message: impl Into<String>) -> Verdict {
+    Verdict::Reject { code: code.to_owned(), status, message: message.into() }
+}
+
+fn action(config: &Config, asked: &Asked, route: &Route, path: &str) -> Verdict {
+    let name = route.name.to_string();
+    match &route.action {
+        Action::Forward(shares) => {
+            let total = shares.iter().map(|share| u64::from(share.weight)).sum();
+            let targets = shares.iter().filter_map(|share| target(config, asked, route, path, share, total)).collect();
+            Verdict::Forward { route: name, targets }
+        }
+        Action::Redirect(redirect) => Verdict::Redirect {
+            route: name,
+            status: redirect.status,
+            location: location(redirect, asked.scheme, &asked.authority, path, &asked.query),
+        },
+        Action::Respond(respond) => Verdict::Respond { route: name, status: respond.status },
+    }
+}
+
+fn target(config: &Config, asked: &Asked, route: &Route, path: &str, share: &Share, total: u64) -> Option<Target> {
+    let upstream = config.upstreams.get(share.upstream)?;
+    let path = upstream_path(path, route.rewrite.as_ref(), &share.path_prefix);
+    let query = if asked.query.is_empty() { String::new() } else { format!("?{}", asked.query) };
+    let urls = upstream.endpoints.iter().map(|endpoint| format!("http://{}{path}{query}", endpoint.address));
+    let host = match (&route.forward_host, &*upstream.endpoints) {
+        (ForwardHost::Keep, _) => asked.authority.clone(),
+        (ForwardHost::Name(name), _) => name.to_string(),
+        (ForwardHost::Target, [only]) => only.address.to_string(),
+        (ForwardHost::Target, _) => "the endpoint's address".to_owned(),
+    };
+    Some(Target {
+        upstream: upstream.name.to_string(),
+        share: percent(u64::from(share.weight), total),
+        urls: urls.collect(),
+        host,
+    })
+}
+
+/// Of 100, with one decimal where it is not whole.
+fn percent(weight: u64, total: u64) -> String {
+    let tenths = (weight * 1000 + total / 2).checked_div(total).unwrap_or_default();
+    if tenths.is_multiple_of(10) { (tenths / 10).to_string() } else { format!("{}.{}", tenths / 10, tenths % 10) }
+}
