@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod boot;
+pub mod control;
 pub mod daemon;
 pub mod demo;
 pub mod exchange;
