@@ -1,6 +1,7 @@
 //! The operator's doors. A door turns what comes in into a [`Command`] and a [`Caller`], asks the one [`Executor`], and
 //! turns the [`Reply`] into what goes out. Doors decide nothing about commands; the executor knows nothing about doors.
 
+pub mod http;
 pub mod socket;
 mod stall;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod stand_in;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -79,6 +81,11 @@ impl Reply {
 }
 
 impl Rows {
+    /// The next step, for a body that is polled.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Row>> {
+        self.rows.poll_recv(cx)
+    }
+
     /// The next step; none after the end.
     pub async fn next(&mut self) -> Option<Row> {
         self.rows.recv().await
