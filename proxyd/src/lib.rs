@@ -11,6 +11,7 @@ pub mod exchange;
 pub mod filter;
 pub mod health;
 pub mod proxy;
+pub mod reload;
 pub mod server;
 pub mod snapshot;
 pub mod telemetry;

@@ -1,11 +1,14 @@
 //! The operator's doors. A door turns what comes in into a [`Command`] and a [`Caller`], asks the one [`Executor`], and
 //! turns the [`Reply`] into what goes out. Doors decide nothing about commands; the executor knows nothing about doors.
 
+mod commands;
 pub mod http;
 pub mod socket;
 mod stall;
 #[cfg(test)]
 mod stand_in;
+
+pub use commands::Control;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -18,8 +21,6 @@ use shared::audit::Door;
 use shared::config::Config;
 use shared::control::{Access, Command, ControlError, ErrorCode};
 use tokio::sync::mpsc;
-
-use crate::health::Health;
 
 /// Who gives a command, and through which door.
 #[derive(Clone, Debug)]
@@ -116,6 +117,12 @@ impl Sink {
         self.0.blocking_send(step).is_ok()
     }
 
+    /// Like [`Sink::end`], for a producer on a thread of its own.
+    pub fn blocking_end(&self, about: &impl Serialize) {
+        let step = serde_json::to_value(about).map_or_else(|error| Row::Failed(unwritable(&error)), Row::End);
+        let _ = self.0.blocking_send(step);
+    }
+
     /// Waits until the caller has left.
     pub async fn closed(&self) {
         self.0.closed().await;
@@ -137,8 +144,8 @@ pub trait Executor: Send + Sync + 'static {
     /// The config in force.
     fn config(&self) -> Arc<Config>;
 
-    /// How the daemon is, for those who only ask that.
-    fn health(&self) -> Health;
+    /// How the daemon is, for those who only ask that: status and JSON for what follows `/health`. None: no such page.
+    fn health(&self, rest: &str) -> Option<(u16, String)>;
 
     /// The metrics page, in the Prometheus text format.
     fn metrics(&self) -> String;

@@ -243,8 +243,12 @@ routes:
         check(&BASE.replace("[127.0.0.1:8000]", "[127.0.0.1:8000, 127.0.0.1:8001]"), "1 listener added");
         check(&BASE.replace("requests_per_minute: 10", "requests_per_minute: 11"), "rate_limit changed");
         check(&BASE.replace("upstream: u", "upstream: u, rate_limit: off"), "1 route changed");
-        let token = |token: &str| format!("admin: {{auth: {{tokens: [{{name: ci, token: {token}, role: reader}}]}}}}\n{BASE}");
-        let changes = between(&config(&token("0123456789abcdef0123456789abcdef")), &config(&token("0123456789abcdef0123456789abcdee")));
+        let token =
+            |token: &str| format!("admin: {{auth: {{tokens: [{{name: ci, token: {token}, role: reader}}]}}}}\n{BASE}");
+        let changes = between(
+            &config(&token("0123456789abcdef0123456789abcdef")),
+            &config(&token("0123456789abcdef0123456789abcdee")),
+        );
         assert_eq!(summary(&changes), "admin changed");
     }
 

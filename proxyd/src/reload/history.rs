@@ -100,8 +100,7 @@ impl History {
         let write = || {
             let mut text = serde_json::to_vec_pretty(kept)?;
             text.push(b'\n');
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
             file.write_all(&text)?;
             file.sync_all()?;
             fs::rename(&unfinished, &place)?;

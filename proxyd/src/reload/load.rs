@@ -47,10 +47,10 @@ pub fn read(source: &ConfigSource, config: Option<PathBuf>) -> Result<Loaded, Pr
 pub fn read_input(source: &ConfigSource, config: Option<PathBuf>) -> Result<Input, Problems> {
     match (source, config) {
         (ConfigSource::Files(sources), None) => Input::read(sources, environment()),
-        (ConfigSource::Files(sources), Some(config)) => Input::read(&Sources { config, ..sources.clone() }, environment()),
-        (ConfigSource::BuiltIn, Some(config)) => {
-            Input::read(&Sources { config, ..Sources::default() }, environment())
+        (ConfigSource::Files(sources), Some(config)) => {
+            Input::read(&Sources { config, ..sources.clone() }, environment())
         }
+        (ConfigSource::BuiltIn, Some(config)) => Input::read(&Sources { config, ..Sources::default() }, environment()),
         (ConfigSource::BuiltIn, None) => Ok(under_today(Input::text("built-in", BUILT_IN), &Sources::default())),
     }
 }

@@ -18,7 +18,7 @@ mod table;
 pub use host::host_of;
 pub use normalize::{PathProblem, normalize};
 pub use resolve::{Refusal, Resolution, resolve};
-pub use table::Table;
+pub use table::{Table, in_order};
 
 /// Values of a request that conditions look at. Implemented by the data path's own head and by `explain`'s arguments.
 pub trait Lookup {

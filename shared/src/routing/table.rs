@@ -57,6 +57,14 @@ pub(super) fn ranked(routes: &[Route]) -> Vec<(usize, Option<&HostPattern>)> {
     order.into_iter().map(|((.., index), host)| (index, host)).collect()
 }
 
+/// The indices of routes in order of precedence. A route with several hosts stands where its most exact one puts it.
+#[must_use]
+pub fn in_order(routes: &[Route]) -> Vec<usize> {
+    let mut seen = vec![false; routes.len()];
+    let first = |index: &usize| seen.get_mut(*index).is_some_and(|seen| !std::mem::replace(seen, true));
+    ranked(routes).into_iter().map(|(index, _)| index).filter(first).collect()
+}
+
 /// Watches the walk.
 pub(super) trait Observer {
     /// Whether the walk goes on to candidates that cannot win any more.

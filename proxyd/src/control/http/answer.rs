@@ -80,11 +80,11 @@ impl<E: Executor> Desk<E> {
     /// Health is for whoever asks, by whatever name.
     fn health(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
         let rest = request.uri().path().strip_prefix(HEALTH)?;
-        let (status, body) = self.executor.health().answer(rest)?;
+        let (status, body) = self.executor.health(rest)?;
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Some(wrong_method(&["GET"]).into_response());
         }
-        Some(response(StatusCode::from_u16(status).unwrap_or_default(), JSON, Body::whole(body.to_string())))
+        Some(response(StatusCode::from_u16(status).unwrap_or_default(), JSON, Body::whole(body)))
     }
 
     async fn attend(
