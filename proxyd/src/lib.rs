@@ -4,12 +4,14 @@
 
 pub mod audit;
 pub mod boot;
+pub mod control;
 pub mod daemon;
 pub mod demo;
 pub mod exchange;
 pub mod filter;
 pub mod health;
 pub mod proxy;
+pub mod reload;
 pub mod server;
 pub mod snapshot;
 pub mod telemetry;

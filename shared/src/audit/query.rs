@@ -24,6 +24,10 @@ pub struct AuditQuery {
     #[cfg_attr(feature = "cli", arg(long, value_name = "SEQ"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
+    /// With --follow: rows with a greater sequence number, to go on where an earlier stream broke off
+    #[cfg_attr(feature = "cli", arg(long, value_name = "SEQ"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
     /// Only requests, or only actions (gaps are always told)
     #[cfg_attr(feature = "cli", arg(long, value_name = "KIND", value_enum))]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -35,6 +35,23 @@ pub(super) fn around<'a>(line: &impl Fn(u32) -> Option<&'a str>, place: Place) -
     Some(cut(&text, start, length))
 }
 
+/// A whole source, fit to be shown: what stands behind a key that holds a secret, and the user part of URLs, is hidden.
+#[must_use]
+pub fn masked(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let line = |number: u32| lines.get((number as usize).checked_sub(1)?).copied();
+    let mut shown = String::with_capacity(text.len());
+    for (number, text) in (1..).zip(&lines) {
+        if continues_secret(&line, number) {
+            shown.push_str(MASK);
+        } else {
+            shown.push_str(&mask(text, 0, 0).0);
+        }
+        shown.push('\n');
+    }
+    shown
+}
+
 /// Whether the line hangs under a key that holds a secret, as the lines of a block scalar do.
 fn continues_secret<'a>(line: &impl Fn(u32) -> Option<&'a str>, number: u32) -> bool {
     let Some(mut indent) = line(number).map(indent_of) else { return false };
@@ -143,6 +160,12 @@ mod tests {
         check("target: http://me:pass@host/", 1, 9, Some(("target: http://****", 8)));
         check("tokens:\n  - name: ci", 2, 5, Some(("  - name: ci", 4)));
         check("path: /x", 1, 7, Some(("path: /x", 6)));
+    }
+
+    #[test]
+    fn a_whole_source_is_masked() {
+        let text = "admin:\n  token: abc\n  secret: |\n    abc\n  listen: off\n";
+        assert_eq!(masked(text), "admin:\n  token: ****\n  secret: ****\n****\n  listen: off\n");
     }
 
     #[test]

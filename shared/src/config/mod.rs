@@ -38,6 +38,7 @@ mod tests;
 
 pub use admin::{Admin, AdminAuth, AdminBasic, AdminToken, Role, Secret, SocketPlace};
 pub use audit::{Audit, Keep, RequestAudit, WhenFull};
+pub use excerpt::masked;
 pub use log::{AccessLog, Level, Log, LogFormat, Redact};
 pub use origin::{Origin, Source};
 pub use policy::{Policies, Scope, Setting};

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_has_its_groups_in_order() {
+    fn a_host_has_its_groups_in_precedence() {
         assert_eq!(groups("a.b.example.org"), [1, 2, 0, 3]);
         assert_eq!(groups("z.b.example.org"), [2, 0, 3]);
         assert_eq!(groups("b.example.org"), [0, 3]);

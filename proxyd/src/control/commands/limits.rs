@@ -1,0 +1,102 @@
+//! `limits` and `limits reset`: a look at rate limit counters, and forgetting a key's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::audit::Mask;
+use shared::config::policy::{Key, Mode};
+use shared::control::report::LimitLine;
+use shared::control::{ControlError, ErrorCode, LimitsArgs, LimitsResetArgs};
+
+use crate::control::Reply;
+use crate::daemon::Daemon;
+use crate::filter::Limiter;
+
+/// Without a key, a line about each rule; with one, a line about each rule that counts it.
+pub(super) fn list(daemon: &Arc<Daemon>, args: LimitsArgs) -> Result<Reply, ControlError> {
+    let limiters = named(daemon, args.rule.as_deref())?;
+    let (now_us, mask) = (now_us(daemon), daemon.snapshot().mask.clone());
+    Ok(Reply::stream(false, move |sink| async move {
+        let mut lines = 0u64;
+        for limiter in &limiters {
+            let line = match &args.key {
+                None => Some(about(limiter)),
+                Some(key) => counted(limiter, key, &mask, now_us),
+            };
+            let Some(line) = line else { continue };
+            lines += 1;
+            if !sink.event(&line).await {
+                return;
+            }
+        }
+        sink.end(&serde_json::json!({ "lines": lines })).await;
+    }))
+}
+
+/// Forgets a key's counts; how many counters that were.
+pub(super) fn reset(daemon: &Daemon, args: &LimitsResetArgs) -> Result<u64, ControlError> {
+    let limiters = named(daemon, args.rule.as_deref())?;
+    let counters = limiters.iter().flat_map(|limiter| {
+        let keys = limiter.keys_of(&args.key);
+        keys.into_iter().filter(|key| limiter.reset(key))
+    });
+    Ok(counters.count() as u64)
+}
+
+fn named(daemon: &Daemon, rule: Option<&str>) -> Result<Vec<Arc<Limiter>>, ControlError> {
+    let snapshot = daemon.snapshot();
+    let wanted = |limiter: &&Arc<Limiter>| rule.is_none_or(|rule| *limiter.rule.name == *rule);
+    let limiters: Vec<_> = snapshot.limiters.iter().filter(wanted).map(Arc::clone).collect();
+    match rule {
+        Some(rule) if limiters.is_empty() => {
+            Err(ControlError::new(ErrorCode::NotFound, format!("no rate limit rule is called `{rule}`")))
+        }
+        Some(_) | None => Ok(limiters),
+    }
+}
+
+/// The clock that the data path counts by.
+fn now_us(daemon: &Daemon) -> u64 {
+    daemon.started_at.elapsed().as_micros() as u64
+}
+
+fn about(limiter: &Limiter) -> LimitLine {
+    LimitLine {
+        rule: limiter.rule.name.to_string(),
+        scope: limiter.scope_name().to_string(),
+        limit: limit(limiter),
+        remaining: limiter.rule.limits.iter().map(|window| u64::from(window.requests)).min().unwrap_or(0),
+        keys: limiter.keys(),
+        max_keys: limiter.rule.max_keys as u64,
+        shadow: limiter.rule.mode == Mode::Shadow,
+        ..LimitLine::default()
+    }
+}
+
+fn counted(limiter: &Limiter, text: &str, mask: &Mask, now_us: u64) -> Option<LimitLine> {
+    let verdict = limiter.keys_of(text).iter().find_map(|key| limiter.peek(key, now_us))?;
+    let hidden = text.parse::<std::net::IpAddr>().is_err()
+        && limiter.rule.by.iter().any(|by| matches!(by, Key::Header(name) if mask.hides_header(name)));
+    Some(LimitLine {
+        key: if hidden { Mask::hidden(text.len()) } else { text.to_owned() },
+        remaining: u64::from(verdict.remaining),
+        reset: verdict.reset_s,
+        ..about(limiter)
+    })
+}
+
+/// `60/1m, 1000/1h`.
+fn limit(limiter: &Limiter) -> String {
+    let texts = limiter.rule.limits.iter().map(|window| format!("{}/{}", window.requests, length(window.per)));
+    texts.collect::<Vec<_>>().join(", ")
+}
+
+fn length(per: Duration) -> String {
+    let seconds = per.as_secs();
+    match seconds {
+        seconds if seconds.is_multiple_of(86400) => format!("{}d", seconds / 86400),
+        seconds if seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
+        seconds if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    }
+}

@@ -1,0 +1,87 @@
+//! A command's arguments, fit for the audit: what might be a secret is hidden, what is long is counted. Pure.
+
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+use shared::audit::Mask;
+use shared::control::Command;
+
+/// The longest argument that is kept as it is, in bytes.
+const LONGEST: usize = 1024;
+
+/// The arguments as a JSON object.
+pub(super) fn arguments(command: &Command, mask: &Mask) -> String {
+    let mut args = serde_json::to_value(command)
+        .ok()
+        .and_then(|mut whole| whole.get_mut("args").map(Value::take))
+        .unwrap_or_else(|| json!({}));
+    match (command, args.as_object_mut()) {
+        (Command::Explain(explain), Some(args)) => {
+            let url = Mask::userinfo(&explain.url).into_owned();
+            let url = match url.split_once('?') {
+                Some((path, query)) => format!("{path}?{}", mask.query(query)),
+                None => url,
+            };
+            args.insert("url".to_owned(), Value::String(url));
+            let headers = explain.headers.iter().map(|header| match header.split_once(':') {
+                Some((name, value)) => {
+                    let value = mask.header(&name.trim().to_ascii_lowercase(), value.trim()).into_owned();
+                    Value::String(format!("{name}: {value}"))
+                }
+                None => Value::String(Mask::hidden(header.len())),
+            });
+            args.insert("headers".to_owned(), headers.collect());
+        }
+        (Command::Validate(validate), Some(args)) => {
+            args.insert("text".to_owned(), Value::String(format!("{} bytes", validate.text.len())));
+        }
+        (Command::LimitsReset(reset), Some(args)) => {
+            args.insert("key".to_owned(), Value::String(key(&reset.key)));
+        }
+        (Command::Limits(limits), Some(args)) => {
+            if let Some(text) = &limits.key {
+                args.insert("key".to_owned(), Value::String(key(text)));
+            }
+        }
+        _ => {}
+    }
+    if let Some(args) = args.as_object_mut() {
+        for value in args.values_mut() {
+            if let Value::String(text) = value
+                && text.len() > LONGEST
+            {
+                *value = Value::String(format!("{} bytes", text.len()));
+            }
+        }
+    }
+    args.to_string()
+}
+
+/// A limit's key: an address is no secret, a header's value may be an API key.
+fn key(text: &str) -> String {
+    if text.parse::<IpAddr>().is_ok() { text.to_owned() } else { Mask::hidden(text.len()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(command: &str, args: Value, expected: &str) {
+        let command = Command::parse(command, args).unwrap();
+        assert_eq!(arguments(&command, &Mask::default()), expected);
+    }
+
+    #[test]
+    fn secrets_in_arguments_are_hidden() {
+        check("reload", json!({ "dry_run": true }), r#"{"dry_run":true}"#);
+        check("status", json!({}), "{}");
+        check("limits_reset", json!({ "key": "10.0.0.1" }), r#"{"key":"10.0.0.1"}"#);
+        check("limits_reset", json!({ "key": "sk-123" }), r#"{"key":"present, masked, 6 bytes"}"#);
+        check("limits", json!({ "key": "sk-123" }), r#"{"key":"present, masked, 6 bytes"}"#);
+        check("validate", json!({ "text": "token: x" }), r#"{"text":"8 bytes"}"#);
+        check("reload", json!({ "config": "/".repeat(2000) }), r#"{"config":"2000 bytes"}"#);
+        let explain = json!({ "method": "GET", "url": "http://u:p@h/?token=abc", "headers": ["Cookie: a=b", "x"] });
+        let expected = r#"{"headers":["Cookie: present, masked, 3 bytes","present, masked, 1 bytes"],"method":"GET","url":"http://[present, masked, 3 bytes]@h/?token=[present, masked, 3 bytes]"}"#;
+        check("explain", explain, expected);
+    }
+}

@@ -1,0 +1,120 @@
+//! `routes` and `explain`: which routes there are, and what they would do.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use shared::config::{Action, Config, HostPattern, PathPattern, Route, Setting, ValueMatch};
+use shared::control::report::RouteLine;
+use shared::control::{ControlError, ErrorCode, ExplainArgs, RoutesArgs};
+use shared::routing;
+
+use crate::control::Reply;
+use crate::snapshot::Snapshot;
+
+/// The routes in order of precedence.
+pub(super) fn list(snapshot: Arc<Snapshot>, args: RoutesArgs) -> Reply {
+    Reply::stream(false, |sink| async move {
+        // A hundred thousand routes are sorted off this thread and told one by one.
+        let _ = tokio::task::spawn_blocking(move || {
+            let config = &snapshot.checked.config;
+            let mut count = 0u64;
+            for index in routing::in_precedence(&config.routes) {
+                let Some(route) = config.routes.get(index) else { continue };
+                if args.name.as_ref().is_some_and(|part| !route.name.contains(part.as_str())) {
+                    continue;
+                }
+                count += 1;
+                if !sink.blocking_event(&line(config, route)) {
+                    return;
+                }
+            }
+            sink.blocking_end(&serde_json::json!({ "routes": count }));
+        })
+        .await;
+    })
+}
+
+/// What would become of a request.
+pub(super) async fn explain(snapshot: Arc<Snapshot>, args: ExplainArgs, client: IpAddr) -> Result<Reply, ControlError> {
+    let explained = tokio::task::spawn_blocking(move || {
+        let explained = routing::explain::explain(&snapshot.checked.config, &snapshot.table, &args, client)?;
+        Ok::<_, ControlError>(shared::control::report::Explanation {
+            generation: Some(snapshot.generation()),
+            ..explained
+        })
+    });
+    let explained = explained.await.map_err(|error| {
+        tracing::error!(%error, "an explanation broke off");
+        ControlError::new(ErrorCode::Failed, "the explanation broke off; the log says more")
+    })?;
+    Reply::one(&explained?)
+}
+
+fn line(config: &Config, route: &Route) -> RouteLine {
+    let headers = route.headers.iter().map(|header| condition("header", &header.name, &header.value));
+    let query = route.query.iter().map(|query| condition("query", &query.name, &query.value));
+    RouteLine {
+        name: route.name.to_string(),
+        hosts: route.hosts.iter().map(host).collect(),
+        path: match &route.path {
+            PathPattern::Prefix(prefix) => prefix.to_string(),
+            PathPattern::Exact(path) => format!("= {path}"),
+            PathPattern::Regex(pattern) => format!("~ {}", pattern.text),
+        },
+        methods: route.methods.iter().map(ToString::to_string).collect(),
+        conditions: headers.chain(query).collect(),
+        priority: route.priority,
+        action: action(config, &route.action),
+        policies: policies(route),
+        origin: route.at.to_string(),
+    }
+}
+
+fn host(host: &HostPattern) -> String {
+    match host {
+        HostPattern::Exact(name) => name.to_string(),
+        HostPattern::Wildcard(suffix) => format!("*{suffix}"),
+    }
+}
+
+fn condition(kind: &str, name: &str, value: &ValueMatch) -> String {
+    match value {
+        ValueMatch::Exact(text) => format!("{kind} {name}: {text}"),
+        ValueMatch::Present(true) => format!("{kind} {name} present"),
+        ValueMatch::Present(false) => format!("{kind} {name} absent"),
+        ValueMatch::Regex(pattern) => format!("{kind} {name} ~ {}", pattern.text),
+    }
+}
+
+fn action(config: &Config, action: &Action) -> String {
+    match action {
+        Action::Forward(shares) => {
+            let name = |index: usize| config.upstreams.get(index).map_or("?", |upstream| &*upstream.name);
+            let targets = shares.iter().map(|share| {
+                let target = format!("{}{}", name(share.upstream), share.path_prefix);
+                if shares.len() > 1 { format!("{target} ({})", share.weight) } else { target }
+            });
+            format!("→ {}", targets.collect::<Vec<_>>().join(", "))
+        }
+        Action::Redirect(redirect) => format!("redirect {}", redirect.status),
+        Action::Respond(respond) => format!("respond {}", respond.status),
+    }
+}
+
+fn policies(route: &Route) -> Vec<String> {
+    fn is_on<T>(setting: &Setting<T>) -> bool {
+        setting.value.is_some()
+    }
+    let policies = &route.policies;
+    [
+        ("access", is_on(&policies.access)),
+        ("cors", is_on(&policies.cors)),
+        ("rate_limit", is_on(&policies.rate_limit)),
+        ("body_limit", is_on(&policies.body_limit)),
+        ("headers", is_on(&policies.headers)),
+        ("security_headers", is_on(&policies.security_headers)),
+    ]
+    .into_iter()
+    .filter_map(|(name, on)| on.then(|| name.to_owned()))
+    .collect()
+}

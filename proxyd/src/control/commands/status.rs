@@ -1,0 +1,51 @@
+//! `status`: who runs, since when, which generation, how it goes.
+
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use shared::control::report::{LastReload, State, Status};
+
+use super::rfc3339;
+use crate::daemon::{Daemon, Life};
+use crate::reload::{Reload, load};
+
+pub(super) async fn status(daemon: &Daemon, reload: &Arc<Reload>) -> Status {
+    let snapshot = daemon.snapshot();
+    let config = &snapshot.checked.config;
+    let totals = daemon.metrics.totals();
+    let stamp = &snapshot.stamp;
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uptime: daemon.started_at.elapsed().as_secs(),
+        started: rfc3339(daemon.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i64),
+        state: match daemon.life() {
+            Life::Starting => State::Starting,
+            Life::Serving => State::Serving,
+            Life::Draining | Life::Stopping => State::Draining,
+        },
+        generation: snapshot.generation(),
+        applied: rfc3339(stamp.applied_us),
+        applied_by: format!("{} ({})", stamp.actor, stamp.door.as_str()),
+        config: load::name(&daemon.source).to_string(),
+        drift: reload.has_drifted().await,
+        listeners: daemon.listening().into_iter().map(|(_, real)| real.to_string()).collect(),
+        admin: reload.admin_address().map(|address| address.to_string()),
+        socket: daemon.socket.display().to_string(),
+        workers: daemon.workers.len() as u32,
+        routes: config.routes.len() as u64,
+        upstreams: config.upstreams.len() as u64,
+        connections: daemon.connections() as u64,
+        in_flight: totals.in_flight,
+        requests: totals.requests,
+        log_level: daemon.diagnostics.level().as_str().to_owned(),
+        last_reload: reload.last().map(|last| LastReload {
+            time: rfc3339(last.time_us),
+            door: last.by.door.as_str().to_owned(),
+            actor: last.by.actor,
+            outcome: last.outcome,
+            message: last.message,
+        }),
+        audit: daemon.audit.state(),
+    }
+}

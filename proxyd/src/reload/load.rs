@@ -1,0 +1,117 @@
+//! Reads and checks a config, and notes what its references stood for, so that the same text with another secret is not
+//! taken for the same config.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use shared::config::source::{Resolver, System};
+use shared::config::{Checked, Input, Problems, References, Sources, load};
+
+use crate::daemon::ConfigSource;
+
+/// What is served when nobody says anything else: enough to see that it runs.
+const BUILT_IN: &str = "routes:\n  - path: /\n    respond: {status: 200, headers: {content-type: text/plain}, body: \"proxyd runs. It has no config yet: write ./config.yaml, or start it with --config FILE.\\n\"}\n";
+
+/// A config that was read and found good.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// As typed.
+    pub input: Input,
+    pub checked: Checked,
+    /// Of everything that its references stood for.
+    pub meaning: [u8; 32],
+}
+
+impl Loaded {
+    /// Whether it says and means the same.
+    #[must_use]
+    pub fn is_same(&self, hash: &str, meaning: &[u8; 32]) -> bool {
+        &*self.checked.hash == hash && self.meaning == *meaning
+    }
+}
+
+/// Reads what the daemon was started with, or `config` in its place with the same overlay and `--set`. Blocks.
+///
+/// # Errors
+/// Every mistake in every source.
+pub fn read(source: &ConfigSource, config: Option<PathBuf>) -> Result<Loaded, Problems> {
+    check(read_input(source, config)?)
+}
+
+/// The texts alone. Blocks.
+///
+/// # Errors
+/// Files that cannot be read.
+pub fn read_input(source: &ConfigSource, config: Option<PathBuf>) -> Result<Input, Problems> {
+    match (source, config) {
+        (ConfigSource::Files(sources), None) => Input::read(sources, environment()),
+        (ConfigSource::Files(sources), Some(config)) => {
+            Input::read(&Sources { config, ..sources.clone() }, environment())
+        }
+        (ConfigSource::BuiltIn, Some(config)) => Input::read(&Sources { config, ..Sources::default() }, environment()),
+        (ConfigSource::BuiltIn, None) => Ok(under_today(Input::text("built-in", BUILT_IN), &Sources::default())),
+    }
+}
+
+/// Kept texts under today's environment and command line.
+#[must_use]
+pub fn under_today(kept: Input, sources: &Sources) -> Input {
+    let mut environment: Vec<_> = environment().filter(|(name, _)| name.starts_with("PROXYD__")).collect();
+    environment.sort();
+    Input { environment, set: sources.set.clone(), ..kept }
+}
+
+/// Checks texts that were read. Blocks: references to files are resolved.
+///
+/// # Errors
+/// Every mistake.
+pub fn check(input: Input) -> Result<Loaded, Problems> {
+    let resolver = Noting { seen: RefCell::new(Sha256::new()) };
+    let checked = load(&input, &References::Resolve(&resolver))?;
+    Ok(Loaded { input, checked, meaning: resolver.seen.into_inner().finalize().into() })
+}
+
+/// Variables whose name or value is not UTF-8 cannot be meant.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Looks up in this process's environment and files, and notes what was found.
+struct Noting {
+    seen: RefCell<Sha256>,
+}
+
+impl Noting {
+    fn note(&self, kind: &str, name: &[u8], value: Option<&str>) {
+        let mut seen = self.seen.borrow_mut();
+        for part in [kind.as_bytes(), name, value.unwrap_or_default().as_bytes()] {
+            seen.update((part.len() as u64).to_le_bytes());
+            seen.update(part);
+        }
+    }
+}
+
+impl Resolver for Noting {
+    fn env(&self, name: &str) -> Option<String> {
+        let value = System.env(name);
+        self.note("env", name.as_bytes(), value.as_deref());
+        value
+    }
+
+    fn file(&self, path: &Path) -> Result<String, String> {
+        let value = System.file(path);
+        self.note("file", path.as_os_str().as_encoded_bytes(), value.as_deref().ok());
+        value
+    }
+}
+
+/// What the sources are called.
+#[must_use]
+pub fn name(source: &ConfigSource) -> Arc<str> {
+    match source {
+        ConfigSource::BuiltIn => "built-in".into(),
+        ConfigSource::Files(sources) => sources.config.to_string_lossy().into(),
+    }
+}
