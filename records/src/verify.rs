@@ -191,6 +191,10 @@ impl<'a> Proof<'a> {
                 }
                 return Ok(());
             };
+            if next.iter().filter(|other| **other == Some(seq)).count() > 1 {
+                self.broken(seq, name.to_owned(), "added: there are two rows of this number".to_owned());
+                return Ok(());
+            }
             let rows = match table {
                 0 => &mut requests,
                 1 => &mut actions,
@@ -244,9 +248,6 @@ impl<'a> Proof<'a> {
                 _ => format!("missing: the rows {expected} to {} were removed", seq - 1),
             };
             return self.broken(expected, name.to_owned(), reason);
-        }
-        if seq < expected {
-            return self.broken(seq, name.to_owned(), "added: there are two rows of this number".to_owned());
         }
         let Some(link) = link else {
             return self.broken(seq, name.to_owned(), "added: the row has no link".to_owned());
