@@ -142,6 +142,23 @@ fn a_folder_that_is_a_file_is_told() {
 }
 
 #[test]
+fn a_folder_that_cannot_be_made_is_told() {
+    let error = Store::open(Path::new("/proc/nowhere/audit"), LIMITS, BEGIN_US).unwrap_err().to_string();
+    assert!(error.starts_with("/proc/nowhere/audit: "), "{error}");
+}
+
+#[test]
+fn a_store_whose_rows_were_all_taken_still_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    fill_segments(dir.path(), 100);
+    std::fs::remove_file(&segments(dir.path()).unwrap()[3].path).unwrap();
+    sql(dir.path(), 2, "DELETE FROM requests; DELETE FROM meta WHERE name IN ('last_seq', 'last_link')");
+    let mut store = open(dir.path());
+    fill(&mut store, 100);
+    store.close().unwrap();
+}
+
+#[test]
 fn a_second_writer_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

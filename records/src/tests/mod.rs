@@ -96,7 +96,7 @@ pub(super) const KEEP_ALL: shared::config::Keep = shared::config::Keep { days: N
 /// Every row, oldest first.
 pub(super) fn all(dir: &Path) -> Vec<Row> {
     let everything = Filter { last: usize::MAX >> 1, requests: true, actions: true, ..Filter::default() };
-    Reader::new(dir).search(&everything, std::time::Duration::from_secs(60)).unwrap().rows
+    Reader::new(dir).search(&everything, std::time::Duration::from_mins(1)).unwrap().rows
 }
 
 /// Changes a closed store by hand.
