@@ -391,3 +391,30 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
 fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
     fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::audit::{Chunk, RequestFacts};
+
+    use super::*;
+
+    #[test]
+    fn a_commit_that_failed_and_yet_reached_the_disk_is_not_written_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits::of(&Keep { days: None, size_bytes: None });
+        let mut store = Store::open(dir.path(), limits, 0).unwrap();
+        let mut chunk = Chunk::default();
+        chunk.push(&RequestFacts::default());
+        store.write(&[Entry::Requests(&chunk)], false).unwrap();
+        let before = store.head;
+        store.write(&[Entry::Requests(&chunk)], false).unwrap();
+        // As it is remembered when the commit has reported a failure.
+        store.doubtful = Some(std::mem::replace(&mut store.head, before));
+        assert!(store.recover(0).unwrap());
+        assert_eq!(store.head.seq, 2);
+        assert!(!store.recover(0).unwrap());
+        store.write(&[Entry::Requests(&chunk)], false).unwrap();
+        let verified = crate::verify(dir.path(), &[store.head()], &|| true).unwrap();
+        assert!(verified.intact && verified.rows == 3 && verified.gaps.is_empty(), "{verified:?}");
+    }
+}

@@ -211,6 +211,43 @@ fn without_a_store_requests_wait_and_are_refused_and_all_is_told_afterwards() {
 }
 
 #[test]
+fn a_full_disk_is_told_and_writing_goes_on_when_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), WhenFull::Wait);
+    let limits = Limits { max_pages: Some(40), ..Limits::of(&config.keep) };
+    let (writer, mut recorders) = start_with(&config, 1, limits, ROWS).unwrap();
+    let recorder = recorders.pop().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut recorded = 0;
+        until("the disk is full", || {
+            for _ in 0..256 {
+                recorder.record(recorder.try_reserve().unwrap(), &facts());
+                recorded += 1;
+            }
+            recorder.flush();
+            !writer.is_writable()
+        })
+        .await;
+        assert!(writer.state().trouble.is_some_and(|trouble| trouble.contains("full")), "{:?}", writer.state());
+        let mut acted = 0;
+        while writer.act(action("log_level")).await.is_ok() {
+            // Room for a last few rows may be left.
+            acted += 1;
+            assert!(acted < 1000);
+        }
+        let head = writer.head().head;
+        assert!(writer.verify(Some(&head)).await.unwrap().intact);
+        writer.reconfigure(&config);
+        until("all is written", || writer.is_writable() && writer.numbers().rows == recorded).await;
+        let verified = writer.verify(Some(&head)).await.unwrap();
+        assert!(verified.intact && verified.gaps.is_empty(), "{verified:?}");
+        assert_eq!(verified.rows, recorded + acted + 1);
+        assert!(writer.stop(Duration::from_secs(5)).await);
+    });
+}
+
+#[test]
 fn shed_rows_are_served_and_counted_into_a_gap() {
     run(WhenFull::Shed, 10, async |place, writer, recorder| {
         take_away(place);
