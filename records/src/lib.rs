@@ -1,8 +1,8 @@
-//! The audit store: request, action and gap rows in SQLite files, one file per segment of time, chained by hashes.
+//! The audit store: request, action and gap rows in `SQLite` files, one file per segment of time, chained by hashes.
 //!
 //! [`Store`] appends (one owner at a time), [`Reader`] answers queries and [`verify`] proves the chain while the store
 //! is being written or offline, [`sweep`] indexes closed segments and lets old ones go. Nothing here knows threads,
-//! runtimes or clocks: the time is an argument. SQLite is spoken in this crate only.
+//! runtimes or clocks: the time is an argument. `SQLite` is spoken in this crate only.
 
 mod append;
 mod error;

@@ -8,7 +8,7 @@ use std::path::Path;
 use rusqlite::{Connection, TransactionBehavior};
 use shared::config::Keep;
 
-use crate::segment::{Segment, segments};
+use crate::segment::{Segment, recognise, segments};
 use crate::{StoreError, meta, schema};
 
 /// How the store is after a sweep.
@@ -35,7 +35,9 @@ pub fn sweep(dir: &Path, keep: &Keep, now_us: i64) -> Result<Swept, StoreError> 
     for pair in all.windows(2) {
         let [oldest, next] = pair else { break };
         let is_too_much = keep.size_bytes.is_some_and(|size| swept.size_bytes > size);
-        if !is_too_much && !is_too_old(oldest, keep, now_us)? {
+        // What is not ours is never removed, and what cannot be read has no age.
+        let is_ours = recognise(&oldest.path).is_ok();
+        if !is_ours || !(is_too_much || is_too_old(oldest, keep, now_us).unwrap_or(false)) {
             break;
         }
         let size_bytes = oldest.size_bytes();
@@ -95,7 +97,7 @@ fn retire(oldest: &Segment, next: &Segment, now_us: i64) -> Result<(), StoreErro
     let lift = |error| StoreError::sqlite(&next.path, error);
     let mut conn = Connection::open(&next.path).map_err(lift)?;
     conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(lift)?;
-    let first = first_ever(oldest)?;
+    let first = first_ever(oldest).unwrap_or(oldest.first_seq);
     let note = |conn: &mut Connection| -> rusqlite::Result<()> {
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         meta::set(&tx, "retired_first_seq", first as i64)?;

@@ -1,5 +1,6 @@
 //! The tables of a segment, and how a connection to one is opened. docs/reference/audit.md explains the columns.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,16 +49,16 @@ CREATE TABLE spans (
 const INTERNED: &[&str] =
     &["scheme", "listener", "host", "protocol", "route", "upstream", "endpoint", "outcome", "principal", "user_agent"];
 
+/// One of them, as people want to see it.
+const INTERNED_TEXT: &str =
+    "CASE typeof($) WHEN 'integer' THEN (SELECT text FROM texts WHERE id = $) ELSE $ END AS $, ";
+
 /// `readable`: the requests with their texts in place, for people and their tools.
 fn view() -> String {
-    let texts: String = INTERNED
-        .iter()
-        .map(|name| {
-            format!(
-                "CASE typeof({name}) WHEN 'integer' THEN (SELECT text FROM texts WHERE id = {name}) ELSE {name} END AS {name}, "
-            )
-        })
-        .collect();
+    let mut texts = String::new();
+    for name in INTERNED {
+        texts.push_str(&INTERNED_TEXT.replace('$', name));
+    }
     format!(
         "CREATE VIEW readable AS SELECT seq, strftime('%Y-%m-%dT%H:%M:%fZ', time_us / 1e6, 'unixepoch') AS time, time_us, \
          status, method, path, query, client, \
@@ -103,7 +104,7 @@ pub(crate) fn create(dir: &Path, before: Predecessor, now_us: i64) -> Result<(Se
     Ok((segment, conn))
 }
 
-/// Makes the file first, readable by its owner only: SQLite gives its companions the same mode.
+/// Makes the file first, readable by its owner only: `SQLite` gives its companions the same mode.
 fn private(path: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::OpenOptionsExt;
     let open = std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
@@ -151,10 +152,8 @@ pub(crate) fn read(segment: &Segment) -> Result<Option<Connection>, StoreError> 
     }
     let mut uri = String::from("file:");
     for byte in segment.path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
-            _ => uri.push_str(&format!("%{byte:02x}")),
-        }
+        // Every byte as its code, so that none means something else in a URI.
+        let _ = write!(uri, "%{byte:02x}");
     }
     uri.push_str("?immutable=1");
     let conn = Connection::open_with_flags(&uri, flags | OpenFlags::SQLITE_OPEN_URI).map_err(lift)?;

@@ -37,7 +37,7 @@ impl Segment {
             .sum()
     }
 
-    /// The path of SQLite's own file beside it.
+    /// The path of `SQLite`'s own file beside it.
     pub(crate) fn companion(&self, suffix: &str) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
         name.push(suffix);

@@ -20,7 +20,7 @@ use crate::{StoreError, meta};
 pub struct Limits {
     pub segment_bytes: u64,
     pub segment_us: i64,
-    /// Makes SQLite itself refuse to let a segment grow beyond so many pages of 4096 bytes: how a full disk is tried.
+    /// Makes `SQLite` itself refuse to let a segment grow beyond so many pages of 4096 bytes: how a full disk is tried.
     pub max_pages: Option<u32>,
 }
 
@@ -98,7 +98,8 @@ impl Store {
                 }
                 let head =
                     left.closing.filter(|closing| left.is_clean && closing.seq > left.head.seq).unwrap_or(left.head);
-                if left.is_closed { (Open::create(dir, head, limits, now_us)?, head) } else { (found, head) }
+                let next = found.next_after(&left, head, dir, limits, now_us)?;
+                (next.unwrap_or(found), head)
             }
         };
         let canonical = Vec::with_capacity(1024);
@@ -133,7 +134,7 @@ impl Store {
         }
     }
 
-    /// Whether the open segment is still where it was: SQLite would go on writing into a file that has no name any more.
+    /// Whether the open segment is still where it was: `SQLite` would go on writing into a file that has no name any more.
     pub fn check(&self) -> Result<(), StoreError> {
         let path = self.open.segment.path.as_path();
         if identity(path).ok() == Some(self.open.identity) {
@@ -192,9 +193,8 @@ impl Store {
                         self.head = left.head;
                     }
                 }
-                let is_full_sized = left.is_closed;
-                self.open =
-                    if is_full_sized { Open::create(&self.dir, self.head, self.limits, now_us)? } else { found };
+                let next = found.next_after(&left, self.head, &self.dir, self.limits, now_us)?;
+                self.open = next.unwrap_or(found);
             }
         }
         self.doubtful = None;
@@ -286,6 +286,20 @@ impl Open {
         Ok(open)
     }
 
+    /// The segment to go on in, where this one was closed for good. One from which all rows were taken is gone on in
+    /// itself: the next one would have its name.
+    fn next_after(
+        &self,
+        left: &Left,
+        head: Predecessor,
+        dir: &Path,
+        limits: Limits,
+        now_us: i64,
+    ) -> Result<Option<Self>, StoreError> {
+        let is_ended = left.is_closed && head.seq >= self.segment.first_seq;
+        is_ended.then(|| Self::create(dir, head, limits, now_us)).transpose()
+    }
+
     fn limit_pages(&self, limits: Limits) -> rusqlite::Result<()> {
         match limits.max_pages {
             Some(pages) => self.conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())),
@@ -313,7 +327,7 @@ impl Open {
         read().map_err(|error| StoreError::sqlite(&self.segment.path, error))
     }
 
-    /// SQLite waits for the disk at the end of a transaction, or only when it folds its log into the file.
+    /// `SQLite` waits for the disk at the end of a transaction, or only when it folds its log into the file.
     fn full_sync(&mut self, full: bool) -> rusqlite::Result<()> {
         if self.is_full_sync != full {
             self.conn
@@ -376,4 +390,31 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
 
 fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
     fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::audit::{Chunk, RequestFacts};
+
+    use super::*;
+
+    #[test]
+    fn a_commit_that_failed_and_yet_reached_the_disk_is_not_written_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits::of(&Keep { days: None, size_bytes: None });
+        let mut store = Store::open(dir.path(), limits, 0).unwrap();
+        let mut chunk = Chunk::default();
+        chunk.push(&RequestFacts::default());
+        store.write(&[Entry::Requests(&chunk)], false).unwrap();
+        let before = store.head;
+        store.write(&[Entry::Requests(&chunk)], false).unwrap();
+        // As it is remembered when the commit has reported a failure.
+        store.doubtful = Some(std::mem::replace(&mut store.head, before));
+        assert!(store.recover(0).unwrap());
+        assert_eq!(store.head.seq, 2);
+        assert!(!store.recover(0).unwrap());
+        store.write(&[Entry::Requests(&chunk)], false).unwrap();
+        let verified = crate::verify(dir.path(), &[store.head()], &|| true).unwrap();
+        assert!(verified.intact && verified.rows == 3 && verified.gaps.is_empty(), "{verified:?}");
+    }
 }

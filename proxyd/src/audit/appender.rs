@@ -12,7 +12,7 @@ use shared::audit::{ActionFacts, Chunk, Gap};
 
 use super::ledger::{Ledger, Lost, Stretch};
 use super::now_us;
-use super::writer::{Job, NotAudited, Shared, WaitingAction};
+use super::writer::{Job, NotAudited, Shared, WaitingAction, keep_aside};
 
 /// What wakes the thread.
 #[derive(Debug)]
@@ -242,7 +242,7 @@ impl Appender {
         for waiting in &mut self.pending.actions {
             waiting.refuse();
         }
-        self.pending.lost_actions.join(self.shared.keep_aside(&mut self.pending.actions));
+        self.pending.lost_actions.join(keep_aside(&mut self.pending.actions));
     }
 
     /// The first chunks are written: their room is given back, and they to their workers.

@@ -32,7 +32,7 @@ const MOST_ACTIONS: usize = 10_000;
 const MOST_ACTION_BYTES: usize = 32 << 20;
 
 /// How often closed segments are looked after, beside at each rotation.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_mins(1);
 
 /// Searches that run at once.
 const SEARCHES: usize = 4;
@@ -90,21 +90,6 @@ impl Shared {
         (std::mem::take(&mut actions.waiting), std::mem::take(&mut actions.lost))
     }
 
-    /// Cuts the list of what waits for the store to its bound, the newest first; says what was lost by that.
-    pub(super) fn keep_aside(&self, waiting: &mut VecDeque<WaitingAction>) -> Stretch {
-        let mut bytes = 0;
-        let kept = waiting.iter().take(MOST_ACTIONS).take_while(|action| {
-            bytes += action_bytes(&action.facts);
-            bytes <= MOST_ACTION_BYTES
-        });
-        let kept = kept.count();
-        let mut lost = Stretch::default();
-        for action in waiting.drain(kept..) {
-            lost.add(action.facts.time_us);
-        }
-        lost
-    }
-
     /// True: this is news.
     pub(super) fn set_trouble(&self, trouble: Option<String>) -> bool {
         let mut held = locked(&self.trouble);
@@ -132,13 +117,28 @@ impl Shared {
     }
 }
 
+/// Cuts the list of what waits for the store to its bound, the newest first; says what was lost by that.
+pub(super) fn keep_aside(waiting: &mut VecDeque<WaitingAction>) -> Stretch {
+    let mut bytes = 0;
+    let kept = waiting.iter().take(MOST_ACTIONS).take_while(|action| {
+        bytes += action_bytes(&action.facts);
+        bytes <= MOST_ACTION_BYTES
+    });
+    let kept = kept.count();
+    let mut lost = Stretch::default();
+    for action in waiting.drain(kept..) {
+        lost.add(action.facts.time_us);
+    }
+    lost
+}
+
 /// The audit, as the control side sees it.
 pub struct Writer {
     pub(super) path: PathBuf,
     pub(super) shared: Arc<Shared>,
     pub(super) searches: Arc<Semaphore>,
     pub(super) proofs: Arc<Semaphore>,
-    to_writer: SyncSender<Message>,
+    outbox: SyncSender<Message>,
     ledgers: Vec<&'static Ledger>,
     when_full: Arc<AtomicU8>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -150,7 +150,7 @@ pub(super) fn start(
     config: &Audit,
     store: Store,
     inbox: Receiver<Message>,
-    to_writer: SyncSender<Message>,
+    outbox: SyncSender<Message>,
     ledgers: Vec<&'static Ledger>,
     spares: Vec<SyncSender<Chunk>>,
     totals: Arc<Totals>,
@@ -191,7 +191,7 @@ pub(super) fn start(
         shared,
         searches: Arc::new(Semaphore::new(SEARCHES)),
         proofs: Arc::new(Semaphore::new(1)),
-        to_writer,
+        outbox,
         ledgers,
         when_full,
         threads: Mutex::new(threads),
@@ -225,7 +225,7 @@ impl Writer {
 
     /// Where the channel is full, the thread is awake anyway.
     fn wake(&self) {
-        let _ = self.to_writer.try_send(Message::Wake);
+        let _ = self.outbox.try_send(Message::Wake);
     }
 
     /// How the store is.
@@ -316,7 +316,7 @@ impl Housekeeper {
                     self.shared.totals.size_bytes.store(swept.size_bytes, Ordering::Relaxed);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a closed audit segment could not be looked after; tried again later")
+                    tracing::warn!(%error, "a closed audit segment could not be looked after; tried again later");
                 }
             }
             match self.jobs.recv_timeout(SWEEP) {
