@@ -38,9 +38,37 @@ pub struct Snapshot {
     /// In the order of the config.
     pub limiters: Vec<Arc<Limiter>>,
     pub mask: Mask,
-    /// Names in force: what workers and metrics may forget is what is not among them.
-    pub upstream_names: HashSet<Arc<str>>,
-    pub route_names: HashSet<Arc<str>>,
+    /// What is in force, by name: workers and metrics forget what is not.
+    pub names: Names,
+}
+
+/// The names in force.
+#[derive(Debug)]
+pub struct Names {
+    routes: HashSet<Arc<str>>,
+    /// With the addresses of their endpoints.
+    upstreams: HashMap<Arc<str>, Arc<Upstream>>,
+    /// Scope and rule.
+    limits: HashSet<(Arc<str>, Arc<str>)>,
+}
+
+impl Names {
+    pub fn has_route(&self, name: &str) -> bool {
+        self.routes.contains(name)
+    }
+
+    pub fn has_upstream(&self, name: &str) -> bool {
+        self.upstreams.contains_key(name)
+    }
+
+    pub fn has_endpoint(&self, upstream: &str, address: &str) -> bool {
+        let upstream = self.upstreams.get(upstream);
+        upstream.is_some_and(|upstream| upstream.endpoints.iter().any(|endpoint| &*endpoint.address == address))
+    }
+
+    pub fn has_limit(&self, scope: &str, rule: &str) -> bool {
+        self.limits.contains(&(scope.into(), rule.into()))
+    }
 }
 
 /// A route, ready to serve.
@@ -117,14 +145,21 @@ impl Snapshot {
             action: Action::compile(route),
         });
         let routes = routes.collect();
+        let upstreams: Box<[Arc<Upstream>]> = upstreams.collect();
+        let limiters = limiters.finish();
+        let named = |limiter: &Arc<Limiter>| (Arc::clone(limiter.scope_name()), Arc::clone(&limiter.rule.name));
+        let names = Names {
+            routes: config.routes.iter().map(|route| Arc::clone(&route.name)).collect(),
+            upstreams: upstreams.iter().map(|upstream| (Arc::clone(&upstream.name), Arc::clone(upstream))).collect(),
+            limits: limiters.iter().map(named).collect(),
+        };
         Self {
             table: Arc::new(Table::compile(&config)),
             routes,
             unmatched,
-            upstreams: upstreams.collect(),
-            limiters: limiters.finish(),
-            upstream_names: config.upstreams.iter().map(|upstream| Arc::clone(&upstream.name)).collect(),
-            route_names: config.routes.iter().map(|route| Arc::clone(&route.name)).collect(),
+            upstreams,
+            limiters,
+            names,
             mask: Mask::new(&config.log.redact.headers, &config.log.redact.query),
             stamp,
             checked,

@@ -96,9 +96,11 @@ impl Worker {
     pub fn refresh(&self) {
         let snapshot = self.daemon.snapshot();
         self.generation.set(snapshot.generation());
-        self.upstreams.borrow_mut().retain(|name, _| snapshot.upstream_names.contains(name));
-        self.ledger.metrics.retain_routes(|name| snapshot.route_names.contains(name));
-        self.ledger.metrics.retain_endpoints(|upstream, _| snapshot.upstream_names.contains(upstream));
+        let names = &snapshot.names;
+        self.upstreams.borrow_mut().retain(|name, _| names.has_upstream(name));
+        self.ledger.metrics.retain_routes(|name| names.has_route(name));
+        self.ledger.metrics.retain_endpoints(|upstream, address| names.has_endpoint(upstream, address));
+        self.ledger.metrics.retain_limits(|scope, rule| names.has_limit(scope, rule));
         *self.local.borrow_mut() = Rc::new(Local::new(snapshot));
     }
 

@@ -180,11 +180,6 @@ impl RequestHead {
         self.parts.method.as_str()
     }
 
-    /// The engine's own method, for handing on.
-    pub(crate) fn engine_method(&self) -> &http::Method {
-        &self.parts.method
-    }
-
     /// The path of the target as it came; `*` for the asterisk form.
     pub fn raw_path(&self) -> &str {
         self.parts.uri.path()

@@ -300,7 +300,7 @@ impl Reload {
             self.admin.send_replace(listener);
         }
         server::hand_out(&self.daemon, bound).await;
-        self.forget(&new);
+        self.daemon.free_retired();
         Ok(())
     }
 
@@ -378,25 +378,6 @@ impl Reload {
             tracing::warn!(%error, "the config history cannot be read");
             0
         })
-    }
-
-    /// Lets go of what only the config before needed.
-    fn forget(&self, config: &Config) {
-        let routes: std::collections::HashSet<&str> = config.routes.iter().map(|route| &*route.name).collect();
-        let endpoints: std::collections::HashSet<(&str, &str)> = config
-            .upstreams
-            .iter()
-            .flat_map(|upstream| upstream.endpoints.iter().map(|endpoint| (&*upstream.name, &*endpoint.address)))
-            .collect();
-        let snapshot = self.daemon.snapshot();
-        let limits: std::collections::HashSet<(&str, &str)> =
-            snapshot.limiters.iter().map(|limiter| (&**limiter.scope_name(), &*limiter.rule.name)).collect();
-        self.daemon.metrics.retain(
-            |route| routes.contains(route),
-            |upstream, address| endpoints.contains(&(upstream, address)),
-            |scope, rule| limits.contains(&(scope, rule)),
-        );
-        self.daemon.free_retired();
     }
 
     fn note(&self, by: By, result: &Result<Reloaded, ControlError>) {
