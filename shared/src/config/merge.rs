@@ -232,7 +232,8 @@ fn put(node: &mut Node, steps: &[Step], value: Node, place: Place) -> Result<(),
         return Ok(());
     };
     if node.is_null() {
-        *node = Node::map(Vec::new(), place);
+        let value = if matches!(step, Step::Index(_)) { Value::List(Vec::new()) } else { Value::Map(Vec::new()) };
+        *node = Node { value, place };
     }
     match (&mut node.value, step) {
         (Value::Map(entries), Step::Key(key) | Step::Either(key, _)) => {

@@ -11,11 +11,7 @@ const MAX_BYTES: usize = 8 << 10;
 /// resolved, what cannot stand in a request encoded (RFC 3986, 6.2.2). `//` stays.
 pub(super) fn literal(text: &str) -> Result<Arc<str>, Fault> {
     if !text.starts_with('/') {
-        let hint = if text.contains("://") {
-            "a path has no scheme and no host".to_owned()
-        } else {
-            format!("write `/{}`", super::reader::shorten(text))
-        };
+        let hint = if text.contains("://") { "a path has no scheme and no host" } else { "put `/` before it" };
         return Err(Fault::invalid("a path starts with `/`").hint(hint));
     }
     if text.len() > MAX_BYTES {

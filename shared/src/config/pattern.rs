@@ -55,11 +55,8 @@ pub(super) fn check_replacement(to: &str, pattern: &Pattern) -> Result<(), Fault
             Err(_) => groups.to_index(regex_automata::PatternID::ZERO, name).is_some(),
         };
         if !known {
-            return Err(Fault::new(
-                Code::UnknownName,
-                format!("the pattern has no group `{}`", super::reader::shorten(name)),
-            )
-            .hint("write `$$` for a dollar, `${1}x` where a letter follows a number"));
+            return Err(Fault::new(Code::UnknownName, "this names a group that the pattern does not have")
+                .hint("write `$$` for a dollar, `${1}x` where a letter follows a number"));
         }
         rest = tail;
     }

@@ -166,6 +166,9 @@ impl<'a> Reader<'a> {
         match parse(text) {
             Ok(value) => Some(value),
             Err(fault) => {
+                // A hint may repeat a part of the value.
+                let looked_up = node.has_resolved();
+                let fault = if looked_up { fault.hint("the value behind the reference is not shown") } else { fault };
                 self.error(node.place, fault);
                 None
             }

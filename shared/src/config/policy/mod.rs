@@ -81,13 +81,10 @@ impl Policies {
             headers: Setting::absent(),
             security_headers: Setting::absent(),
         };
-        let body_limit = fields.scalar("body_limit", |reader, node, field| match is_word(node, "off") {
-            true => Some(None),
-            false => reader.size(node, &field.kind).map(|max_bytes| Some(BodyLimit { max_bytes })),
-        });
         let mut policies = Self::read(fields, &absent, &Scope::TopLevel)?;
-        if let Scope::Default = policies.body_limit.scope {
-            policies.body_limit.value = body_limit?.map(Arc::new);
+        if fields.written("body_limit").is_none() {
+            let max_bytes = fields.size("body_limit")?;
+            policies.body_limit.value = Some(Arc::new(BodyLimit { max_bytes }));
         }
         Some(policies)
     }

@@ -1,6 +1,11 @@
 //! The config language as a whole: texts in, meaning or problems out.
 
+mod declarations;
+mod layers;
+mod limits;
 mod meaning;
+mod problems;
+mod references;
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,0 +1,274 @@
+//! One declaration per section: what is read, the schema and the reference page are the same keys.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::{Known, load_text};
+use crate::config::field::{Field, Kind, Section};
+use crate::config::reader::Reader;
+use crate::config::report::Reporter;
+use crate::config::root::{self, ROOT};
+use crate::config::source::{Input, References};
+use crate::config::tree::Texts;
+use crate::config::{merge, policy, reference, schema};
+
+/// Every section with all of its keys in use.
+const EVERYTHING: &str = r#"
+server: {listen: [{address: '127.0.0.1:1'}], trusted_proxies: [10.0.0.0/8]}
+admin: {hosts: [a], auth: {basic: [{user: a, password_hash: '$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g', role: reader}], tokens: [{name: a, token: '${env:T}', role: reader}]}}
+log: {redact: {headers: [a], query: [b]}}
+upstreams: {u: {endpoints: [{url: 'http://a', weight: 1}]}}
+routes:
+  - {name: n, path: /a, hosts: [h], methods: [GET], headers: {a: {present: true}, b: {regex: x}, request: {set: {a: b}, add: {a: b}, remove: [a]}}, query: {a: {present: true}, b: {regex: x}}, target: 'http://a', rewrite: {strip_prefix: /a, add_prefix: /b}, timeouts: {connect: 1s, response_headers: 1s, idle: 1s, total: off}}
+  - {exact: /b, upstream: u, rewrite: {path: /x}}
+  - {regex: /c, split: [{upstream: u, weight: 1}], rewrite: {regex: a, to: b}}
+  - {path: /d, redirect: {to: /x, status: 308}}
+  - {path: /f, target: 'http://a', security_headers: off, cors: off, access: off, rate_limit: off, body_limit: off, headers: off}
+  - {path: /e, respond: {status: 200, headers: {a: b}, body: x}}
+access: {allow: [10.0.0.0/8], deny: [10.1.1.1]}
+cors: {allow_origins: ['*'], allow_methods: [GET], allow_headers: [a], expose_headers: [b], max_age: 1m}
+rate_limit: [{limits: [{requests: 1, per: 1s}], by: [{header: a}, ip], algorithm: token_bucket, burst: 1}, {name: b, requests_per_minute: 1}]
+headers: {request: {set: {a: b}, add: {a: b}, remove: [a]}, response: {set: {a: b}}}
+security_headers: {x-frame-options: off}
+"#;
+
+fn sections() -> Vec<&'static Section> {
+    fn visit(section: &'static Section, found: &mut Vec<&'static Section>) {
+        if found.iter().any(|known| known.name == section.name) {
+            return;
+        }
+        found.push(section);
+        for field in section.all() {
+            if let Some(inner) = field.kind.section() {
+                visit(inner, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    visit(&ROOT, &mut found);
+    found
+}
+
+#[test]
+fn every_declared_key_is_read() {
+    let mut texts = Texts::new();
+    let mut report = Reporter::default();
+    let mut tree = merge::merge(&Input::text("config.yaml", EVERYTHING), &mut texts, &mut report);
+    let known = Known::of(&[("T", "0123456789abcdef")]);
+    reference::resolve(&mut tree, &texts, &References::Resolve(&known), &mut report);
+    let mut reader = Reader::new(&texts, &mut report);
+    let config = root::read(&mut reader, &tree);
+    let mut asked = std::mem::take(&mut reader.asked);
+    let problems = report.close(&texts);
+    assert!(config.is_some(), "{}", problems.render(false));
+    // On routes, `headers` is read entry by entry, under the sections of its two halves.
+    for key in ["present", "regex", "set", "add", "remove"] {
+        asked.insert(("routes[].headers.NAME", key));
+    }
+    let declared: BTreeSet<(&str, &str)> =
+        sections().into_iter().flat_map(|section| section.all().map(|field| (section.name, field.key))).collect();
+    assert_eq!(declared.difference(&asked).collect::<Vec<_>>(), Vec::<&(&str, &str)>::new());
+}
+
+#[test]
+fn every_section_refuses_other_keys() {
+    for (text, path) in [
+        ("x: 1", "x"),
+        ("server: {x: 1}", "server.x"),
+        ("server: {limits: {x: 1}, timeouts: {x: 1}}", "server.limits.x"),
+        ("admin: {auth: {tokens: [{x: 1}]}}", "admin.auth.tokens[0].x"),
+        ("routes: [{x: 1}]", "routes[0].x"),
+        ("upstreams: {u: {pool: {x: 1}}}", "upstreams.u.pool.x"),
+    ] {
+        let problems = load_text(text).expect_err("unknown key");
+        assert!(
+            problems.0.iter().any(|p| p.code.as_str() == "unknown_key" && p.path == path),
+            "{}",
+            problems.render(false)
+        );
+        assert_ne!(validate(&schema(), &schema(), &yaml(text)), Ok(()), "{text}");
+    }
+}
+
+#[test]
+fn the_schema_takes_what_is_read() {
+    let schema = schema();
+    for text in [EVERYTHING, include_str!("../../../../config.yaml"), crate::config::starter()] {
+        assert_eq!(validate(&schema, &schema, &yaml(text)), Ok(()));
+    }
+    for text in [
+        "server: {workers: 0}",
+        "server: {timeouts: {drain: 10}}",
+        "log: {level: loud}",
+        "routes: {}",
+        "upstreams: {a: {}}",
+    ] {
+        assert_ne!(validate(&schema, &schema, &yaml(text)), Ok(()), "{text}");
+        assert!(load_text(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn the_committed_schema_is_fresh() {
+    let fresh = format!("{:#}\n", schema());
+    compare_with_file("config.schema.json", &fresh);
+}
+
+#[test]
+fn the_reference_page_is_fresh() {
+    compare_with_file("../docs/reference/config.md", &reference_page());
+}
+
+/// Compares with a committed file; `REGENERATE=1` writes it.
+#[track_caller]
+fn compare_with_file(name: &str, fresh: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    if std::env::var_os("REGENERATE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, fresh).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == fresh, "{name} is stale: run the tests of `shared` once with REGENERATE=1");
+}
+
+fn reference_page() -> String {
+    let mut page = include_str!("reference_intro.md").to_owned();
+    for section in sections() {
+        let _ = write!(
+            page,
+            "\n## `{}`\n\n{}\n\n| Key | Value | Default | Meaning |\n|---|---|---|---|\n",
+            section.name, section.doc
+        );
+        let policies = section.name == "routes[]";
+        for (group, fields) in section.fields.iter().enumerate() {
+            for field in fields.iter().filter(|_| !policies || group == 0) {
+                row(&mut page, field);
+            }
+        }
+        if policies {
+            let names: Vec<String> = policy::FIELDS.iter().map(|field| format!("`{}`", field.key)).collect();
+            let _ = writeln!(page, "\nAnd any policy, over the top level's: {}.", names.join(", "));
+        }
+    }
+    page.push_str(include_str!("reference_end.md"));
+    page
+}
+
+fn row(page: &mut String, field: &Field) {
+    let default = match field.default {
+        Some(default) => format!("`{default}`"),
+        None if field.required => "required".to_owned(),
+        None => String::new(),
+    };
+    let value = describe(&field.kind).replace('|', "\\|");
+    let _ = writeln!(page, "| `{}` | {value} | {default} | {} |", field.key, field.doc.replace('|', "\\|"));
+}
+
+fn describe(kind: &Kind) -> String {
+    match kind {
+        Kind::Integer { min, max } => format!("whole number, {min} to {max}"),
+        Kind::Duration { min, max } => format!("duration, {min} to {max}"),
+        Kind::Size { min, max } => format!("size, {min} to {max}"),
+        Kind::Section(section) => format!("map, see `{}`", section.name),
+        Kind::Short(short, section) => format!("{}, or a map, see `{}`", describe(short), section.name),
+        Kind::Or(word, inner) => format!("`{word}`, or {}", describe(inner)),
+        Kind::List(item) => format!("list of: {}", describe(item)),
+        Kind::OneOrMany(item) => format!("{}; one or a list", describe(item)),
+        Kind::Map(item) => format!("map from name to: {}", describe(item)),
+        Kind::Text { .. } | Kind::Word { .. } | Kind::Secret { .. } | Kind::Boolean | Kind::Choice(_) => kind.noun(),
+    }
+}
+
+/// What the text is in JSON.
+fn yaml(text: &str) -> Value {
+    use crate::config::tree::{self, Node};
+    fn json(node: &Node) -> Value {
+        match &node.value {
+            tree::Value::List(items) => items.iter().map(json).collect(),
+            tree::Value::Map(entries) => {
+                Value::Object(entries.iter().map(|entry| (entry.key.to_string(), json(&entry.value))).collect())
+            }
+            tree::Value::Scalar(scalar) if scalar.is_null() => Value::Null,
+            tree::Value::Scalar(scalar) if scalar.plain => match &*scalar.typed {
+                "true" => Value::Bool(true),
+                "false" => Value::Bool(false),
+                text => text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from),
+            },
+            tree::Value::Scalar(scalar) => Value::from(&*scalar.typed),
+        }
+    }
+    json(&crate::config::parse::parse(text, 1, &mut Reporter::default()).unwrap())
+}
+
+/// As much of JSON Schema as ours uses.
+fn validate(root: &Value, schema: &Value, value: &Value) -> Result<(), String> {
+    let Value::Object(schema) = schema else { return Err(format!("not a schema: {schema}")) };
+    for (keyword, rule) in schema {
+        let holds = match keyword.as_str() {
+            "$ref" => {
+                let pointer = rule.as_str().unwrap().trim_start_matches('#');
+                validate(root, root.pointer(pointer).unwrap_or_else(|| panic!("{pointer}")), value)?;
+                true
+            }
+            "anyOf" => rule.as_array().unwrap().iter().any(|option| validate(root, option, value).is_ok()),
+            "type" => match rule {
+                Value::Array(types) => types.iter().any(|of| is_type(of, value)),
+                of => is_type(of, value),
+            },
+            "const" => rule == value,
+            "enum" => rule.as_array().unwrap().contains(value),
+            "minimum" => value.as_i64().is_none_or(|n| n >= rule.as_i64().unwrap()),
+            "maximum" => value.as_i64().is_none_or(|n| n <= rule.as_i64().unwrap()),
+            "pattern" => {
+                let regex = regex_automata::meta::Regex::new(rule.as_str().unwrap()).unwrap();
+                value.as_str().is_none_or(|text| regex.is_match(text))
+            }
+            "items" => {
+                value.as_array().into_iter().flatten().try_for_each(|item| validate(root, rule, item))?;
+                true
+            }
+            "properties" => {
+                for (key, value) in value.as_object().into_iter().flatten() {
+                    if let Some(rule) = rule.get(key) {
+                        validate(root, rule, value).map_err(|error| format!("{key}: {error}"))?;
+                    }
+                }
+                true
+            }
+            "additionalProperties" => {
+                let known = schema.get("properties");
+                for (key, value) in value.as_object().into_iter().flatten() {
+                    if known.and_then(|known| known.get(key)).is_none() {
+                        match rule {
+                            Value::Bool(false) => return Err(format!("unknown key {key}")),
+                            rule => validate(root, rule, value).map_err(|error| format!("{key}: {error}"))?,
+                        }
+                    }
+                }
+                true
+            }
+            "required" => rule.as_array().unwrap().iter().all(|key| value.get(key.as_str().unwrap()).is_some()),
+            "$schema" | "$defs" | "title" | "description" | "default" => true,
+            other => return Err(format!("keyword {other} is not checked")),
+        };
+        if !holds {
+            return Err(format!("{keyword} {rule} against {value}"));
+        }
+    }
+    Ok(())
+}
+
+fn is_type(of: &Value, value: &Value) -> bool {
+    match of.as_str().unwrap() {
+        "string" => value.is_string(),
+        "number" => value.is_number(),
+        "integer" => value.is_i64(),
+        "boolean" => value.is_boolean(),
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "null" => value.is_null(),
+        other => panic!("type {other}"),
+    }
+}
