@@ -4,11 +4,15 @@
 mod access;
 mod error;
 mod frame;
+pub mod http;
+mod place;
 pub mod report;
 
 pub use access::Access;
 pub use error::{ControlError, ErrorCode};
 pub use frame::{Answer, Ask, Id, MAX_LINE_BYTES, VERSION, Wire};
+pub use http::HttpForm;
+pub use place::{SOCKET_NAME, SOCKET_VARIABLE, socket_places};
 
 use serde::{Deserialize, Serialize};
 

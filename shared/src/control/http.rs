@@ -1,0 +1,312 @@
+//! The HTTP form of every command: one table that the daemon routes and describes by and that `proxyctl --url` speaks.
+//! Turns a command into a request and back; sends and serves nothing.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use super::{Command, ControlError, ErrorCode};
+
+/// One way to ask for a command over HTTP. A command may have several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpForm {
+    /// The command's name on the wire.
+    pub command: &'static str,
+    pub method: &'static str,
+    /// With `{name}` where a parameter stands; such a one is always the last segment.
+    pub path: &'static str,
+    /// The arguments that travel in the path and the query.
+    pub params: &'static [Param],
+    pub body: BodyForm,
+    pub reply: ReplyForm,
+}
+
+/// An argument in the path (where the template names it) or in the query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Param {
+    pub name: &'static str,
+    pub kind: ParamKind,
+}
+
+/// How an argument is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParamKind {
+    Text,
+    /// A whole number, not negative.
+    Number,
+    /// `true` or `false`; without a value `true`.
+    Flag,
+}
+
+/// What a request's body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyForm {
+    None,
+    /// The arguments as a JSON object; empty: all defaults.
+    Arguments,
+    /// The config's text itself, which becomes the argument `text`.
+    Config,
+}
+
+/// What a successful answer's body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyForm {
+    /// One JSON document: the `ok` body.
+    Document,
+    /// `application/x-ndjson`: a line per event, then `{"end":{…}}`.
+    Lines,
+    /// `text/event-stream`: a `data:` line per event, without end.
+    Events,
+}
+
+/// A request to be sent, for a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRequest {
+    pub form: &'static HttpForm,
+    /// Path and query, percent-encoded.
+    pub target: String,
+    /// Empty where the form has none.
+    pub body: String,
+}
+
+const fn text(name: &'static str) -> Param {
+    Param { name, kind: ParamKind::Text }
+}
+
+const fn number(name: &'static str) -> Param {
+    Param { name, kind: ParamKind::Number }
+}
+
+const fn flag(name: &'static str) -> Param {
+    Param { name, kind: ParamKind::Flag }
+}
+
+const fn form(
+    command: &'static str,
+    method: &'static str,
+    path: &'static str,
+    params: &'static [Param],
+    body: BodyForm,
+    reply: ReplyForm,
+) -> HttpForm {
+    HttpForm { command, method, path, params, body, reply }
+}
+
+/// The filters of `audit`, but for `follow`, which is a path of its own.
+const AUDIT_PARAMS: &[Param] = &[
+    number("last"),
+    text("since"),
+    text("until"),
+    number("before"),
+    text("kind"),
+    text("status"),
+    text("route"),
+    text("upstream"),
+    text("client"),
+    text("path"),
+    text("method"),
+    text("outcome"),
+    text("actor"),
+    text("request_id"),
+];
+
+/// Every form, in the order of the commands. A fixed last segment stands before a parameter in its place.
+pub const FORMS: &[HttpForm] = &[
+    form("status", "GET", "/admin/status", &[], BodyForm::None, ReplyForm::Document),
+    form("routes", "GET", "/admin/routes", &[text("name")], BodyForm::None, ReplyForm::Lines),
+    form("explain", "POST", "/admin/explain", &[], BodyForm::Arguments, ReplyForm::Document),
+    form("reload", "POST", "/admin/reload", &[], BodyForm::Arguments, ReplyForm::Document),
+    form("validate", "POST", "/admin/validate", &[text("name")], BodyForm::Config, ReplyForm::Document),
+    form("config", "GET", "/admin/config", &[flag("origin")], BodyForm::None, ReplyForm::Document),
+    form("history", "GET", "/admin/history", &[], BodyForm::None, ReplyForm::Lines),
+    form("history", "GET", "/admin/history/{generation}", &[number("generation")], BodyForm::None, ReplyForm::Lines),
+    form("rollback", "POST", "/admin/rollback", &[], BodyForm::Arguments, ReplyForm::Document),
+    form("audit", "GET", "/admin/audit", AUDIT_PARAMS, BodyForm::None, ReplyForm::Lines),
+    form("audit", "GET", "/admin/audit/stream", AUDIT_PARAMS, BodyForm::None, ReplyForm::Events),
+    form("audit_head", "GET", "/admin/audit/head", &[], BodyForm::None, ReplyForm::Document),
+    form("audit_verify", "POST", "/admin/audit/verify", &[], BodyForm::Arguments, ReplyForm::Document),
+    form("upstreams", "GET", "/admin/upstreams", &[], BodyForm::None, ReplyForm::Lines),
+    form("limits", "GET", "/admin/limits", &[text("key"), text("rule")], BodyForm::None, ReplyForm::Lines),
+    form(
+        "limits_reset",
+        "DELETE",
+        "/admin/limits/{key}",
+        &[text("key"), text("rule")],
+        BodyForm::None,
+        ReplyForm::Document,
+    ),
+    form("log_level", "PUT", "/admin/log-level", &[], BodyForm::Arguments, ReplyForm::Document),
+    form("shutdown", "POST", "/admin/shutdown", &[], BodyForm::None, ReplyForm::Document),
+];
+
+impl HttpForm {
+    /// The template's part before its parameter, and the parameter's name.
+    fn split(&self) -> (&'static str, Option<&'static str>) {
+        match self.path.split_once('{') {
+            Some((before, name)) => (before, Some(name.trim_end_matches('}'))),
+            None => (self.path, None),
+        }
+    }
+
+    /// Whether a request path (still percent-encoded) is one of this form's; then what stands in its parameter's place.
+    fn matches<'a>(&self, path: &'a str) -> Option<Option<&'a str>> {
+        match self.split() {
+            (fixed, None) => (path == fixed).then_some(None),
+            (fixed, Some(_)) => {
+                path.strip_prefix(fixed).filter(|rest| !rest.is_empty() && !rest.contains('/')).map(Some)
+            }
+        }
+    }
+
+    /// The form that a request path and method mean. The error is 404 or, with the methods that the path takes, 405.
+    pub fn find(method: &str, path: &str) -> Result<&'static Self, Vec<&'static str>> {
+        let at_path = || {
+            let fixed = FORMS.iter().any(|form| form.path == path);
+            FORMS.iter().filter(move |form| if fixed { form.path == path } else { form.matches(path).is_some() })
+        };
+        match at_path().find(|form| form.method == method) {
+            Some(form) => Ok(form),
+            None => Err(at_path().map(|form| form.method).collect()),
+        }
+    }
+
+    /// Reads a request of this form. `path` and `query` (without `?`) are as received.
+    ///
+    /// # Errors
+    /// `invalid_arguments` or `malformed_request`.
+    pub fn command(&self, path: &str, query: &str, body: &[u8]) -> Result<Command, ControlError> {
+        let invalid = |message: String| ControlError::new(ErrorCode::InvalidArguments, message);
+        let mut args = match self.body {
+            BodyForm::None => Map::new(),
+            BodyForm::Arguments if body.iter().all(u8::is_ascii_whitespace) => Map::new(),
+            BodyForm::Arguments => serde_json::from_slice(body).map_err(|error| {
+                ControlError::new(ErrorCode::MalformedRequest, format!("the body is not a JSON object: {error}"))
+            })?,
+            BodyForm::Config => {
+                let config = std::str::from_utf8(body)
+                    .map_err(|_| ControlError::new(ErrorCode::MalformedRequest, "the body is not UTF-8"))?;
+                Map::from_iter([("text".to_owned(), Value::String(config.to_owned()))])
+            }
+        };
+        if let (Some(Some(value)), (_, Some(name))) = (self.matches(path), self.split()) {
+            args.insert(name.to_owned(), self.value(name, &decoded(value, false).map_err(invalid)?)?);
+        }
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (decoded(name, true).map_err(invalid)?, decoded(value, true).map_err(invalid)?);
+            let value = self.value(&name, &value)?;
+            if args.insert(name.clone(), value).is_some() {
+                return Err(invalid(format!("`{name}` is given twice")));
+            }
+        }
+        if self.reply == ReplyForm::Events {
+            args.insert("follow".to_owned(), Value::Bool(true));
+        }
+        Command::parse(self.command, Value::Object(args))
+    }
+
+    fn value(&self, name: &str, value: &str) -> Result<Value, ControlError> {
+        let invalid = |message: String| ControlError::new(ErrorCode::InvalidArguments, message);
+        let Some(param) = self.params.iter().find(|param| param.name == name) else {
+            let known = self.params.iter().map(|param| param.name).collect::<Vec<_>>().join(", ");
+            let known = if known.is_empty() { "it takes none".to_owned() } else { format!("known are {known}") };
+            return Err(invalid(format!("unknown parameter `{name}` of {}; {known}", self.path)));
+        };
+        match (param.kind, value) {
+            (ParamKind::Text, _) => Ok(Value::String(value.to_owned())),
+            (ParamKind::Number, _) => value
+                .parse::<u64>()
+                .map(Value::from)
+                .map_err(|_| invalid(format!("`{name}` must be a whole number, not negative"))),
+            (ParamKind::Flag, "" | "true") => Ok(Value::Bool(true)),
+            (ParamKind::Flag, "false") => Ok(Value::Bool(false)),
+            (ParamKind::Flag, _) => Err(invalid(format!("`{name}` must be true or false"))),
+        }
+    }
+}
+
+impl Command {
+    /// The form in which this command is sent over HTTP; `None` only for one that has none, which a test forbids.
+    #[must_use]
+    pub fn http(&self) -> Option<&'static HttpForm> {
+        let follow = matches!(self, Self::Audit(query) if query.follow);
+        let one = matches!(self, Self::History(history) if history.generation.is_some());
+        FORMS.iter().filter(|form| form.command == self.name()).find(|form| {
+            (form.reply == ReplyForm::Events) == follow && (form.command != "history" || form.params.is_empty() != one)
+        })
+    }
+
+    /// The request that asks for this command over HTTP.
+    #[must_use]
+    pub fn to_http(&self) -> Option<HttpRequest> {
+        let form = self.http()?;
+        let args = match serde_json::to_value(self).ok()? {
+            Value::Object(mut whole) => match whole.remove("args") {
+                Some(Value::Object(args)) => args,
+                _ => Map::new(),
+            },
+            _ => return None,
+        };
+        let (fixed, in_path) = form.split();
+        let mut target = fixed.to_owned();
+        let mut query = String::new();
+        for param in form.params {
+            let Some(value) = args.get(param.name) else { continue };
+            let value = match value {
+                Value::String(text) => encoded(text),
+                other => other.to_string(),
+            };
+            if in_path == Some(param.name) {
+                target.push_str(&value);
+            } else {
+                let separator = if query.is_empty() { '?' } else { '&' };
+                let _ = write!(query, "{separator}{}={value}", param.name);
+            }
+        }
+        let body = match form.body {
+            BodyForm::None => String::new(),
+            BodyForm::Arguments => Value::Object(args).to_string(),
+            BodyForm::Config => args.get("text").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        };
+        Some(HttpRequest { form, target: target + &query, body })
+    }
+}
+
+/// Percent-encodes everything but RFC 3986's unreserved characters.
+fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// Undoes percent-encoding; in a query `+` is a space.
+fn decoded(text: &str, in_query: bool) -> Result<String, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        rest = tail;
+        match first {
+            b'%' => {
+                let byte = tail
+                    .get(..2)
+                    .filter(|two| two.iter().all(u8::is_ascii_hexdigit))
+                    .and_then(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok())
+                    .ok_or_else(|| "a `%` in the URL is not followed by two hex digits".to_owned())?;
+                bytes.push(byte);
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            b'+' if in_query => bytes.push(b' '),
+            other => bytes.push(other),
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| "the URL's parameters are not UTF-8".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

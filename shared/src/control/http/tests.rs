@@ -1,0 +1,130 @@
+//! Every command goes over HTTP and comes back as it was; what is no command is refused by code.
+
+use super::*;
+use crate::audit::{AuditQuery, Kind};
+use crate::config::Level;
+use crate::control::{
+    ConfigArgs, ExplainArgs, HistoryArgs, LimitsArgs, LimitsResetArgs, LogLevelArgs, Nothing, ReloadArgs, RollbackArgs,
+    RoutesArgs, ValidateArgs, VerifyArgs,
+};
+
+fn text_of(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+fn full_audit(follow: bool) -> AuditQuery {
+    AuditQuery {
+        last: Some(7),
+        since: text_of("2026-11-22T10:00:00+01:00"),
+        until: text_of("1h"),
+        before: Some(9),
+        kind: Some(Kind::Requests),
+        status: text_of("400-499"),
+        route: text_of("a b&c=d"),
+        upstream: text_of("http://127.0.0.1:8001"),
+        client: text_of("10.0.0.0/8"),
+        path: text_of("/ä/*?%"),
+        method: text_of("GET"),
+        outcome: text_of("served"),
+        actor: text_of("root"),
+        request_id: text_of("x"),
+        follow,
+    }
+}
+
+/// One of each, with every argument given; and those whose form depends on the arguments.
+fn commands() -> Vec<Command> {
+    let full = [
+        Command::Status(Nothing {}),
+        Command::Routes(RoutesArgs { name: text_of("api/ä") }),
+        Command::Explain(ExplainArgs {
+            method: "GET".into(),
+            url: "http://h/x?y".into(),
+            headers: vec!["a: b".into()],
+            from: text_of("::1"),
+        }),
+        Command::Reload(ReloadArgs { dry_run: true, config: text_of("/etc/x") }),
+        Command::Validate(ValidateArgs { text: "routes: []\n".into(), name: text_of("config.yaml") }),
+        Command::Config(ConfigArgs { origin: true }),
+        Command::History(HistoryArgs { generation: Some(3) }),
+        Command::Rollback(RollbackArgs { generation: 3, write: true }),
+        Command::Audit(full_audit(false)),
+        Command::AuditHead(Nothing {}),
+        Command::AuditVerify(VerifyArgs { head: text_of("1:ab") }),
+        Command::Upstreams(Nothing {}),
+        Command::Limits(LimitsArgs { key: text_of("::1"), rule: text_of("default") }),
+        Command::LimitsReset(LimitsResetArgs { key: "a/b c".into(), rule: text_of("default") }),
+        Command::LogLevel(LogLevelArgs { level: Level::Debug }),
+        Command::Shutdown(Nothing {}),
+    ];
+    let names: Vec<_> = full.iter().map(Command::name).collect();
+    assert_eq!(names, Command::NAMES, "one of each command");
+    let more = [
+        Command::Audit(full_audit(true)),
+        Command::Audit(AuditQuery::default()),
+        Command::History(HistoryArgs::default()),
+        Command::Reload(ReloadArgs::default()),
+        Command::Config(ConfigArgs::default()),
+    ];
+    full.into_iter().chain(more).collect()
+}
+
+#[test]
+fn every_command_goes_and_comes_back() {
+    for command in commands() {
+        let request = command.to_http().unwrap();
+        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        let form = HttpForm::find(request.form.method, path).unwrap();
+        assert_eq!(form, request.form, "{path}");
+        assert_eq!(form.command(path, query, request.body.as_bytes()), Ok(command), "{}", request.target);
+    }
+}
+
+#[test]
+fn forms_are_distinct_and_in_order() {
+    let mut order: Vec<_> = FORMS.iter().map(|form| form.command).collect();
+    order.dedup();
+    assert_eq!(order, Command::NAMES);
+    for (at, form) in FORMS.iter().enumerate() {
+        assert!(!FORMS[..at].iter().any(|other| (other.method, other.path) == (form.method, form.path)));
+    }
+}
+
+#[test]
+fn unknown_paths_and_methods_are_told_apart() {
+    assert_eq!(HttpForm::find("GET", "/admin/nothing"), Err(vec![]));
+    assert_eq!(HttpForm::find("GET", "/admin/history/"), Err(vec![]));
+    assert_eq!(HttpForm::find("GET", "/admin/history/1/2"), Err(vec![]));
+    assert_eq!(HttpForm::find("POST", "/admin/audit/head"), Err(vec!["GET"]));
+    assert_eq!(HttpForm::find("GET", "/admin/limits/x"), Err(vec!["DELETE"]));
+}
+
+fn check(method: &str, path: &str, query: &str, body: &str, expected: Result<Command, ErrorCode>) {
+    let form = HttpForm::find(method, path).unwrap();
+    let got = form.command(path, query, body.as_bytes()).map_err(|error| error.code);
+    assert_eq!(got, expected, "{method} {path}?{query}");
+}
+
+#[test]
+fn what_is_typed_by_hand_is_read_or_refused() {
+    let audit = |query: AuditQuery| Ok(Command::Audit(query));
+    check("GET", "/admin/audit", "", "", audit(AuditQuery::default()));
+    check("GET", "/admin/audit", "last=5&", "", audit(AuditQuery { last: Some(5), ..AuditQuery::default() }));
+    let spaced = AuditQuery { actor: text_of("a b+"), ..AuditQuery::default() };
+    check("GET", "/admin/audit", "actor=a+b%2B", "", audit(spaced));
+    check("GET", "/admin/audit", "last=-5", "", Err(ErrorCode::InvalidArguments));
+    check("GET", "/admin/audit", "last=5&last=6", "", Err(ErrorCode::InvalidArguments));
+    check("GET", "/admin/audit", "follow=true", "", Err(ErrorCode::InvalidArguments));
+    check("GET", "/admin/audit", "path=%", "", Err(ErrorCode::InvalidArguments));
+    check("GET", "/admin/audit", "path=%+1", "", Err(ErrorCode::InvalidArguments));
+    check("GET", "/admin/audit", "path=%ff", "", Err(ErrorCode::InvalidArguments));
+    check("GET", "/admin/audit", "kind=cats", "", Err(ErrorCode::InvalidArguments));
+    check("GET", "/admin/history/x", "", "", Err(ErrorCode::InvalidArguments));
+    check("GET", "/admin/config", "origin", "", Ok(Command::Config(ConfigArgs { origin: true })));
+    check("GET", "/admin/config", "origin=false", "", Ok(Command::Config(ConfigArgs { origin: false })));
+    check("GET", "/admin/config", "origin=maybe", "", Err(ErrorCode::InvalidArguments));
+    check("POST", "/admin/reload", "", " \n", Ok(Command::Reload(ReloadArgs::default())));
+    check("POST", "/admin/reload", "", "[]", Err(ErrorCode::MalformedRequest));
+    check("POST", "/admin/reload", "", r#"{"fast":true}"#, Err(ErrorCode::InvalidArguments));
+    check("POST", "/admin/rollback", "", "", Err(ErrorCode::InvalidArguments));
+}
