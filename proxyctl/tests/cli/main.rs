@@ -1,0 +1,5 @@
+//! The real binary, run as a person runs it, against a daemon that says what the test wants.
+
+mod fake;
+mod http;
+mod socket;
