@@ -27,10 +27,11 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The daemon's control socket [default: $PROXYD_SOCKET, else the first automatic place where a daemon answers]
-    #[arg(long, global = true, value_name = "PATH", conflicts_with = "url")]
+    #[arg(long, global = true, value_name = "PATH", conflicts_with = "remote")]
     pub socket: Option<PathBuf>,
     /// Speak to the admin listener of a daemon here instead, such as http://127.0.0.1:9900
-    #[arg(long, global = true, value_name = "URL")]
+    // An id of its own: `explain` has an argument `url`.
+    #[arg(long, id = "remote", global = true, value_name = "URL")]
     pub url: Option<String>,
     /// Bearer token for --url (better given by the variable: other users see arguments)
     #[arg(long, global = true, value_name = "TOKEN", env = "PROXYD_ADMIN_TOKEN", hide_env_values = true)]

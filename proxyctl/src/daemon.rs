@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use shared::audit::Row;
 use shared::control::report::{AuditVerified, Reloaded};
 use shared::control::{Answer, Command};
@@ -137,6 +137,6 @@ pub(crate) async fn reply(client: &mut Client, command: &Command, patience: Dura
     let mut answers = client.ask(command, Some(patience)).await?;
     match answers.next().await? {
         Answer::Ok(reply) | Answer::Event(reply) | Answer::End(reply) => Ok(reply),
-        Answer::Error(error) => Ok(json!({ "error": error })),
+        Answer::Error(error) => Err(error.into()),
     }
 }

@@ -1,7 +1,5 @@
 //! The same commands over the HTTP mirror of a daemon that is far away.
 
-
-
 use crate::fake::{Fake, run_with};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json";

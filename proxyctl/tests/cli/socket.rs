@@ -1,7 +1,5 @@
 //! Every command over a socket: what is asked, what is shown, and the exit code.
 
-
-
 use std::io::Read;
 use std::time::{Duration, Instant};
 
