@@ -39,8 +39,9 @@ pub struct Global {
     /// User and password for --url (better given by the variable: other users see arguments)
     #[arg(long, global = true, value_name = "USER:PASSWORD", env = "PROXYD_ADMIN_USER", hide_env_values = true)]
     pub user: Option<String>,
-    /// How answers are printed
-    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = Format::Table)]
+    /// How answers are printed: table (for people), json (for programs) or csv (rows of `audit`)
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, hide_possible_values = true,
+          default_value_t = Format::Table)]
     pub output: Format,
     /// How long to wait for the daemon's next word (following and verifying wait for as long as it takes)
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60,

@@ -18,8 +18,7 @@ Examples:
   proxyctl routes api --output json";
 
 pub(crate) const EXPLAIN: &str = "\
-With --config, --env or --set the question goes to that config (./config.yaml where only layers are given) and no
-daemon is needed.
+With --config the question goes to that config instead, and no daemon is needed; --env or --set alone mean ./config.yaml.
 
 Examples:
   proxyctl explain GET http://api.example.com/api/users -H 'x-version: 2' --from 10.1.2.3
