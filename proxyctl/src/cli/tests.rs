@@ -65,7 +65,7 @@ fn leaves(command: &clap::Command, path: &str, out: &mut Vec<(String, String)>) 
 fn every_help_ends_with_two_examples_that_parse() {
     let mut all = Vec::new();
     leaves(&Cli::command(), "", &mut all);
-    assert!(all.len() > 25);
+    assert!(all.len() >= 25);
     for (path, help) in all {
         let (_, examples) = help.rsplit_once("Examples:\n").unwrap_or_else(|| panic!("{path} has no examples"));
         let lines: Vec<&str> = examples.lines().collect();

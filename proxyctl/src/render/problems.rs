@@ -8,6 +8,9 @@ use crate::screen::Look;
 
 /// Every problem with its place and what to do.
 pub(crate) fn report(problems: &[Problem], colour: bool) -> String {
+    if problems.is_empty() {
+        return String::new();
+    }
     let safe = problems.iter().map(safe).collect();
     let mut shown = Problems(safe).render(colour);
     if !shown.ends_with('\n') {

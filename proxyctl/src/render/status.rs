@@ -20,23 +20,25 @@ pub(super) fn status(status: &Status, look: &Look) -> String {
         status.pid,
         span(status.uptime)
     );
-    let mut config = plain(&status.config);
-    if status.drift {
-        let drift = "the files on disk differ from what is in force; `proxyctl reload` takes them";
-        config.push_str(&format!(" ({})", paint(drift, YELLOW, look.colour)));
-    }
+    let drift = if status.drift {
+        paint("the files on disk differ from what is in force; `proxyctl reload` takes them", YELLOW, look.colour)
+    } else {
+        String::new()
+    };
     let applied = format!("{}, by {}", moment(&status.applied, look), plain(&status.applied_by));
-    let last_reload = status.last_reload.as_ref().map_or_else(String::new, |last| {
+    let last = status.last_reload.as_ref();
+    let last_reload = last.map_or_else(String::new, |last| {
         let colour = if last.outcome == "done" { GREEN } else { RED };
-        let message = if last.message.is_empty() { String::new() } else { format!(": {}", plain(&last.message)) };
         let outcome = paint(&plain(&last.outcome), colour, look.colour);
-        let (door, actor) = (plain(&last.door), plain(&last.actor));
-        format!("{outcome}, {}, through {door} by {actor}{message}", moment(&last.time, look))
+        format!("{outcome}, {}, by {} ({})", moment(&last.time, look), plain(&last.actor), plain(&last.door))
     });
+    let last_message = last.map_or_else(String::new, |last| plain(&last.message));
     head + &pairs(&[
         ("generation", format!("{} since {applied}", status.generation)),
-        ("config", config),
+        ("config", plain(&status.config)),
+        ("drift", drift),
         ("last reload", last_reload),
+        ("", last_message),
         (
             "serves",
             format!(
@@ -58,28 +60,34 @@ pub(super) fn status(status: &Status, look: &Look) -> String {
                 count(status.connections, "connection", "connections")
             ),
         ),
-        ("audit", audit(status, look)),
+        ("audit", audit(status)),
+        ("audit trouble", trouble(status, look)),
         ("log level", plain(&status.log_level)),
     ])
 }
 
-fn audit(status: &Status, look: &Look) -> String {
+fn audit(status: &Status) -> String {
     let audit = &status.audit;
-    let rows = format!(
-        "row {}, {} in {} at {}",
+    let queued =
+        if audit.queued > 0 { format!(", {} wait to be written", grouped(audit.queued)) } else { String::new() };
+    format!(
+        "row {}, {} in {} at {}{queued}",
         grouped(audit.seq),
         size(audit.size_bytes),
         count(audit.segments, "segment", "segments"),
         plain(&audit.path)
-    );
-    let queued =
-        if audit.queued > 0 { format!("; {} wait to be written", grouped(audit.queued)) } else { String::new() };
-    let shed = if audit.shed > 0 { format!("; {} shed", grouped(audit.shed)) } else { String::new() };
-    let trouble = if audit.writable {
-        String::new()
-    } else {
-        let why = audit.trouble.as_deref().map_or_else(String::new, |why| format!(": {}", plain(why)));
-        format!("; {}", paint(&format!("cannot be written{why}"), RED, look.colour))
-    };
-    format!("{rows}{queued}{shed}{trouble}")
+    )
+}
+
+fn trouble(status: &Status, look: &Look) -> String {
+    let audit = &status.audit;
+    let mut said = Vec::new();
+    if !audit.writable {
+        let why = audit.trouble.as_deref().unwrap_or("no reason given");
+        said.push(format!("it cannot be written: {}", plain(why)));
+    }
+    if audit.shed > 0 {
+        said.push(format!("{} shed for want of room", count(audit.shed, "row was", "rows were")));
+    }
+    if said.is_empty() { String::new() } else { paint(&said.join("; "), RED, look.colour) }
 }

@@ -1,6 +1,6 @@
 //! Columns that fit the terminal: cells wrap, nothing is cut off.
 
-use comfy_table::{Cell, ContentArrangement, Row, Table, presets};
+use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Row, Table, presets};
 
 use super::text::{BOLD, paint, plain};
 use crate::screen::Look;
@@ -26,14 +26,38 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>], look: &Look) -> Str
     for row in rows {
         table.add_row(keep(&mut row.iter().map(|cell| plain(cell))));
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    let widths = table.column_max_content_widths();
+    let whole = whole_columns(&widths, look.width.unwrap_or(u16::MAX));
+    for (column, width) in table.column_iter_mut().zip(widths) {
+        column.set_padding((0, GAP));
+        if width <= whole {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     let shown = table.trim_fmt();
     match shown.split_once('\n') {
         Some((head, rest)) => format!("{}\n{rest}\n", paint(head, BOLD, look.colour)),
         None => format!("{shown}\n"),
     }
+}
+
+/// Columns between two columns.
+const GAP: u16 = 2;
+
+/// Columns that are no wider than this are shown whole; what is left to the others is enough to wrap in.
+fn whole_columns(widths: &[u16], terminal: u16) -> u16 {
+    let mut sorted = widths.to_vec();
+    sorted.sort_unstable();
+    let mut used = 0_u32;
+    let mut whole = 0;
+    for width in sorted {
+        used += u32::from(width + GAP);
+        if used > u32::from(terminal) * 2 / 3 {
+            break;
+        }
+        whole = width;
+    }
+    whole
 }
 
 /// Names and what they are, one a line.

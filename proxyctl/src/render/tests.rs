@@ -76,10 +76,18 @@ fn explain() {
     };
     let command = Command::Explain(ExplainArgs::default());
     let target = json!({ "upstream": "users", "share": "100", "urls": ["http://127.0.0.1:8001/x?a=1"], "host": "h" });
-    check("explain_forward", &command, vec![explanation(json!({ "kind": "forward", "route": "users",
-        "targets": [target] }))]);
-    check("explain_reject", &command, vec![explanation(json!({ "kind": "reject", "code": "access_denied",
-        "status": 403, "message": "10.1.2.3 is denied" }))]);
+    check(
+        "explain_forward",
+        &command,
+        vec![explanation(json!({ "kind": "forward", "route": "users",
+        "targets": [target] }))],
+    );
+    check(
+        "explain_reject",
+        &command,
+        vec![explanation(json!({ "kind": "reject", "code": "access_denied",
+        "status": 403, "message": "10.1.2.3 is denied" }))],
+    );
 }
 
 #[test]
@@ -88,9 +96,7 @@ fn reload() {
         json!({ "generation": 4, "applied": applied, "dry_run": dry_run, "changes": changes, "warnings": [],
             "took_ms": 12, "overrode_drift": applied, "audited": true })
     };
-    let delta = |added: &[&str], changed: &[&str], removed: &[&str]| {
-        json!({ "added": added, "changed": changed, "removed": removed })
-    };
+    let delta = |added: &[&str], changed: &[&str], removed: &[&str]| json!({ "added": added, "changed": changed, "removed": removed });
     let none = delta(&[], &[], &[]);
     let nothing = json!({ "routes": none, "upstreams": none, "listeners": none, "sections": [], "kept": [] });
     let some = json!({

@@ -5,9 +5,9 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -117,15 +117,14 @@ pub(crate) struct Run {
 pub(crate) fn run_with(args: &[&str], variables: &[(&str, &str)], dir: &Path, input: &str) -> Run {
     let mut child = command(args, variables, dir).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > deadline {
-            child.kill().unwrap();
-            panic!("proxyctl {args:?} did not end");
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    let (done, wait) = mpsc::sync_channel(1);
+    thread::spawn(move || done.send(child.wait_with_output()));
+    let Ok(output) = wait.recv_timeout(Duration::from_secs(30)) else {
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        panic!("proxyctl {args:?} did not end");
+    };
+    let Output { status, stdout, stderr } = output.unwrap();
     Run {
         code: status.code().unwrap_or(-1),
         out: String::from_utf8(stdout).unwrap(),

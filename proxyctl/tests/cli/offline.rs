@@ -23,7 +23,10 @@ fn with(config: &str) -> tempfile::TempDir {
 fn a_good_config_is_valid() {
     let dir = with(GOOD);
     let told = run(dir.path(), &["validate"]);
-    assert_eq!((told.code, told.out.as_str(), told.err.as_str()), (0, "config.yaml is valid: 1 route, 1 upstream\n", ""));
+    assert_eq!(
+        (told.code, told.out.as_str(), told.err.as_str()),
+        (0, "config.yaml is valid: 1 route, 1 upstream\n", "")
+    );
     let told = run(dir.path(), &["validate", "config.yaml", "--output", "json"]);
     let page: Value = serde_json::from_str(&told.out).unwrap();
     assert_eq!((told.code, &page["valid"], &page["routes"]), (0, &json!(true), &json!(1)));
@@ -31,7 +34,7 @@ fn a_good_config_is_valid() {
 
 #[test]
 fn a_bad_config_is_reported_whole() {
-    let dir = with("routs: []\nserver:\n  workers: many\n  \"a\x1b[2J\": 1\n");
+    let dir = with("routs: []\nserver:\n  workers: many\n  \"a\\e[2J\": 1\n");
     let told = run(dir.path(), &["validate"]);
     assert_eq!((told.code, told.out.as_str()), (1, ""), "{told:?}");
     for part in ["config.yaml:1:1", "config.yaml:3:", "routs", "routes", "config.yaml is invalid"] {
@@ -50,7 +53,8 @@ fn a_bad_config_is_reported_whole() {
 fn layers_are_laid_over() {
     let dir = with(GOOD);
     fs::write(dir.path().join("config.production.yaml"), "server: {workers: 3}\n").unwrap();
-    let shown = run(dir.path(), &["config", "show", "--env", "production", "--set", "log.level=debug", "--output", "json"]);
+    let shown =
+        run(dir.path(), &["config", "show", "--env", "production", "--set", "log.level=debug", "--output", "json"]);
     let page: Value = serde_json::from_str(&shown.out).unwrap();
     assert_eq!((&page["config"]["server"]["workers"], &page["config"]["log"]["level"]), (&json!(3), &json!("debug")));
     let told = run(dir.path(), &["validate", "--set", "server.workers=none"]);
