@@ -29,7 +29,7 @@ pub struct AuditQuery {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
     /// Only requests, or only actions (gaps are always told)
-    #[cfg_attr(feature = "cli", arg(long, value_name = "KIND", value_enum))]
+    #[cfg_attr(feature = "cli", command(flatten))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
     /// A status (404), a class (5xx) or a range (400-499)
@@ -77,8 +77,48 @@ pub struct AuditQuery {
 /// Which kind of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Kind {
     Requests,
     Actions,
+}
+
+/// On a command line a kind is a flag of its own: `--requests` or `--actions`.
+#[cfg(feature = "cli")]
+mod flags {
+    use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Args, Command, Error, FromArgMatches, Id};
+
+    use super::Kind;
+
+    const GROUP: &str = "kind";
+
+    impl Args for Kind {
+        fn group_id() -> Option<Id> {
+            Some(Id::from(GROUP))
+        }
+
+        fn augment_args(command: Command) -> Command {
+            let flag = |name: &'static str, help: &'static str| {
+                Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
+            };
+            command
+                .arg(flag("requests", "Only requests (gaps are always told)"))
+                .arg(flag("actions", "Only actions of operators (gaps are always told)"))
+                .group(ArgGroup::new(GROUP).args(["requests", "actions"]).multiple(false))
+        }
+
+        fn augment_args_for_update(command: Command) -> Command {
+            Self::augment_args(command)
+        }
+    }
+
+    impl FromArgMatches for Kind {
+        fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+            Ok(if matches.get_flag("actions") { Self::Actions } else { Self::Requests })
+        }
+
+        fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+            *self = Self::from_arg_matches(matches)?;
+            Ok(())
+        }
+    }
 }

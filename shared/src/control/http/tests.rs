@@ -81,7 +81,7 @@ fn every_command_goes_and_comes_back() {
 }
 
 #[test]
-fn forms_are_distinct_and_in_precedence() {
+fn forms_are_distinct_and_in_order() {
     let mut order: Vec<_> = FORMS.iter().map(|form| form.command).collect();
     order.dedup();
     assert_eq!(order, Command::NAMES);

@@ -1,0 +1,39 @@
+//! `limits`: rules and the keys they count.
+
+use shared::control::report::{LimitLine, LimitsReset};
+
+use super::table::table;
+use super::text::{count, grouped};
+use super::time::span;
+use crate::screen::Look;
+
+pub(super) fn limits(lines: &[LimitLine], look: &Look) -> String {
+    if lines.is_empty() {
+        return "no counters: no rate limit is configured, or none has counted this key\n".to_owned();
+    }
+    let rows: Vec<Vec<String>> = lines
+        .iter()
+        .map(|line| {
+            let whole_rule = line.key.is_empty();
+            let of_key = |text: String| if whole_rule { String::new() } else { text };
+            vec![
+                line.rule.clone(),
+                line.scope.clone(),
+                line.key.clone(),
+                line.limit.clone(),
+                of_key(grouped(line.remaining)),
+                of_key(format!("in {}", span(line.reset))),
+                format!("{} of {}", grouped(line.keys), grouped(line.max_keys)),
+                if line.shadow { "shadow" } else { "enforce" }.to_owned(),
+            ]
+        })
+        .collect();
+    table(&["RULE", "SCOPE", "KEY", "LIMIT", "REMAINING", "RESETS", "KEYS HELD", "MODE"], &rows, look)
+}
+
+pub(super) fn reset(told: &LimitsReset) -> String {
+    match told.reset {
+        0 => "no counter had counted this key\n".to_owned(),
+        some => format!("{} forgotten\n", count(some, "counter", "counters")),
+    }
+}

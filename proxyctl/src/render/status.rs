@@ -1,0 +1,93 @@
+//! `status`: how the daemon is, in one screen.
+
+use shared::control::report::{State, Status};
+
+use super::table::pairs;
+use super::text::{GREEN, RED, YELLOW, count, grouped, paint, plain, size};
+use super::time::{moment, span};
+use crate::screen::Look;
+
+pub(super) fn status(status: &Status, look: &Look) -> String {
+    let (word, colour) = match status.state {
+        State::Starting => ("starting", YELLOW),
+        State::Serving => ("serving", GREEN),
+        State::Draining => ("draining", YELLOW),
+    };
+    let head = format!(
+        "proxyd {} is {}: pid {}, up {}\n",
+        plain(&status.version),
+        paint(word, colour, look.colour),
+        status.pid,
+        span(status.uptime)
+    );
+    let drift = if status.drift {
+        paint("the files on disk differ from what is in force; `proxyctl reload` takes them", YELLOW, look.colour)
+    } else {
+        String::new()
+    };
+    let applied = format!("{}, by {}", moment(&status.applied, look), plain(&status.applied_by));
+    let last = status.last_reload.as_ref();
+    let last_reload = last.map_or_else(String::new, |last| {
+        let colour = if last.outcome == "done" { GREEN } else { RED };
+        let outcome = paint(&plain(&last.outcome), colour, look.colour);
+        format!("{outcome}, {}, by {} ({})", moment(&last.time, look), plain(&last.actor), plain(&last.door))
+    });
+    let last_message = last.map_or_else(String::new, |last| plain(&last.message));
+    head + &pairs(&[
+        ("generation", format!("{} since {applied}", status.generation)),
+        ("config", plain(&status.config)),
+        ("drift", drift),
+        ("last reload", last_reload),
+        ("", last_message),
+        (
+            "serves",
+            format!(
+                "{}, {}, {}",
+                count(status.routes, "route", "routes"),
+                count(status.upstreams, "upstream", "upstreams"),
+                count(u64::from(status.workers), "worker", "workers")
+            ),
+        ),
+        ("listens", status.listeners.iter().map(|listener| plain(listener)).collect::<Vec<_>>().join(", ")),
+        ("admin", status.admin.as_deref().map_or_else(|| "off".to_owned(), plain)),
+        ("socket", plain(&status.socket)),
+        (
+            "traffic",
+            format!(
+                "{}, {} in flight, {} open",
+                count(status.requests, "request", "requests"),
+                grouped(status.in_flight),
+                count(status.connections, "connection", "connections")
+            ),
+        ),
+        ("audit", audit(status)),
+        ("audit trouble", trouble(status, look)),
+        ("log level", plain(&status.log_level)),
+    ])
+}
+
+fn audit(status: &Status) -> String {
+    let audit = &status.audit;
+    let queued =
+        if audit.queued > 0 { format!(", {} wait to be written", grouped(audit.queued)) } else { String::new() };
+    format!(
+        "row {}, {} in {} at {}{queued}",
+        grouped(audit.seq),
+        size(audit.size_bytes),
+        count(audit.segments, "segment", "segments"),
+        plain(&audit.path)
+    )
+}
+
+fn trouble(status: &Status, look: &Look) -> String {
+    let audit = &status.audit;
+    let mut said = Vec::new();
+    if !audit.writable {
+        let why = audit.trouble.as_deref().unwrap_or("no reason given");
+        said.push(format!("it cannot be written: {}", plain(why)));
+    }
+    if audit.shed > 0 {
+        said.push(format!("{} shed for want of room", count(audit.shed, "row was", "rows were")));
+    }
+    if said.is_empty() { String::new() } else { paint(&said.join("; "), RED, look.colour) }
+}

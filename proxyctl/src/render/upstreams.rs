@@ -1,0 +1,42 @@
+//! `upstreams`: a line for each endpoint.
+
+use shared::control::report::UpstreamLine;
+
+use super::table::table;
+use super::text::grouped;
+use crate::screen::Look;
+
+pub(super) fn upstreams(upstreams: &[UpstreamLine], look: &Look) -> String {
+    if upstreams.is_empty() {
+        return "no upstreams\n".to_owned();
+    }
+    let mut rows = Vec::new();
+    for upstream in upstreams {
+        for (at, endpoint) in upstream.endpoints.iter().enumerate() {
+            let first = |text: &str| if at == 0 { text.to_owned() } else { String::new() };
+            rows.push(vec![
+                first(&upstream.name),
+                first(&upstream.balance),
+                endpoint.address.clone(),
+                endpoint.weight.to_string(),
+                grouped(endpoint.in_flight),
+                grouped(endpoint.requests),
+                grouped(endpoint.failures),
+                format!("{} ({} idle)", grouped(endpoint.connections), grouped(endpoint.idle)),
+                endpoint.last_failure.clone().unwrap_or_default(),
+            ]);
+        }
+    }
+    let headings = [
+        "UPSTREAM",
+        "BALANCE",
+        "ENDPOINT",
+        "WEIGHT",
+        "IN FLIGHT",
+        "REQUESTS",
+        "FAILURES",
+        "CONNECTIONS",
+        "LAST FAILURE",
+    ];
+    table(&headings, &rows, look)
+}
