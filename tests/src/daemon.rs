@@ -81,7 +81,6 @@ impl Start {
         home.write("config.yaml", yaml);
         let sets = [
             ("server.listen", "127.0.0.1:0".to_owned()),
-            ("server.workers", "2".to_owned()),
             ("server.state_dir", home.file("data").display().to_string()),
             ("admin.listen", "127.0.0.1:0".to_owned()),
             ("admin.socket", home.file("proxyd.sock").display().to_string()),
@@ -114,6 +113,13 @@ impl Start {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Another config file, or a directory.
+    #[must_use]
+    pub fn config(mut self, path: &str) -> Self {
+        self.args = vec!["--config".to_owned(), path.to_owned()];
         self
     }
 
@@ -327,6 +333,12 @@ impl Proxyd {
 
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).expect("the daemon can be signalled");
+    }
+
+    /// Ends it, whether it runs or has ended by itself.
+    pub fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Waits until it has ended.
