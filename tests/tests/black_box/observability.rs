@@ -120,10 +120,10 @@ fn metrics_move_with_the_traffic() {
     for name in [
         "proxyd_requests_total",
         "proxyd_request_duration_seconds_bucket",
-        "proxyd_upstream_duration_seconds_bucket",
+        "proxyd_upstream_response_seconds_bucket",
         "proxyd_rejections_total",
         "proxyd_build_info",
-        "proxyd_config_generation",
+        "proxyd_generation",
     ] {
         has(name);
     }
@@ -132,10 +132,10 @@ fn metrics_move_with_the_traffic() {
     });
     assert!(proxyd.metric("proxyd_rejections_total", &["rate_limited"]) >= 1.0);
     assert!(proxyd.metric("proxyd_rejections_total", &["route_not_found"]) >= 1.0);
-    assert!((proxyd.metric("proxyd_config_generation", &[]) - 1.0).abs() < f64::EPSILON);
+    assert!((proxyd.metric("proxyd_generation", &[]) - 1.0).abs() < f64::EPSILON);
     proxyd.write_config("routes: 7\n");
     proxyd.try_ask("reload", &json!({})).unwrap_err();
-    assert!(proxyd.metric("proxyd_reloads_total", &["config_invalid"]) >= 1.0);
+    assert!(proxyd.metric("proxyd_config_reloads_total", &["config_invalid"]) >= 1.0);
 }
 
 #[test]
