@@ -20,6 +20,7 @@ const ORDER: &[&[&str]] = &[
     &["reload"],
     &["server"],
     &["proxy"],
+    &["health"],
     &["worker"],
     &["daemon"],
     &["snapshot"],
