@@ -1,0 +1,29 @@
+//! The real binaries over real sockets: one module per feature, one test binary, so that it links once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::format_push_string,
+    clippy::format_collect,
+    reason = "a test reads better so, and is in no hurry"
+)]
+
+mod black_box {
+    mod anomalies;
+    mod audit;
+    mod config;
+    mod control;
+    mod forwarding;
+    mod life;
+    mod load;
+    mod observability;
+    mod policies;
+    mod reload;
+    mod routing;
+    mod websocket;
+}

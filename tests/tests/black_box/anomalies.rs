@@ -1,0 +1,381 @@
+//! Peers that misbehave: upstreams that refuse, stall, babble, cut off; clients that are slow, huge, rude or gone.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tests::config::forward_all;
+use tests::upstream::nobody;
+use tests::{PATIENCE, Proxyd, Request, Upstream, Wire, eventually};
+
+#[test]
+fn an_upstream_that_refuses_is_a_502() {
+    let proxyd = Proxyd::start(&forward_all(nobody()));
+    let response = Request::get("/").header("Accept", "application/json").send(proxyd.address());
+    assert_eq!(response.status, 502);
+    let error = &response.json()["error"];
+    assert_eq!(error["status"], 502);
+    assert_eq!(error["request_id"], response.header("x-request-id").expect("an id"));
+    assert!(error["code"].is_string() && error["message"].is_string(), "{error}");
+    let code = error["code"].as_str().unwrap();
+    let rows = proxyd.audit(&json!({"status": "502"}), 1);
+    assert_eq!(rows[0]["outcome"], code);
+}
+
+#[test]
+fn an_upstream_that_says_nothing_is_a_504() {
+    let upstream = Upstream::scripted(|conn| {
+        conn.request();
+        conn.until_closed(PATIENCE);
+    });
+    let proxyd = Proxyd::start(&format!(
+        "routes:\n  - {{path: /, target: '{}', timeouts: {{response_headers: 200ms}}}}\n",
+        upstream.url()
+    ));
+    let begun = Instant::now();
+    let response = proxyd.get("/");
+    assert_eq!(response.status, 504, "{}", response.text());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    eventually("the silent connection is closed, not pooled", || (upstream.closed() == 1).then_some(()));
+}
+
+#[test]
+fn an_upstream_that_babbles_is_a_502() {
+    for garbage in [
+        "complete nonsense\r\n\r\n",
+        "HTTP/1.1 banana OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        "HTTP/1.1 200 OK\r\nContent-Length: minus one\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nBad Name: x\r\nContent-Length: 0\r\n\r\n",
+        "\0\0\0\0\0\0\0\0",
+        "",
+    ] {
+        let upstream = Upstream::once(garbage);
+        let proxyd = Proxyd::start(&forward_all(upstream.address()));
+        assert_eq!(proxyd.get("/").status, 502, "{garbage:?}");
+    }
+}
+
+#[test]
+fn a_head_without_end_is_bounded() {
+    let upstream = Upstream::scripted(|conn| {
+        conn.request();
+        conn.send("HTTP/1.1 200 OK\r\n");
+        let line = format!("X-Fill: {}\r\n", "x".repeat(1000));
+        while conn.send(&line) {}
+    });
+    let proxyd = Proxyd::start(&forward_all(upstream.address()));
+    assert_eq!(proxyd.get("/").status, 502);
+}
+
+#[test]
+fn a_truncated_body_is_seen_as_truncated() {
+    for (head, body) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", "only this"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "9\r\nonly this\r\n"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "64\r\nonly this"),
+    ] {
+        let upstream = Upstream::once(format!("{head}{body}"));
+        let proxyd = Proxyd::start(&forward_all(upstream.address()));
+        let response = proxyd.get("/cut");
+        assert_eq!((response.status, response.whole), (200, false), "{head}{body}: {:?}", response.text());
+        let rows = proxyd.audit(&json!({"path": "/cut"}), 1);
+        assert_ne!(rows[0]["outcome"], "served", "{}", rows[0]);
+    }
+}
+
+#[test]
+fn a_reset_in_the_middle_of_a_body_is_seen_too() {
+    let upstream = Upstream::scripted(|conn| {
+        conn.request();
+        conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsome\r\n");
+        // The part must arrive before the reset, which would overtake it.
+        std::thread::sleep(Duration::from_millis(50));
+        conn.wire.reset_on_close();
+    });
+    let proxyd = Proxyd::start(&forward_all(upstream.address()));
+    let response = proxyd.get("/");
+    assert_eq!((response.status, response.whole), (200, false), "{:?}", response.text());
+}
+
+/// Answers the first request of the first connection, then closes that as the second request arrives.
+fn closes_while_pooled() -> Upstream {
+    Upstream::scripted(|conn| {
+        if conn.index == 0 {
+            conn.request();
+            conn.answer(200, &[], b"first");
+            // The proxy takes the pooled connection, sends, and meets its end.
+            conn.request();
+            conn.wire.reset_on_close();
+        } else {
+            while conn.request().is_some() {
+                conn.answer(200, &[], b"second");
+            }
+        }
+    })
+}
+
+#[test]
+fn a_pooled_connection_that_died_is_replaced_once_for_a_get() {
+    let upstream = closes_while_pooled();
+    let proxyd = Proxyd::start(&format!("server: {{workers: 1}}\n{}", forward_all(upstream.address())));
+    let mut wire = Wire::connect(proxyd.address());
+    assert_eq!(Request::get("/").send_on(&mut wire).text(), "first");
+    let response = Request::get("/again").send_on(&mut wire);
+    assert_eq!((response.status, response.text().as_str()), (200, "second"));
+    assert_eq!(upstream.connections(), 2);
+    let rows = proxyd.audit(&json!({"path": "/again"}), 1);
+    assert_eq!(rows[0]["attempts"], 2);
+}
+
+#[test]
+fn a_post_that_may_have_been_done_is_not_done_again() {
+    let upstream = closes_while_pooled();
+    let proxyd = Proxyd::start(&forward_all(upstream.address()));
+    let mut wire = Wire::connect(proxyd.address());
+    assert_eq!(Request::get("/").send_on(&mut wire).text(), "first");
+    let response = Request::post("/pay", "100 euro").send_on(&mut wire);
+    assert_eq!(response.status, 502, "{}", response.text());
+    assert_eq!(upstream.heads().iter().filter(|head| head.starts_with("POST")).count(), 1);
+}
+
+#[test]
+fn a_fresh_connection_that_dies_is_not_tried_again() {
+    let upstream = Upstream::scripted(|conn| {
+        conn.request();
+    });
+    let proxyd = Proxyd::start(&forward_all(upstream.address()));
+    assert_eq!(proxyd.get("/").status, 502);
+    assert_eq!(upstream.requests(), 1);
+}
+
+#[test]
+fn two_answers_to_one_request_poison_nobody() {
+    let twice = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nrightHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
+    let upstream = Upstream::scripted(move |conn| {
+        while let Some(request) = conn.request() {
+            if request.target == "/twice" {
+                conn.send(twice);
+            } else {
+                conn.answer(200, &[], b"mine!");
+            }
+        }
+    });
+    let proxyd = Proxyd::start(&forward_all(upstream.address()));
+    for _ in 0..20 {
+        assert_eq!(proxyd.get("/twice").text(), "right");
+        let next = proxyd.get("/next");
+        assert!(next.status == 502 || next.text() == "mine!", "{}: {}", next.status, next.text());
+    }
+}
+
+#[test]
+fn a_client_that_leaves_cancels_its_request() {
+    let (left, seen) = std::sync::mpsc::sync_channel(1);
+    let upstream = Upstream::scripted(move |conn| {
+        conn.request();
+        let _ = left.send(conn.until_closed(PATIENCE));
+    });
+    let proxyd = Proxyd::start(&forward_all(upstream.address()));
+    let mut wire = Wire::connect(proxyd.address());
+    wire.send(Request::get("/left").bytes());
+    eventually("the request is upstream", || (upstream.requests() == 1).then_some(()));
+    drop(wire);
+    assert!(seen.recv_timeout(PATIENCE).unwrap(), "the upstream's connection stays open though nobody waits");
+    let rows = proxyd.audit(&json!({"path": "/left"}), 1);
+    assert_eq!(rows[0]["outcome"], "client_closed", "{}", rows[0]);
+}
+
+#[test]
+fn a_client_that_leaves_during_the_body_cancels_it() {
+    let upstream = Upstream::scripted(|conn| {
+        conn.request();
+        conn.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let part = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+        while conn.send(&part) {}
+    });
+    let proxyd = Proxyd::start(&forward_all(upstream.address()));
+    let mut wire = Wire::connect(proxyd.address());
+    wire.send(Request::get("/left").bytes());
+    wire.exactly(100_000);
+    drop(wire);
+    eventually("the upstream notices", || (upstream.closed() == 1).then_some(()));
+    eventually("nothing is in flight", || (proxyd.status()["in_flight"] == 0).then_some(()));
+}
+
+#[test]
+fn a_slow_upstream_hinders_no_other() {
+    let slow = Upstream::scripted(|conn| {
+        conn.request();
+        conn.until_closed(PATIENCE);
+    });
+    let quick = Upstream::saying("quick");
+    let proxyd = Proxyd::start(&format!(
+        "routes:\n  - {{path: /slow, target: '{}'}}\n  - {{path: /, target: '{}'}}\n",
+        slow.url(),
+        quick.url()
+    ));
+    let mut waiting: Vec<Wire> = (0..50).map(|_| Wire::connect(proxyd.address())).collect();
+    for wire in &mut waiting {
+        wire.send(Request::get("/slow").bytes());
+    }
+    eventually("all are upstream", || (slow.requests() == 50).then_some(()));
+    for _ in 0..50 {
+        assert_eq!(proxyd.get("/").text(), "quick");
+    }
+}
+
+#[test]
+fn a_client_that_dribbles_its_head_is_sent_away() {
+    let upstream = Upstream::saying("hello");
+    let proxyd = Proxyd::start(&format!(
+        "server: {{timeouts: {{request_headers: 300ms}}}}\n{}",
+        forward_all(upstream.address())
+    ));
+    let mut wire = Wire::connect(proxyd.address());
+    wire.send("GET / HTTP/1.1\r\nHost: h\r\nX-Slow: ");
+    let begun = Instant::now();
+    // A byte now and then must not extend the time.
+    while begun.elapsed() < Duration::from_millis(900) {
+        if !wire.try_send("x") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let said = String::from_utf8_lossy(&wire.rest()).into_owned();
+    assert!(said.is_empty() || said.starts_with("HTTP/1.1 408"), "{said:?}");
+    assert_eq!(upstream.requests(), 0);
+}
+
+#[test]
+fn a_body_that_stalls_is_a_408() {
+    let upstream = Upstream::echo();
+    let proxyd =
+        Proxyd::start(&format!("server: {{timeouts: {{request_body: 300ms}}}}\n{}", forward_all(upstream.address())));
+    let mut wire = Wire::connect(proxyd.address());
+    wire.send("POST /stalled HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
+    let said = String::from_utf8_lossy(&wire.rest()).into_owned();
+    assert!(said.starts_with("HTTP/1.1 408"), "{said:?}");
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_its_time() {
+    let upstream = Upstream::saying("hello");
+    let proxyd =
+        Proxyd::start(&format!("server: {{timeouts: {{keep_alive: 300ms}}}}\n{}", forward_all(upstream.address())));
+    let mut wire = Wire::connect(proxyd.address());
+    assert_eq!(Request::get("/").send_on(&mut wire).status, 200);
+    assert!(wire.closes_within(PATIENCE));
+}
+
+#[test]
+fn lines_and_headers_have_bounds() {
+    let upstream = Upstream::echo();
+    let proxyd = Proxyd::start(&format!(
+        "server: {{limits: {{request_line: 1KiB, headers: 4KiB, header_count: 20}}}}\n{}",
+        forward_all(upstream.address())
+    ));
+    let check = |request: Request, expected: u16| {
+        let response = request.send(proxyd.address());
+        assert_eq!(response.status, expected, "{}", response.text());
+    };
+    check(Request::get(&format!("/{}", "x".repeat(900))), 200);
+    check(Request::get(&format!("/{}", "x".repeat(1100))), 414);
+    check(Request::get("/").header("X-Fill", &"x".repeat(3000)), 200);
+    check(Request::get("/").header("X-Fill", &"x".repeat(5000)), 431);
+    let many = |count: usize| (0..count).fold(Request::get("/"), |request, n| request.header(&format!("X-{n}"), "v"));
+    check(many(15), 200);
+    check(many(25), 431);
+    assert_eq!(upstream.requests(), 3);
+}
+
+/// Requests whose framing two readers could understand differently are refused, and never sent on (RFC 9112).
+#[test]
+fn ambiguous_framing_is_refused() {
+    let upstream = Upstream::echo();
+    let proxyd = Proxyd::start(&forward_all(upstream.address()));
+    for (clause, request) in [
+        ("6.3 conflicting lengths", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"),
+        ("6.3 a list of lengths", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3, 4\r\n\r\nabcd"),
+        ("6.3 signed length", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +3\r\n\r\nabc"),
+        (
+            "6.3 length and chunks",
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ),
+        (
+            "6.3 chunks and length",
+            "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+        ),
+        ("6.1 unknown coding", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, cow\r\n\r\n0\r\n\r\n"),
+        ("6.1 coding that is no chunked", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\n\r\n"),
+        ("6.1 coding in HTTP/1.0", "POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ("5.1 space before the colon", "GET / HTTP/1.1\r\nHost: h\r\nX-A : b\r\n\r\n"),
+        ("5.2 folded line", "GET / HTTP/1.1\r\nHost: h\r\nX-A: b\r\n c\r\n\r\n"),
+        ("7.1 chunk size", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n"),
+        (
+            "7.1 chunk size overflow",
+            "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000003\r\nabc\r\n0\r\n\r\n",
+        ),
+        ("3.2 no host", "GET / HTTP/1.1\r\n\r\n"),
+        ("3.2 two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
+        ("3.2 host with a path", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
+        ("5.5 NUL in a value", "GET / HTTP/1.1\r\nHost: h\r\nX-A: b\0c\r\n\r\n"),
+        ("2.3 unknown version", "GET / HTTP/3.7\r\nHost: h\r\n\r\n"),
+        ("3 no request at all", "hello there\r\n\r\n"),
+    ] {
+        let mut wire = Wire::connect(proxyd.address());
+        wire.send(request);
+        let said = String::from_utf8_lossy(&wire.rest()).into_owned();
+        assert!(
+            said.is_empty() || said.starts_with("HTTP/1.1 4") || said.starts_with("HTTP/1.1 5"),
+            "{clause}: {said}"
+        );
+    }
+    let whole = upstream.heads().iter().filter(|head| !head.contains("chunked")).count();
+    assert_eq!(whole, 0, "sent on: {:#?}", upstream.heads());
+}
+
+#[test]
+fn what_never_became_a_request_is_on_record() {
+    let upstream = Upstream::echo();
+    let proxyd = Proxyd::start(&forward_all(upstream.address()));
+    let mut wire = Wire::connect(proxyd.address());
+    wire.send("complete nonsense\r\n\r\n");
+    wire.rest();
+    let rows = proxyd.audit(&json!({"kind": "requests", "status": "4xx"}), 1);
+    assert_eq!(rows[0]["client"], "127.0.0.1");
+    assert_eq!(rows[0]["status"], 400);
+}
+
+#[test]
+fn errors_speak_the_client_s_language() {
+    let upstream = Upstream::echo();
+    let proxyd = Proxyd::start(&format!("routes:\n  - {{exact: /here, target: '{}'}}\n", upstream.url()));
+    let json = Request::get("/nowhere").header("Accept", "application/json").send(proxyd.address());
+    assert_eq!((json.status, json.error_code().as_str()), (404, "route_not_found"));
+    assert!(json.header("content-type").is_some_and(|kind| kind.starts_with("application/json")));
+    let plain = Request::get("/nowhere").header("Accept", "text/html, text/plain;q=0.5").send(proxyd.address());
+    assert_eq!(plain.status, 404);
+    assert!(plain.header("content-type").is_some_and(|kind| kind.starts_with("text/plain")), "{:?}", plain.headers);
+    assert!(plain.text().lines().count() == 1 && !plain.text().contains('{'), "{:?}", plain.text());
+    let head = Request::new("HEAD", "/nowhere").send(proxyd.address());
+    assert_eq!((head.status, head.body.len()), (404, 0));
+}
+
+#[test]
+fn a_connection_over_the_limit_is_not_served() {
+    let upstream = Upstream::saying("hello");
+    let proxyd = Proxyd::start(&format!("server: {{limits: {{connections: 3}}}}\n{}", forward_all(upstream.address())));
+    let mut open: Vec<Wire> = (0..3).map(|_| Wire::connect(proxyd.address())).collect();
+    for wire in &mut open {
+        assert_eq!(Request::get("/").send_on(wire).status, 200);
+    }
+    let mut fourth = Wire::connect(proxyd.address());
+    fourth.try_send(Request::get("/").bytes());
+    assert!(fourth.try_response("GET").is_none_or(|response| response.status == 503));
+    drop(open);
+    eventually("there is room again", || {
+        let mut wire = Wire::connect(proxyd.address());
+        wire.try_send(Request::get("/").bytes());
+        wire.try_response("GET").filter(|response| response.status == 200)
+    });
+}
