@@ -9,8 +9,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::field::{Field, Kind, Section};
+use super::fields::Fields;
 use super::problem::Code;
-use super::reader::{Fields, is_word};
+use super::reader::is_word;
 use super::report::Fault;
 use super::tree::{Meaning, Scalar, Value};
 use super::{Name, name, server};

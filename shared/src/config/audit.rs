@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::field::{Field, Kind, Section};
-use super::reader::{Fields, is_word};
+use super::fields::Fields;
+use super::reader::is_word;
 
 /// `audit`. Actions are always recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]

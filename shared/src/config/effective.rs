@@ -83,19 +83,23 @@ impl Walk<'_> {
         let origin = self.texts.origin(node.place);
         match &node.value {
             Value::Scalar(scalar) => {
-                let shown = match kind {
-                    Kind::Section(section) if scalar.is_null() => return self.section(None, section),
-                    Kind::Secret { .. } => masked(scalar),
-                    _ if secret => masked(scalar),
-                    _ if scalar.is_null() => Json::Null,
-                    _ if scalar.plain => plain(&scalar.typed),
-                    _ => Json::from(&*scalar.typed),
+                if let (Kind::Section(section), true) = (kind, scalar.is_null()) {
+                    return self.section(None, section);
+                }
+                let shown = if secret || matches!(kind, Kind::Secret { .. }) {
+                    masked(scalar)
+                } else if scalar.is_null() {
+                    Json::Null
+                } else if scalar.plain {
+                    plain(&scalar.typed)
+                } else {
+                    Json::from(&*scalar.typed)
                 };
                 self.leaf(shown, origin)
             }
             Value::List(items) if items.is_empty() => self.leaf(Json::Array(Vec::new()), origin),
             Value::List(items) => {
-                let item_kind = item_of(kind);
+                let item_kind = kind.item();
                 let mut list = Vec::with_capacity(items.len());
                 for (index, item) in items.iter().enumerate() {
                     let before = self.path.len();
@@ -106,7 +110,7 @@ impl Walk<'_> {
                 Json::Array(list)
             }
             Value::Map(entries) => {
-                if let Some(item_kind) = map_of(kind) {
+                if let Some(item_kind) = kind.map_item() {
                     let mut tree = Map::new();
                     for entry in entries {
                         let secret = secret || is_secret_key(&entry.key);
@@ -153,20 +157,4 @@ fn masked(scalar: &Scalar) -> Json {
     let is_reference =
         !matches!(scalar.meaning, Meaning::AsTyped) && scalar.typed.starts_with("${") && scalar.typed.ends_with('}');
     Json::from(if is_reference { &*scalar.typed } else { MASK })
-}
-
-fn item_of(kind: &'static Kind) -> &'static Kind {
-    match kind {
-        Kind::Or(_, inner) => item_of(inner),
-        Kind::List(item) | Kind::OneOrMany(item) => item,
-        kind => kind,
-    }
-}
-
-fn map_of(kind: &'static Kind) -> Option<&'static Kind> {
-    match kind {
-        Kind::Or(_, inner) | Kind::OneOrMany(inner) => map_of(inner),
-        Kind::Map(item) => Some(item),
-        _ => None,
-    }
 }

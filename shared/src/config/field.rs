@@ -142,6 +142,27 @@ impl Kind {
         }
     }
 
+    /// The kind of the scalar within.
+    pub(super) fn scalar(&self) -> &Self {
+        if let Self::Or(_, kind) | Self::OneOrMany(kind) | Self::Short(kind, _) = self { kind.scalar() } else { self }
+    }
+
+    /// The kind of the items, where a list may stand.
+    pub(super) fn item(&'static self) -> &'static Self {
+        if let Self::Or(_, inner) = self {
+            return inner.item();
+        }
+        if let Self::List(item) | Self::OneOrMany(item) = self { item } else { self }
+    }
+
+    /// The kind of the values, where a map with free names may stand.
+    pub(super) fn map_item(&'static self) -> Option<&'static Self> {
+        if let Self::Or(_, inner) | Self::OneOrMany(inner) = self {
+            return inner.map_item();
+        }
+        if let Self::Map(item) = self { Some(item) } else { None }
+    }
+
     /// The section within, where there is one.
     pub(super) fn section(&self) -> Option<&'static Section> {
         match self {

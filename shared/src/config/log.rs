@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::field::{Field, Kind, Section};
+use super::fields::Fields;
 use super::name;
-use super::reader::{Fields, is_word};
+use super::reader::is_word;
 
 /// `log`.
 #[derive(Clone, Debug)]

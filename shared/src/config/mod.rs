@@ -3,14 +3,18 @@
 //! Raw text becomes a tree of nodes that know their place (`tree`), is merged with overlay, environment and `--set`
 //! (`merge`), and is then read section by section; each section's file holds its type, its keys and its checks.
 
+mod action;
 mod admin;
 mod audit;
 mod effective;
 mod excerpt;
 mod field;
+mod fields;
 mod log;
+mod matching;
 mod merge;
 mod name;
+mod namer;
 mod origin;
 mod parse;
 mod path;

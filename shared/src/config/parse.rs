@@ -133,7 +133,8 @@ impl Builder<'_> {
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
             Event::Alias(id) => self.alias(id, place),
-            _ => Ok(()),
+            // The rest carries no nodes.
+            Event::StreamStart | Event::StreamEnd | Event::DocumentStart(..) | Event::DocumentEnd | _ => Ok(()),
         }
     }
 

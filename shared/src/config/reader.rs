@@ -5,15 +5,20 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::field::{Field, Kind, Section};
+use super::field::{Kind, Section};
+use super::fields::Fields;
 use super::problem::{Code, Severity};
 use super::report::{Fault, Reporter};
 use super::tree::{Entry, Meaning, Node, Place, Scalar, Texts, Value};
 use super::unit::{self, UnitError};
 
+/// What became of reading: none means that the problem is noted. Of a value that may be absent or switched off, that is
+/// the inner none.
+pub(super) type Read<T> = Option<T>;
+
 /// A step of the config path.
 #[derive(Clone, Copy, Debug)]
-enum Step<'a> {
+pub(super) enum Step<'a> {
     Key(&'a str),
     Index(usize),
 }
@@ -88,7 +93,7 @@ impl<'a> Reader<'a> {
         self.step(Step::Index(index), read)
     }
 
-    fn step<T>(&mut self, step: Step<'a>, read: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn step<T>(&mut self, step: Step<'a>, read: impl FnOnce(&mut Self) -> T) -> T {
         self.path.push(step);
         let found = read(self);
         self.path.pop();
@@ -195,10 +200,8 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn integer(&mut self, node: &Node, kind: &Kind) -> Option<i64> {
-        let (min, max) = match kind.scalar() {
-            Kind::Integer { min, max } => (*min, *max),
-            _ => (i64::MIN, i64::MAX),
-        };
+        let bounds = if let Kind::Integer { min, max } = kind.scalar() { Some((*min, *max)) } else { None };
+        let (min, max) = bounds.unwrap_or((i64::MIN, i64::MAX));
         self.parse(node, kind, |text| match unit::integer(text) {
             Ok(number) if (min..=max).contains(&number) => Ok(number),
             Ok(_) | Err(UnitError::Overflow) => {
@@ -209,27 +212,23 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn duration(&mut self, node: &Node, kind: &Kind) -> Option<Duration> {
-        let (least, most) = match kind.scalar() {
-            Kind::Duration { min, max } => (*min, *max),
-            _ => ("0s", "36500d"),
-        };
+        let bounds = if let Kind::Duration { min, max } = kind.scalar() { Some((*min, *max)) } else { None };
+        let (least, most) = bounds.unwrap_or(("0s", "36500d"));
         self.parse(node, kind, |text| {
             let value = unit::duration(text)
                 .map_err(|error| unit_fault(error, "a duration", "`250ms`, `10s`, `1m30s` or `24h`"))?;
             let (min, max) = (unit::duration(least).unwrap_or_default(), unit::duration(most).unwrap_or(Duration::MAX));
-            in_bounds(value, min, max, least, most)
+            in_bounds(value, (min, least), (max, most))
         })
     }
 
     pub(super) fn size(&mut self, node: &Node, kind: &Kind) -> Option<u64> {
-        let (least, most) = match kind.scalar() {
-            Kind::Size { min, max } => (*min, *max),
-            _ => ("0B", "1024TiB"),
-        };
+        let bounds = if let Kind::Size { min, max } = kind.scalar() { Some((*min, *max)) } else { None };
+        let (least, most) = bounds.unwrap_or(("0B", "1024TiB"));
         self.parse(node, kind, |text| {
             let value = unit::size(text).map_err(|error| unit_fault(error, "a size", "`512B`, `64KiB` or `10MiB`"))?;
             let (min, max) = (unit::size(least).unwrap_or_default(), unit::size(most).unwrap_or(u64::MAX));
-            in_bounds(value, min, max, least, most)
+            in_bounds(value, (min, least), (max, most))
         })
     }
 
@@ -315,141 +314,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The keys of one section that were written, with the declaration beside them.
-pub(super) struct Fields<'r, 'a> {
-    reader: &'r mut Reader<'a>,
-    entries: &'a [Entry],
-    section: &'static Section,
-    pub(super) place: Place,
-}
-
-impl<'a> Fields<'_, 'a> {
-    pub(super) fn reader(&mut self) -> &mut Reader<'a> {
-        self.reader
-    }
-
-    /// What was written under the key.
-    pub(super) fn written(&self, key: &str) -> Option<&'a Entry> {
-        debug_assert!(self.section.field(key).is_some(), "{key} is not declared in {}", self.section.name);
-        self.entries.iter().find(|entry| &*entry.key == key)
-    }
-
-    /// Reads what was written under `key`. A required key that is missing is noted.
-    pub(super) fn get<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(&mut Reader<'a>, &'a Node, &'static Field) -> Option<T>,
-    ) -> Option<T> {
-        let field = self.declared(key)?;
-        if let Some(entry) = self.written(key) {
-            return self.reader.under(&entry.key, |reader| read(reader, &entry.value, field));
-        }
-        if field.required {
-            let fault = Fault::new(Code::MissingKey, format!("the key `{key}` is missing")).hint(field.doc);
-            self.reader.error(self.place, fault);
-        }
-        None
-    }
-
-    /// Reads the scalar under `key`, or its default.
-    pub(super) fn scalar<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(&mut Reader<'a>, &Node, &'static Field) -> Option<T>,
-    ) -> Option<T> {
-        let field = self.declared(key)?;
-        if let Some(entry) = self.written(key) {
-            return self.reader.under(&entry.key, |reader| read(reader, &entry.value, field));
-        }
-        let node = Node::default_scalar(field.default?);
-        self.reader.step(Step::Key(key), |reader| read(reader, &node, field))
-    }
-
-    fn declared(&mut self, key: &'static str) -> Option<&'static Field> {
-        let field = self.section.field(key)?;
-        #[cfg(test)]
-        self.reader.asked.insert((self.section.name, key));
-        Some(field)
-    }
-
-    /// Reads the list under `key` item by item; an absent one is empty.
-    pub(super) fn list_of<T>(
-        &mut self,
-        key: &'static str,
-        mut read: impl FnMut(&mut Reader<'a>, &'a Node, &'static Kind) -> Option<T>,
-    ) -> Option<Vec<T>> {
-        let field = self.declared(key)?;
-        let Some(entry) = self.written(key) else { return Some(Vec::new()) };
-        let item = match &field.kind {
-            Kind::List(item) | Kind::OneOrMany(item) => item,
-            kind => kind,
-        };
-        let one = matches!(field.kind, Kind::OneOrMany(_));
-        self.reader.under(&entry.key, |reader| {
-            let mut read = |reader: &mut Reader<'a>, node| read(reader, node, item);
-            if one {
-                reader.one_or_many(&entry.value, &field.kind, read)
-            } else {
-                reader.list(&entry.value, &field.kind, &mut read)
-            }
-        })
-    }
-
-    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
-        self.scalar(key, |reader, node, _| reader.boolean(node))
-    }
-
-    pub(super) fn integer(&mut self, key: &'static str) -> Option<i64> {
-        self.scalar(key, |reader, node, field| reader.integer(node, &field.kind))
-    }
-
-    /// A whole number that is never negative, by its declared bounds.
-    pub(super) fn count<T: TryFrom<i64>>(&mut self, key: &'static str) -> Option<T> {
-        self.integer(key).and_then(|number| T::try_from(number).ok())
-    }
-
-    pub(super) fn duration(&mut self, key: &'static str) -> Option<Duration> {
-        self.scalar(key, |reader, node, field| reader.duration(node, &field.kind))
-    }
-
-    /// A duration that may be switched off; the inner none is off.
-    pub(super) fn duration_or_off(&mut self, key: &'static str) -> Option<Option<Duration>> {
-        self.scalar(
-            key,
-            |reader, node, field| {
-                if is_word(node, "off") { Some(None) } else { reader.duration(node, &field.kind).map(Some) }
-            },
-        )
-    }
-
-    pub(super) fn size<T: TryFrom<u64>>(&mut self, key: &'static str) -> Option<T> {
-        self.scalar(key, |reader, node, field| reader.size(node, &field.kind)).and_then(|bytes| T::try_from(bytes).ok())
-    }
-
-    pub(super) fn choice<V: Copy>(&mut self, key: &'static str, words: &[(&str, V)]) -> Option<V> {
-        self.scalar(key, |reader, node, field| reader.choice(node, &field.kind, words))
-    }
-
-    /// Reads the section under `key` by `read`; an absent one is read as an empty map, so that its defaults hold.
-    pub(super) fn section<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(&mut Fields<'_, 'a>) -> Option<T>,
-    ) -> Option<T> {
-        let field = self.declared(key)?;
-        let section = field.kind.section()?;
-        match self.written(key) {
-            Some(entry) => self.reader.under(&entry.key, |reader| {
-                let mut fields = reader.section(&entry.value, section)?;
-                read(&mut fields)
-            }),
-            None => self.reader.step(Step::Key(key), |reader| {
-                read(&mut Fields { reader, entries: &[], section, place: Place::DEFAULT })
-            }),
-        }
-    }
-}
-
 /// Whether the node is this word, with or without quotes.
 pub(super) fn is_word(node: &Node, word: &str) -> bool {
     matches!(&node.value, Value::Scalar(scalar) if match &scalar.meaning {
@@ -501,7 +365,8 @@ fn unit_fault(error: UnitError, what: &str, examples: &str) -> Fault {
     }
 }
 
-fn in_bounds<T: PartialOrd>(value: T, min: T, max: T, least: &str, most: &str) -> Result<T, Fault> {
+/// Each bound comes as the value and as it is typed.
+fn in_bounds<T: PartialOrd + Copy>(value: T, (min, least): (T, &str), (max, most): (T, &str)) -> Result<T, Fault> {
     if value < min {
         return Err(Fault::new(Code::OutOfRange, format!("this must be at least {least}")));
     }
@@ -509,16 +374,6 @@ fn in_bounds<T: PartialOrd>(value: T, min: T, max: T, least: &str, most: &str) -
         return Err(Fault::new(Code::OutOfRange, format!("this must be at most {most}")));
     }
     Ok(value)
-}
-
-impl Kind {
-    /// The kind of the scalar within.
-    pub(super) fn scalar(&self) -> &Kind {
-        match self {
-            Kind::Or(_, kind) | Kind::OneOrMany(kind) | Kind::Short(kind, _) => kind.scalar(),
-            kind => kind,
-        }
-    }
 }
 
 fn meant<'n>(scalar: &'n Scalar, kind: &Kind) -> &'n str {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::excerpt;
 use super::problem::{Code, Problem, Problems, Severity};
 use super::tree::{Place, Texts};
+use super::{Origin, Source};
 
 /// How many errors, and how many warnings, are told one by one.
 const MAX_TOLD: usize = 100;
@@ -108,11 +109,8 @@ impl Reporter {
     }
 }
 
-fn show_origin(origin: &super::Origin) -> String {
-    match &origin.source {
-        super::Source::File(name) if origin.line == 0 => name.to_string(),
-        _ => origin.to_string(),
-    }
+fn show_origin(origin: &Origin) -> String {
+    if let (Source::File(name), 0) = (&origin.source, origin.line) { name.to_string() } else { origin.to_string() }
 }
 
 fn more(severity: Severity, count: usize) -> Problem {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::field::{Field, Kind, Section};
+use super::fields::Fields;
 use super::policy::{self, Policies};
 use super::problem::{Code, Problems};
-use super::reader::{Fields, Reader};
+use super::reader::Reader;
 use super::report::{Fault, Reporter};
 use super::routes::{self, Placed, Surroundings};
 use super::source::{Input, References, Text};

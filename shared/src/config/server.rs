@@ -10,9 +10,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::field::{Field, Kind, Section};
+use super::fields::Fields;
 use super::path;
 use super::problem::Code;
-use super::reader::{Fields, Reader, is_word};
+use super::reader::{Reader, is_word};
 use super::report::Fault;
 use super::tree::{Node, Place, Value};
 

@@ -216,11 +216,9 @@ mod tests {
     /// Routes as flow maps, without their action; expected: code and path of each problem.
     #[track_caller]
     fn check(routes: &[&str], expected: &[&str]) {
-        let list: String = routes
-            .iter()
-            .map(|route| format!("- {{{route}{}respond: {{}}}}\n", if route.is_empty() { "" } else { ", " }))
-            .collect();
-        let text = format!("routes:\n{list}");
+        let rest = |route: &str| if route.is_empty() { "respond: {}" } else { ", respond: {}" };
+        let list: Vec<String> = routes.iter().map(|route| format!("- {{{route}{}}}", rest(route))).collect();
+        let text = format!("routes:\n{}", list.join("\n"));
         let problems = match load_text(&text) {
             Ok(checked) => checked.warnings,
             Err(problems) => problems.0,

@@ -149,29 +149,25 @@ mod tests {
         format!("{}{unit}", bytes / factor)
     }
 
-    fn ms(ms: u64) -> Result<Duration, UnitError> {
-        Ok(Duration::from_millis(ms))
-    }
-
     #[track_caller]
-    fn check(text: &str, expected: &Result<Duration, UnitError>) {
-        assert_eq!(&duration(text), expected, "{text}");
+    fn check(text: &str, expected: Result<u64, UnitError>) {
+        assert_eq!(duration(text), expected.map(Duration::from_millis), "{text}");
     }
 
     #[test]
     fn durations() {
-        check("250ms", &ms(250));
-        check("10s", &ms(10_000));
-        check("1m30s", &ms(90_000));
-        check("24h", &ms(86_400_000));
-        check("30d", &ms(2_592_000_000));
-        check("0s", &ms(0));
-        check("10", &Err(UnitError::Bare("10s".to_owned())));
+        check("250ms", Ok(250));
+        check("10s", Ok(10_000));
+        check("1m30s", Ok(90_000));
+        check("24h", Ok(86_400_000));
+        check("30d", Ok(2_592_000_000));
+        check("0s", Ok(0));
+        check("10", Err(UnitError::Bare("10s".to_owned())));
         for wrong in ["", "s", "1", "1.5s", "1s1m", "1s1s", "-1s", "1w", "10 s", "ten"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
-        check("99999999999999999999s", &Err(UnitError::Overflow));
-        check("9999999999999999999d", &Err(UnitError::Overflow));
+        check("99999999999999999999s", Err(UnitError::Overflow));
+        check("9999999999999999999d", Err(UnitError::Overflow));
     }
 
     #[test]

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::field::{Field, Kind, Section};
+use super::fields::Fields;
 use super::problem::Code;
-use super::reader::{Fields, Reader};
+use super::reader::Reader;
 use super::report::Fault;
 use super::tree::{Node, Place, Value};
 use super::url::{self, Url};

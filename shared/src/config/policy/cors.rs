@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::field::{Field, Kind, Section};
+use crate::config::fields::Fields;
 use crate::config::log::HEADER;
 use crate::config::name;
 use crate::config::problem::Code;
-use crate::config::reader::{Fields, Reader, is_word};
+use crate::config::reader::{Read, Reader, is_word};
 use crate::config::report::Fault;
 use crate::config::tree::Node;
 
@@ -139,7 +140,7 @@ fn names(
     key: &'static str,
     credentials: bool,
     parse: fn(&str) -> Result<Arc<str>, Fault>,
-) -> Option<Option<Names>> {
+) -> Read<Option<Names>> {
     if fields.written(key).is_none() {
         return Some(None);
     }

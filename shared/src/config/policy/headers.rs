@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::config::field::{Field, Kind, Section};
+use crate::config::fields::Fields;
 use crate::config::log::HEADER;
 use crate::config::name;
 use crate::config::problem::Code;
-use crate::config::reader::{Fields, Reader};
+use crate::config::reader::Reader;
 use crate::config::report::Fault;
 use crate::config::tree::{Entry, Node, Value};
 

@@ -18,7 +18,8 @@ pub use security_headers::SecurityHeaders;
 use std::sync::Arc;
 
 use super::field::{Field, Kind};
-use super::reader::{Fields, Reader, is_word};
+use super::fields::Fields;
+use super::reader::{Reader, is_word};
 use super::tree::{Node, Value};
 use super::{Name, Origin};
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::field::{Field, Kind, Section};
+use crate::config::fields::Fields;
 use crate::config::log::HEADER;
 use crate::config::problem::Code;
-use crate::config::reader::{Fields, Reader};
+use crate::config::reader::Reader;
 use crate::config::report::Fault;
 use crate::config::tree::{Node, Value};
 use crate::config::{Name, name};
@@ -226,7 +227,7 @@ fn read_limits(fields: &mut Fields<'_, '_>) -> Option<Vec<Window>> {
         }
         (Some(_), None) => {
             let requests = fields.count("requests_per_minute")?;
-            return Some(vec![Window { requests, per: Duration::from_secs(60) }]);
+            return Some(vec![Window { requests, per: Duration::from_mins(1) }]);
         }
         (None, None) => {
             let place = fields.place;

@@ -15,7 +15,7 @@ use crate::config::tree::Texts;
 use crate::config::{merge, policy, reference, schema};
 
 /// Every section with all of its keys in use.
-const EVERYTHING: &str = r#"
+const EVERYTHING: &str = r"
 server: {listen: [{address: '127.0.0.1:1'}], trusted_proxies: [10.0.0.0/8]}
 admin: {hosts: [a], auth: {basic: [{user: a, password_hash: '$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g', role: reader}], tokens: [{name: a, token: '${env:T}', role: reader}]}}
 log: {redact: {headers: [a], query: [b]}}
@@ -32,7 +32,7 @@ cors: {allow_origins: ['*'], allow_methods: [GET], allow_headers: [a], expose_he
 rate_limit: [{limits: [{requests: 1, per: 1s}], by: [{header: a}, ip], algorithm: token_bucket, burst: 1}, {name: b, requests_per_minute: 1}]
 headers: {request: {set: {a: b}, add: {a: b}, remove: [a]}, response: {set: {a: b}}}
 security_headers: {x-frame-options: off}
-"#;
+";
 
 fn sections() -> Vec<&'static Section> {
     fn visit(section: &'static Section, found: &mut Vec<&'static Section>) {
@@ -213,10 +213,9 @@ fn validate(root: &Value, schema: &Value, value: &Value) -> Result<(), String> {
                 true
             }
             "anyOf" => rule.as_array().unwrap().iter().any(|option| validate(root, option, value).is_ok()),
-            "type" => match rule {
-                Value::Array(types) => types.iter().any(|of| is_type(of, value)),
-                of => is_type(of, value),
-            },
+            "type" => {
+                rule.as_array().map_or_else(|| is_type(rule, value), |types| types.iter().any(|of| is_type(of, value)))
+            }
             "const" => rule == value,
             "enum" => rule.as_array().unwrap().contains(value),
             "minimum" => value.as_i64().is_none_or(|n| n >= rule.as_i64().unwrap()),
@@ -241,10 +240,10 @@ fn validate(root: &Value, schema: &Value, value: &Value) -> Result<(), String> {
                 let known = schema.get("properties");
                 for (key, value) in value.as_object().into_iter().flatten() {
                     if known.and_then(|known| known.get(key)).is_none() {
-                        match rule {
-                            Value::Bool(false) => return Err(format!("unknown key {key}")),
-                            rule => validate(root, rule, value).map_err(|error| format!("{key}: {error}"))?,
+                        if *rule == Value::Bool(false) {
+                            return Err(format!("unknown key {key}"));
                         }
+                        validate(root, rule, value).map_err(|error| format!("{key}: {error}"))?;
                     }
                 }
                 true

@@ -71,8 +71,8 @@ fn words_are_never_surprises() {
 
 #[test]
 fn problems_are_bounded_in_number() {
-    let many = "a: 1\n".repeat(10_000) + &"- x".repeat(1);
-    assert!(bad(&many).len() <= 101);
+    let many = "a: 1\n".repeat(10_000);
+    assert!(bad(&many).len() == 101);
     let routes = "- {path: 1}\n".repeat(10_000);
     assert_eq!(bad(&format!("routes:\n{routes}")).len(), 101);
 }

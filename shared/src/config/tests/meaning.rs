@@ -37,7 +37,7 @@ cors:
     let limit = api.policies.rate_limit.value.as_ref().unwrap();
     assert_eq!(api.policies.rate_limit.scope, Scope::TopLevel);
     let rule = &limit.rules[0];
-    assert_eq!((&*rule.name, rule.limits[0].requests, rule.limits[0].per), ("default", 100, Duration::from_secs(60)));
+    assert_eq!((&*rule.name, rule.limits[0].requests, rule.limits[0].per), ("default", 100, Duration::from_mins(1)));
     assert_eq!(
         (rule.by.as_slice(), rule.algorithm, rule.mode),
         ([Key::Ip].as_slice(), Algorithm::SlidingWindow, Mode::Enforce)

@@ -50,20 +50,18 @@ const CASES: &[(Code, &str)] = &[
 ];
 
 fn provoke(code: Code, text: &str) -> Problems {
-    let found = match code {
-        Code::InvalidOverride => {
-            let mut input = Input::text("config.yaml", "routes: []\n");
-            input.environment = vec![("PROXYD__SERVER____LISTEN".to_owned(), "x".to_owned())];
-            input.set = vec!["routes[3].path=/a".to_owned(), "server".to_owned(), "routes.x=1".to_owned()];
-            load(&input, &References::Resolve(&Known::default()))
-        }
-        Code::Unreadable => {
-            let sources =
-                Sources { config: "/nowhere/config.yaml".into(), env: Some("../x".to_owned()), set: Vec::new() };
-            return Input::read(&sources, std::iter::empty()).expect_err("there is no such file");
-        }
-        Code::More => load_text(&"bad: 1\n".repeat(150)),
-        _ => load_text(text),
+    let found = if code == Code::Unreadable {
+        let sources = Sources { config: "/nowhere/config.yaml".into(), env: Some("../x".to_owned()), set: Vec::new() };
+        return Input::read(&sources, std::iter::empty()).expect_err("there is no such file");
+    } else if code == Code::InvalidOverride {
+        let mut input = Input::text("config.yaml", "routes: []\n");
+        input.environment = vec![("PROXYD__SERVER____LISTEN".to_owned(), "x".to_owned())];
+        input.set = vec!["routes[3].path=/a".to_owned(), "server".to_owned(), "routes.x=1".to_owned()];
+        load(&input, &References::Resolve(&Known::default()))
+    } else if code == Code::More {
+        load_text(&"bad: 1\n".repeat(150))
+    } else {
+        load_text(text)
     };
     match found {
         Ok(checked) => Problems(checked.warnings),

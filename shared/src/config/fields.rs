@@ -1,0 +1,142 @@
+//! The keys of one section as they were written, with the declaration beside them: absent ones fall back to their
+//! defaults, required ones are missed.
+
+use std::time::Duration;
+
+use super::field::{Field, Kind, Section};
+use super::problem::Code;
+use super::reader::{Read, Reader, Step, is_word};
+use super::report::Fault;
+use super::tree::{Entry, Node, Place};
+
+/// The keys of one section that were written, with the declaration beside them.
+pub(super) struct Fields<'r, 'a> {
+    pub(super) reader: &'r mut Reader<'a>,
+    pub(super) entries: &'a [Entry],
+    pub(super) section: &'static Section,
+    pub(super) place: Place,
+}
+
+impl<'a> Fields<'_, 'a> {
+    pub(super) fn reader(&mut self) -> &mut Reader<'a> {
+        self.reader
+    }
+
+    /// What was written under the key.
+    pub(super) fn written(&self, key: &str) -> Option<&'a Entry> {
+        debug_assert!(self.section.field(key).is_some(), "{key} is not declared in {}", self.section.name);
+        self.entries.iter().find(|entry| &*entry.key == key)
+    }
+
+    /// Reads what was written under `key`. A required key that is missing is noted.
+    pub(super) fn get<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Reader<'a>, &'a Node, &'static Field) -> Option<T>,
+    ) -> Option<T> {
+        let field = self.declared(key)?;
+        if let Some(entry) = self.written(key) {
+            return self.reader.under(&entry.key, |reader| read(reader, &entry.value, field));
+        }
+        if field.required {
+            let fault = Fault::new(Code::MissingKey, format!("the key `{key}` is missing")).hint(field.doc);
+            self.reader.error(self.place, fault);
+        }
+        None
+    }
+
+    /// Reads the scalar under `key`, or its default.
+    pub(super) fn scalar<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Reader<'a>, &Node, &'static Field) -> Option<T>,
+    ) -> Option<T> {
+        let field = self.declared(key)?;
+        if let Some(entry) = self.written(key) {
+            return self.reader.under(&entry.key, |reader| read(reader, &entry.value, field));
+        }
+        let node = Node::default_scalar(field.default?);
+        self.reader.step(Step::Key(key), |reader| read(reader, &node, field))
+    }
+
+    fn declared(&mut self, key: &'static str) -> Option<&'static Field> {
+        let field = self.section.field(key)?;
+        #[cfg(test)]
+        self.reader.asked.insert((self.section.name, key));
+        Some(field)
+    }
+
+    /// Reads the list under `key` item by item; an absent one is empty.
+    pub(super) fn list_of<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&mut Reader<'a>, &'a Node, &'static Kind) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let field = self.declared(key)?;
+        let Some(entry) = self.written(key) else { return Some(Vec::new()) };
+        let item = field.kind.item();
+        let one = matches!(field.kind, Kind::OneOrMany(_));
+        self.reader.under(&entry.key, |reader| {
+            let mut read = |reader: &mut Reader<'a>, node| read(reader, node, item);
+            if one {
+                reader.one_or_many(&entry.value, &field.kind, read)
+            } else {
+                reader.list(&entry.value, &field.kind, &mut read)
+            }
+        })
+    }
+
+    pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        self.scalar(key, |reader, node, _| reader.boolean(node))
+    }
+
+    pub(super) fn integer(&mut self, key: &'static str) -> Option<i64> {
+        self.scalar(key, |reader, node, field| reader.integer(node, &field.kind))
+    }
+
+    /// A whole number that is never negative, by its declared bounds.
+    pub(super) fn count<T: TryFrom<i64>>(&mut self, key: &'static str) -> Option<T> {
+        self.integer(key).and_then(|number| T::try_from(number).ok())
+    }
+
+    pub(super) fn duration(&mut self, key: &'static str) -> Option<Duration> {
+        self.scalar(key, |reader, node, field| reader.duration(node, &field.kind))
+    }
+
+    /// A duration that may be switched off; the inner none is off.
+    pub(super) fn duration_or_off(&mut self, key: &'static str) -> Read<Option<Duration>> {
+        self.scalar(
+            key,
+            |reader, node, field| {
+                if is_word(node, "off") { Some(None) } else { reader.duration(node, &field.kind).map(Some) }
+            },
+        )
+    }
+
+    pub(super) fn size<T: TryFrom<u64>>(&mut self, key: &'static str) -> Option<T> {
+        self.scalar(key, |reader, node, field| reader.size(node, &field.kind)).and_then(|bytes| T::try_from(bytes).ok())
+    }
+
+    pub(super) fn choice<V: Copy>(&mut self, key: &'static str, words: &[(&str, V)]) -> Option<V> {
+        self.scalar(key, |reader, node, field| reader.choice(node, &field.kind, words))
+    }
+
+    /// Reads the section under `key` by `read`; an absent one is read as an empty map, so that its defaults hold.
+    pub(super) fn section<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Fields<'_, 'a>) -> Option<T>,
+    ) -> Option<T> {
+        let field = self.declared(key)?;
+        let section = field.kind.section()?;
+        match self.written(key) {
+            Some(entry) => self.reader.under(&entry.key, |reader| {
+                let mut fields = reader.section(&entry.value, section)?;
+                read(&mut fields)
+            }),
+            None => self.reader.step(Step::Key(key), |reader| {
+                read(&mut Fields { reader, entries: &[], section, place: Place::DEFAULT })
+            }),
+        }
+    }
+}
