@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json};
 
-use super::excerpt::{MASK, is_secret_key};
+use super::excerpt::is_secret_key;
 use super::field::{Field, Kind, Section};
 use super::root::ROOT;
 use super::routes::ROUTE;
 use super::tree::{Meaning, Node, Scalar, Texts, Value};
 use super::{Effective, Origin, Route};
+use crate::audit::Mask;
 
 /// Builds the tree of a config that was found good.
 pub(super) fn effective(tree: &Node, texts: &Texts, routes: &[Route]) -> Effective {
@@ -113,7 +114,9 @@ impl Walk<'_> {
                 if let Some(item_kind) = kind.map_item() {
                     let mut tree = Map::new();
                     for entry in entries {
-                        let secret = secret || is_secret_key(&entry.key);
+                        // The names of things, such as upstreams, hide nothing.
+                        let names_things = matches!(item_kind, Kind::Section(_));
+                        let secret = secret || (!names_things && is_secret_key(&entry.key));
                         let shown = self.below(Some(&entry.key), |walk| walk.value(&entry.value, item_kind, secret));
                         tree.insert(entry.key.to_string(), shown);
                     }
@@ -156,5 +159,5 @@ impl Walk<'_> {
 fn masked(scalar: &Scalar) -> Json {
     let is_reference =
         !matches!(scalar.meaning, Meaning::AsTyped) && scalar.typed.starts_with("${") && scalar.typed.ends_with('}');
-    Json::from(if is_reference { &*scalar.typed } else { MASK })
+    if is_reference { Json::from(&*scalar.typed) } else { Json::from(Mask::hidden(scalar.typed.len())) }
 }

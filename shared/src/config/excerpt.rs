@@ -2,6 +2,7 @@
 
 use super::problem::Excerpt;
 use super::tree::Place;
+use crate::audit::Mask;
 
 /// The longest quoted piece of a line, in characters.
 const MAX_CHARS: usize = 160;
@@ -9,19 +10,14 @@ const MAX_CHARS: usize = 160;
 const BEFORE: usize = 60;
 /// How far up the parent of a line is looked for.
 const LOOK_BACK: u32 = 64;
-/// What a hidden value is shown as.
-pub(super) const MASK: &str = "****";
+/// What stands for the hidden rest of a line.
+const MASK: &str = "****";
 
 /// Whether a value under this key must not be shown. Wider than the keys of the language: a secret in a header edit or
 /// under a key that is misspelt is a secret too.
 pub(super) fn is_secret_key(key: &str) -> bool {
-    let key = key.to_ascii_lowercase().replace('-', "_");
-    ["token", "password", "passwd", "secret", "password_hash", "authorization", "cookie", "api_key", "apikey"]
-        .iter()
-        .any(|word| {
-            key == *word
-                || (key.len() > word.len() && key.ends_with(word) && key.as_bytes()[key.len() - word.len() - 1] == b'_')
-        })
+    let mask = Mask::default();
+    mask.hides_header(&key.to_ascii_lowercase()) || mask.hides_query(key) || key == "password_hash"
 }
 
 /// Quotes the line of `place`; none where it must not be quoted.

@@ -1,14 +1,16 @@
 //! Paths as they are written in a config: checked, and brought into the normalised form that requests are matched in.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::report::Fault;
+use crate::routing::normalize;
 
 /// The longest path of a config, in bytes.
 const MAX_BYTES: usize = 8 << 10;
 
-/// A path in normalised form: percent-encoding of unreserved characters decoded, hex digits in upper case, dot segments
-/// resolved, what cannot stand in a request encoded (RFC 3986, 6.2.2). `//` stays.
+/// A path in the form that requests are matched in.
 pub(super) fn literal(text: &str) -> Result<Arc<str>, Fault> {
     if !text.starts_with('/') {
         let hint = if text.contains("://") { "a path has no scheme and no host" } else { "put `/` before it" };
@@ -22,68 +24,29 @@ pub(super) fn literal(text: &str) -> Result<Arc<str>, Fault> {
             Fault::invalid("a path ends before `?` and `#`").hint("match the query with `query: {name: value}`")
         );
     }
-    if text.contains('\\') || text.chars().any(char::is_control) {
-        return Err(Fault::invalid("a path has no backslashes and no control characters"));
+    let encoded = encode_unsendable(text);
+    match normalize(&encoded, false) {
+        Ok(normal) => Ok(normal.path.into()),
+        Err(problem) => Err(Fault::invalid(format!("the path {problem}"))),
     }
-    let decoded = decode(text)?;
-    Ok(resolve_dots(&decoded).into())
 }
 
-fn decode(text: &str) -> Result<String, Fault> {
-    let mut decoded = String::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte == b'%' {
-            let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16));
-            let (Some(high), Some(low)) = (digit(), digit()) else {
-                return Err(Fault::invalid("a `%` in a path is followed by two hex digits")
-                    .hint("write `%25` for the character itself"));
-            };
-            let value = (high * 16 + low) as u8;
-            match value {
-                0..0x20 | 0x7f => return Err(Fault::invalid("a path has no control characters, encoded or not")),
-                value if is_unreserved(value) => decoded.push(char::from(value)),
-                value => encode(value, &mut decoded),
-            }
-        } else if byte.is_ascii_graphic() {
-            decoded.push(char::from(byte));
+/// Encodes what people write in a path but no request has in it as such: spaces and characters beyond ASCII.
+fn encode_unsendable(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| byte.is_ascii() && byte != b' ') {
+        return Cow::Borrowed(text);
+    }
+    let mut encoded = String::with_capacity(text.len() * 3);
+    for c in text.chars() {
+        if c.is_ascii() && c != ' ' {
+            encoded.push(c);
         } else {
-            encode(byte, &mut decoded);
-        }
-    }
-    Ok(decoded)
-}
-
-fn encode(byte: u8, into: &mut String) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    into.push('%');
-    into.push(char::from(HEX[usize::from(byte >> 4)]));
-    into.push(char::from(HEX[usize::from(byte & 15)]));
-}
-
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
-}
-
-/// RFC 3986, 5.2.4.
-fn resolve_dots(path: &str) -> String {
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
-    let mut kept: Vec<&str> = Vec::with_capacity(segments.len());
-    for (index, segment) in segments.iter().enumerate() {
-        let last = index + 1 == segments.len();
-        match *segment {
-            "." if last => kept.push(""),
-            "." => {}
-            ".." => {
-                kept.pop();
-                if last {
-                    kept.push("");
-                }
+            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                let _ = write!(encoded, "%{byte:02X}");
             }
-            segment => kept.push(segment),
         }
     }
-    format!("/{}", kept.join("/"))
+    Cow::Owned(encoded)
 }
 
 #[cfg(test)]
