@@ -174,17 +174,15 @@ impl Rejection {
     pub fn response(&self, request_id: &str, json: bool) -> Response {
         let mut head = ResponseHead::new(self.status());
         let headers = head.headers_mut();
-        match self {
-            Self::MethodNotAllowed(methods) => {
-                if let Some(allow) = Value::parse(&methods.join(", ")) {
-                    headers.set(&name::ALLOW, allow);
-                }
-            }
-            Self::RateLimited { retry_after_s } => headers.set(&name::RETRY_AFTER, Value::number(*retry_after_s)),
-            Self::AuditUnavailable | Self::UpstreamQueueFull | Self::UpstreamQueueTimeout => {
-                headers.set(&name::RETRY_AFTER, Value::known("1"));
-            }
-            _ => {}
+        if let Self::MethodNotAllowed(methods) = self
+            && let Some(allow) = Value::parse(&methods.join(", "))
+        {
+            headers.set(&name::ALLOW, allow);
+        }
+        if let Self::RateLimited { retry_after_s } = self {
+            headers.set(&name::RETRY_AFTER, Value::number(*retry_after_s));
+        } else if self.status() == 503 {
+            headers.set(&name::RETRY_AFTER, Value::known("1"));
         }
         if self.closes() {
             headers.set(&name::CONNECTION, Value::known("close"));

@@ -24,7 +24,7 @@ use crate::proxy;
 use crate::worker::Worker;
 
 /// After this long without traffic the kernel asks whether the client is still there.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEPALIVE_AFTER: Duration = Duration::from_mins(1);
 
 /// How long a connection that has not yet asked anything may live on when the daemon drains: its request may be under way.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);

@@ -32,13 +32,15 @@ pub struct BindError {
 
 impl BindError {
     fn new(address: SocketAddr, source: io::Error) -> Self {
-        let hint = match source.kind() {
-            io::ErrorKind::AddrInUse => format!("port {} is taken by another process", address.port()),
-            io::ErrorKind::PermissionDenied => {
-                format!("port {} needs a privilege (CAP_NET_BIND_SERVICE)", address.port())
-            }
-            io::ErrorKind::AddrNotAvailable => format!("this machine has no address {}", address.ip()),
-            _ => source.to_string(),
+        let kind = source.kind();
+        let hint = if kind == io::ErrorKind::AddrInUse {
+            format!("port {} is taken by another process", address.port())
+        } else if kind == io::ErrorKind::PermissionDenied {
+            format!("port {} needs a privilege (CAP_NET_BIND_SERVICE)", address.port())
+        } else if kind == io::ErrorKind::AddrNotAvailable {
+            format!("this machine has no address {}", address.ip())
+        } else {
+            source.to_string()
         };
         Self { address, hint, source }
     }

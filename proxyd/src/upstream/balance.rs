@@ -15,13 +15,13 @@ impl RoundRobin {
         let total = weights.iter().map(|&weight| i64::from(weight)).sum();
         let mut state = Self { weights: weights.into(), credit: vec![0; weights.len()].into(), total };
         for _ in 0..turn % weights.len().max(1) {
-            state.next();
+            state.take();
         }
         state
     }
 
     /// The index of the endpoint whose turn it is; none where there are no endpoints.
-    pub fn next(&mut self) -> Option<usize> {
+    pub fn take(&mut self) -> Option<usize> {
         if self.credit.len() == 1 {
             return Some(0);
         }
@@ -48,7 +48,7 @@ mod tests {
 
     fn check(weights: &[u32], expected: &[usize]) {
         let mut state = RoundRobin::new(weights, 0);
-        let got: Vec<_> = (0..expected.len()).filter_map(|_| state.next()).collect();
+        let got: Vec<_> = (0..expected.len()).filter_map(|_| state.take()).collect();
         assert_eq!(got, expected);
     }
 
@@ -57,7 +57,7 @@ mod tests {
         check(&[1], &[0, 0, 0]);
         check(&[1, 1], &[0, 1, 0, 1]);
         check(&[5, 1, 1], &[0, 0, 1, 0, 2, 0, 0]);
-        assert_eq!(RoundRobin::new(&[], 3).next(), None);
+        assert_eq!(RoundRobin::new(&[], 3).take(), None);
     }
 
     proptest! {
@@ -66,7 +66,7 @@ mod tests {
             let mut state = RoundRobin::new(&weights, turn);
             let mut taken = vec![0u32; weights.len()];
             for _ in 0..weights.iter().sum::<u32>() {
-                taken[state.next().unwrap()] += 1;
+                taken[state.take().unwrap()] += 1;
             }
             prop_assert_eq!(taken, weights);
         }

@@ -16,7 +16,7 @@ use crate::exchange::RequestBody;
 const MAX_HEAD_BYTES: usize = 128 * 1024;
 
 /// After this long without traffic the kernel asks whether the other side is still there.
-const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEPALIVE_AFTER: Duration = Duration::from_mins(1);
 
 /// A connection: its sending half, and the task that drives it.
 pub struct Connection {

@@ -43,7 +43,7 @@ impl LocalUpstream {
 
     /// The pool of the endpoint whose turn it is.
     pub fn next(&self) -> Option<&Rc<Pool>> {
-        let index = self.turns.borrow_mut().next()?;
+        let index = self.turns.borrow_mut().take()?;
         self.pools.get(index)
     }
 

@@ -130,7 +130,7 @@ impl Pool {
             let sender = &candidate.connection.sender;
             if sender.is_closed() {
                 let dead = idle.remove(index);
-                self.close(dead.connection);
+                self.close(&dead.connection);
             } else if sender.is_ready() {
                 self.cells.idle_ended();
                 return Some(idle.remove(index).connection);
@@ -160,7 +160,7 @@ impl Pool {
     }
 
     /// Closes an idle connection.
-    fn close(&self, connection: Connection) {
+    fn close(&self, connection: &Connection) {
         self.cells.idle_ended();
         self.discard(&connection.task);
     }
@@ -179,7 +179,7 @@ impl Pool {
         });
         *idle = keep;
         for entry in go {
-            self.close(entry.connection);
+            self.close(&entry.connection);
         }
     }
 }
@@ -187,7 +187,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         for entry in std::mem::take(&mut *self.idle.borrow_mut()) {
-            self.close(entry.connection);
+            self.close(&entry.connection);
         }
     }
 }
