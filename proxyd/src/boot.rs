@@ -11,25 +11,22 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use clap::Parser;
-use shared::audit::Door;
-use shared::config::{self, Checked, Input, Problems, Sources};
+use shared::config::{Checked, Problems, Sources};
 use thiserror::Error;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use crate::audit::{self, Recorder};
+use crate::control::{DoorError, Doors};
 use crate::daemon::{ConfigSource, Daemon, Life, Order, Parts, WorkerHandle};
 use crate::exchange::Load;
-use crate::snapshot::Snapshot;
+use crate::reload::history::{History, HistoryError};
+use crate::reload::{self, First};
 use crate::telemetry::access_log::{AccessLog, AccessLogError};
-use crate::telemetry::clock::unix_us;
 use crate::telemetry::diagnostics::Diagnostics;
 use crate::telemetry::ids::Seed;
 use crate::telemetry::metrics::Metrics;
 use crate::{demo, server, worker};
-
-/// What runs where no config is named and there is none in the working directory.
-const BUILT_IN: &str = include_str!("../../config.yaml");
 
 /// Orders that may wait in a worker's mailbox: connections handed over by others, above all.
 const MAILBOX: usize = 1024;
@@ -79,6 +76,10 @@ pub enum BootError {
     Demo(std::io::Error),
     #[error("the system gives no randomness: {0}")]
     Randomness(getrandom::Error),
+    #[error(transparent)]
+    Door(#[from] DoorError),
+    #[error(transparent)]
+    History(#[from] HistoryError),
     #[error("a thread, runtime or signal cannot be set up: {0}")]
     System(#[from] std::io::Error),
     #[error("diagnostics cannot be set up: {0}")]
@@ -110,16 +111,10 @@ pub fn print(error: &BootError) {
 /// Runs the daemon until it is stopped.
 pub fn run(args: Args) -> Result<(), BootError> {
     let source = source(&args);
-    let input = match &source {
-        ConfigSource::BuiltIn => Ok(Input::text("built-in", BUILT_IN)),
-        ConfigSource::Files(sources) => Input::read(sources, std::env::vars()),
-    };
-    let input = input.map_err(BootError::Config)?;
-    let checked =
-        config::load(&input, &config::References::Resolve(&config::source::System)).map_err(BootError::Config)?;
-    let config = Arc::clone(&checked.config);
+    let loaded = reload::load::read(&source, None).map_err(BootError::Config)?;
+    let config = Arc::clone(&loaded.checked.config);
     let diagnostics = Diagnostics::start(&config.log)?;
-    announce(&source, &checked);
+    announce(&source, &loaded.checked);
     limits::raise(&config.server.limits);
     let _lock = state_dir::prepare(&config.server.state_dir)?;
     if args.demo {
@@ -127,16 +122,18 @@ pub fn run(args: Args) -> Result<(), BootError> {
     }
     let workers = config.server.workers.map_or_else(limits::cores, std::num::NonZero::get);
     let listen: Vec<_> = config.server.listen.iter().map(|listen| listen.address).collect();
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let doors = runtime.block_on(Doors::bind(&config.admin))?;
     let bound = server::bind(&listen, workers, &[])?;
     let access_log = AccessLog::start(&config.log)?;
     let (writer, recorders) = audit::start(&config.audit, workers)?;
-    let stamp =
-        crate::snapshot::Stamp { generation: 1, applied_us: unix_us(), actor: "start".into(), door: Door::Start };
-    let snapshot = Snapshot::compile(checked, stamp, None);
+    let history = History::open(&config.server.state_dir)?;
+    let first = reload::begin(history, loaded, &starter());
+    let snapshot = first.compile();
     let (handles, mailboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mailbox()).unzip();
     let daemon = Arc::new(Daemon::new(Parts {
         source,
-        socket: PathBuf::new(),
+        socket: doors.socket().to_owned(),
         audit: writer,
         metrics: Metrics::new(workers),
         access_log,
@@ -145,9 +142,9 @@ pub fn run(args: Args) -> Result<(), BootError> {
         snapshot,
     }));
     let threads = start_workers(&daemon, mailboxes, recorders)?;
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(live(&daemon, bound))?;
-    stop(&daemon, &runtime, threads);
+    runtime.block_on(live(&daemon, doors, first, bound, threads));
+    daemon.access_log.stop(WRITE_OUT);
+    runtime.block_on(daemon.audit.stop(WRITE_OUT));
     Ok(())
 }
 
@@ -189,21 +186,29 @@ fn start_workers(
     Ok(threads)
 }
 
-async fn live(daemon: &Arc<Daemon>, bound: server::Bound) -> Result<(), BootError> {
+/// The control thread's life: every door answers before traffic does, and until the last request has ended.
+async fn live(daemon: &Arc<Daemon>, doors: Doors, first: First, bound: server::Bound, threads: Vec<JoinHandle<()>>) {
+    let open = doors.open(daemon, first);
     server::hand_out(daemon, bound).await;
     daemon.enter(Life::Serving);
     for (_, address) in daemon.listening() {
         tracing::info!(%address, "listening");
     }
-    tokio::signal::ctrl_c().await?;
-    daemon.enter(Life::Draining);
-    Ok(())
+    open.attend(async {
+        let joined = tokio::task::spawn_blocking(|| {
+            for thread in threads {
+                let _ = thread.join();
+            }
+        });
+        let _ = joined.await;
+    })
+    .await;
 }
 
-fn stop(daemon: &Arc<Daemon>, runtime: &Runtime, threads: Vec<JoinHandle<()>>) {
-    for thread in threads {
-        let _ = thread.join();
-    }
-    daemon.access_log.stop(WRITE_OUT);
-    runtime.block_on(daemon.audit.stop(WRITE_OUT));
+/// Who started the daemon.
+fn starter() -> String {
+    let uid = nix::unistd::getuid();
+    let name =
+        nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| "unknown user".to_owned(), |user| user.name);
+    format!("{name} (uid {uid}, pid {})", std::process::id())
 }

@@ -27,7 +27,7 @@ pub enum ConfigSource {
 }
 
 /// Where the daemon is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Life {
     Starting,
     Serving,

@@ -2,13 +2,17 @@
 //! turns the [`Reply`] into what goes out. Doors decide nothing about commands; the executor knows nothing about doors.
 
 mod commands;
+mod doors;
 pub mod http;
+mod notify;
+mod signal;
 pub mod socket;
 mod stall;
 #[cfg(test)]
 mod stand_in;
 
 pub use commands::Control;
+pub use doors::{DoorError, Doors, Open};
 
 use std::future::Future;
 use std::net::IpAddr;

@@ -11,8 +11,8 @@ use shared::config::{Checked, Input, Problems, References, Sources, load};
 
 use crate::daemon::ConfigSource;
 
-/// What is served when nobody says anything else: enough to see that it runs.
-const BUILT_IN: &str = "routes:\n  - path: /\n    respond: {status: 200, headers: {content-type: text/plain}, body: \"proxyd runs. It has no config yet: write ./config.yaml, or start it with --config FILE.\\n\"}\n";
+/// What runs where no config is named and there is none in the working directory.
+const BUILT_IN: &str = include_str!("../../../config.yaml");
 
 /// A config that was read and found good.
 #[derive(Clone, Debug)]
