@@ -26,12 +26,23 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// The daemon's control socket [default: $PROXYD_SOCKET, else the first automatic place where a daemon answers]
-    #[arg(long, global = true, value_name = "PATH", conflicts_with = "remote")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        conflicts_with = "remote",
+        help = "The daemon's control socket [default: $PROXYD_SOCKET, else the first automatic place where a daemon \
+                  answers]"
+    )]
     pub socket: Option<PathBuf>,
-    /// Speak to the admin listener of a daemon here instead, such as http://127.0.0.1:9900
     // An id of its own: `explain` has an argument `url`.
-    #[arg(long, id = "remote", global = true, value_name = "URL")]
+    #[arg(
+        long,
+        id = "remote",
+        global = true,
+        value_name = "URL",
+        help = "Speak to a daemon's admin listener instead, such as http://127.0.0.1:9900"
+    )]
     pub url: Option<String>,
     /// Bearer token for --url (better given by the variable: other users see arguments)
     #[arg(long, global = true, value_name = "TOKEN", env = "PROXYD_ADMIN_TOKEN", hide_env_values = true)]
@@ -92,7 +103,7 @@ pub enum Action {
     Rollback(RollbackArgs),
     /// Look into the audit record of requests and actions
     #[command(after_help = examples::AUDIT)]
-    Audit(Audit),
+    Audit(Box<Audit>),
     /// List the upstreams and how their endpoints do
     #[command(after_help = examples::UPSTREAMS)]
     Upstreams(Nothing),
@@ -200,7 +211,7 @@ pub struct Audit {
 pub enum AuditAction {
     /// Follow the record as it is written (the newest 10 rows first)
     #[command(after_help = examples::AUDIT_TAIL)]
-    Tail(AuditQuery),
+    Tail(Box<AuditQuery>),
     /// Print the newest row's number and link, to be kept elsewhere for `verify --head`
     #[command(after_help = examples::AUDIT_HEAD)]
     Head(Nothing),
@@ -314,7 +325,7 @@ impl Audit {
             Some(AuditAction::Head(_)) if !bare => return Err(filters("head")),
             Some(AuditAction::Verify { .. }) if !bare => return Err(filters("verify")),
             Some(AuditAction::Tail(query)) => {
-                Command::Audit(AuditQuery { follow: true, last: query.last.or(Some(10)), ..query.clone() })
+                Command::Audit(AuditQuery { follow: true, last: query.last.or(Some(10)), ..AuditQuery::clone(query) })
             }
             Some(AuditAction::Head(args)) => Command::AuditHead(*args),
             Some(AuditAction::Verify { path: Some(_), .. }) => return Ok(None),

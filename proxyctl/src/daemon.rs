@@ -23,16 +23,14 @@ pub(crate) async fn ask(
     surroundings: &Surroundings,
     screen: &mut Screen<'_>,
 ) -> Result<(), Failure> {
-    let command = match command {
+    let mut command = command;
+    if let Command::Reload(args) = &mut command
+        && let Some(path) = args.config.as_mut().filter(|_| global.url.is_none())
+        && let Ok(absolute) = std::path::absolute(&*path)
+    {
         // The daemon has a working directory of its own.
-        Command::Reload(mut args) if global.url.is_none() => {
-            args.config = args.config.map(|path| {
-                std::path::absolute(&path).map_or(path, |absolute| absolute.to_string_lossy().into_owned())
-            });
-            Command::Reload(args)
-        }
-        other => other,
-    };
+        *path = absolute.to_string_lossy().into_owned();
+    }
     let mut client = Client::open(global, surroundings).await?;
     if client.tells_secrets() {
         screen.remark("warning: the credentials go to that host over plain HTTP, readable by anybody on the way");
@@ -40,25 +38,22 @@ pub(crate) async fn ask(
     let mut answers = client.ask(&command, patience(&command, global)).await?;
     match answers.next().await? {
         Answer::Ok(reply) => whole(&command, reply, screen),
-        first => stream(&command, first, &mut answers, screen).await,
+        first @ (Answer::Event(_) | Answer::End(_) | Answer::Error(_)) => {
+            stream(&command, first, &mut answers, screen).await
+        }
     }
 }
 
 /// Following ends when the person ends it, and proving a long chain takes what it takes.
 fn patience(command: &Command, global: &Global) -> Option<Duration> {
-    let endless = match command {
-        Command::Audit(query) => query.follow,
-        Command::AuditVerify(_) => true,
-        _ => false,
-    };
-    (!endless).then(|| Duration::from_secs(global.timeout))
+    let follows = matches!(command, Command::Audit(query) if query.follow);
+    let proves = matches!(command, Command::AuditVerify(_));
+    (!follows && !proves).then(|| Duration::from_secs(global.timeout))
 }
 
 fn whole(command: &Command, mut reply: Value, screen: &mut Screen<'_>) -> Result<(), Failure> {
-    let verdict = match command {
-        Command::AuditVerify(_) => render::read::<AuditVerified>(command, reply.clone())?.intact,
-        _ => true,
-    };
+    let broken =
+        matches!(command, Command::AuditVerify(_)) && !render::read::<AuditVerified>(command, reply.clone())?.intact;
     if screen.look.format == Format::Json {
         time::add_iso(&mut reply);
         screen.page(&reply)?;
@@ -70,7 +65,7 @@ fn whole(command: &Command, mut reply: Value, screen: &mut Screen<'_>) -> Result
         let text = render::document(command, reply, &screen.look)?;
         screen.text(&text)?;
     }
-    if verdict { Ok(()) } else { Err(Failure::Printed) }
+    if broken { Err(Failure::Printed) } else { Ok(()) }
 }
 
 /// Shows rows: one by one where a program reads them or they are followed, else as one table.
@@ -128,7 +123,7 @@ async fn stream(
 fn csv_line<T: AsRef<[u8]>>(cells: impl IntoIterator<Item = T>) -> Result<String, Failure> {
     let mut writer = csv::WriterBuilder::new().from_writer(Vec::new());
     let written = writer.write_record(cells).map_err(std::io::Error::other);
-    let bytes = written.and_then(|()| writer.into_inner().map_err(|error| error.into_error()))?;
+    let bytes = written.and_then(|()| writer.into_inner().map_err(csv::IntoInnerError::into_error))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

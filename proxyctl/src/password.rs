@@ -39,7 +39,7 @@ pub(crate) fn hash(screen: &mut Screen<'_>) -> Result<(), Failure> {
 /// The first line of standard input.
 fn piped() -> Result<String, Failure> {
     let mut text = String::new();
-    io::stdin().lock().take(MAX_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+    io::stdin().lock().take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|error| unreadable(&error))?;
     let line = text.lines().next().unwrap_or_default();
     if text.lines().nth(1).is_some() || text.len() as u64 > MAX_BYTES {
         return Err(Failure::new(ErrorCode::Failed, "standard input holds more than one password")
@@ -62,7 +62,7 @@ fn unseen(prompt: &str, screen: &mut Screen<'_>) -> Result<String, Failure> {
     screen.prompt(prompt);
     let quiet = Quiet::new()?;
     let mut line = String::new();
-    io::stdin().read_line(&mut line).map_err(unreadable)?;
+    io::stdin().read_line(&mut line).map_err(|error| unreadable(&error))?;
     drop(quiet);
     screen.remark("");
     if line.ends_with(INTERRUPT) {
@@ -76,14 +76,14 @@ struct Quiet(Termios);
 
 impl Quiet {
     fn new() -> Result<Self, Failure> {
-        let before = tcgetattr(io::stdin().as_fd()).map_err(|error| unreadable(error.into()))?;
+        let before = tcgetattr(io::stdin().as_fd()).map_err(|error| unreadable(&error.into()))?;
         let mut quiet = before.clone();
         // An interrupt must not leave the terminal without echo: it ends the line instead of the process.
         quiet.local_flags.remove(LocalFlags::ECHO | LocalFlags::ISIG);
         if let Some(end_of_line) = quiet.control_chars.get_mut(SpecialCharacterIndices::VEOL as usize) {
             *end_of_line = INTERRUPT as u8;
         }
-        tcsetattr(io::stdin().as_fd(), SetArg::TCSAFLUSH, &quiet).map_err(|error| unreadable(error.into()))?;
+        tcsetattr(io::stdin().as_fd(), SetArg::TCSAFLUSH, &quiet).map_err(|error| unreadable(&error.into()))?;
         Ok(Self(before))
     }
 }
@@ -94,6 +94,6 @@ impl Drop for Quiet {
     }
 }
 
-fn unreadable(error: io::Error) -> Failure {
+fn unreadable(error: &io::Error) -> Failure {
     Failure::new(ErrorCode::Failed, format!("the password cannot be read from standard input: {error}"))
 }

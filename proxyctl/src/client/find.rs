@@ -44,13 +44,11 @@ pub(super) async fn find(named: Option<&Path>, surroundings: &Surroundings) -> R
             }
         }
     }
-    match closed {
-        Some((path, error)) => Err(refused(&path, "", &error)),
-        None => {
-            let message = format!("no running proxyd found; looked for its socket at\n{}", tried.join("\n"));
-            Err(Failure::new(ErrorCode::Unreachable, message).hint(START))
-        }
+    if let Some((path, error)) = closed {
+        return Err(refused(&path, "", &error));
     }
+    let message = format!("no running proxyd found; looked for its socket at\n{}", tried.join("\n"));
+    Err(Failure::new(ErrorCode::Unreachable, message).hint(START))
 }
 
 async fn connect(path: &Path) -> io::Result<UnixStream> {

@@ -47,19 +47,17 @@ pub(crate) enum Client {
 /// The answer to one command, as it comes in.
 pub(crate) enum Answers<'a> {
     Socket(socket::Lines<'a>),
-    Remote(remote::Body),
+    Remote(Box<remote::Body>),
 }
 
 impl Client {
     /// Finds the daemon that was asked for.
     pub(crate) async fn open(global: &Global, surroundings: &Surroundings) -> Result<Self, Failure> {
-        match &global.url {
-            Some(url) => Ok(Self::Remote(remote::Remote::new(url, global.token.as_deref(), global.user.as_deref())?)),
-            None => {
-                let (path, stream) = find::find(global.socket.as_deref(), surroundings).await?;
-                Ok(Self::Socket(socket::Connection::new(path, stream)))
-            }
+        if let Some(url) = &global.url {
+            return Ok(Self::Remote(remote::Remote::new(url, global.token.as_deref(), global.user.as_deref())?));
         }
+        let (path, stream) = find::find(global.socket.as_deref(), surroundings).await?;
+        Ok(Self::Socket(socket::Connection::new(path, stream)))
     }
 
     /// The socket's path or the URL.
@@ -84,7 +82,7 @@ impl Client {
     pub(crate) async fn ask(&mut self, command: &Command, patience: Option<Duration>) -> Result<Answers<'_>, Failure> {
         match self {
             Self::Socket(connection) => connection.ask(command, patience).await.map(Answers::Socket),
-            Self::Remote(remote) => remote.ask(command, patience).await.map(Answers::Remote),
+            Self::Remote(remote) => remote.ask(command, patience).await.map(|body| Answers::Remote(Box::new(body))),
         }
     }
 }

@@ -210,7 +210,7 @@ impl Body {
         if line.is_empty() {
             self.event.clear();
         } else if let Some(name) = line.strip_prefix(b"event:") {
-            self.event = String::from_utf8_lossy(name).trim().to_owned();
+            String::from_utf8_lossy(name).trim().clone_into(&mut self.event);
         } else if let Some(text) = line.strip_prefix(b"data:") {
             let value: Value = serde_json::from_slice(text).map_err(|_| self.not_ours())?;
             self.ready.push_back(match self.event.as_str() {

@@ -28,7 +28,7 @@ pub(super) async fn reach(global: &Global, surroundings: &Surroundings) -> (Opti
     match asked.await {
         Err(Failure::Told { error, hint }) => {
             let advice = hint.unwrap_or_else(|| "look at the daemon's log".to_owned());
-            (None, vec![Finding::fail(CHECK, error.message.replace('\n', ";"), advice)])
+            (None, vec![Finding::fail(CHECK, error.message.replace(" at\n  ", " at ").replace("\n  ", "; "), advice)])
         }
         Err(Failure::Printed | Failure::OutputGone) => (None, Vec::new()),
         Ok((place, status)) => {

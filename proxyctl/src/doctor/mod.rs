@@ -1,5 +1,7 @@
 //! `doctor`: looks for the usual causes of trouble, one line each, and says what to do. Changes nothing.
 
+use std::fmt::Write as _;
+
 mod clock;
 mod daemon;
 mod places;
@@ -112,7 +114,7 @@ fn line(finding: &Finding, colour: bool) -> String {
     };
     let mut text = format!("{}  {:<10} {}\n", paint(word, shade, colour), finding.check, plain(&finding.found));
     if let Some(advice) = &finding.advice {
-        text.push_str(&format!("      {:<10} {}\n", "", plain(advice)));
+        let _ = writeln!(text, "      {:<10} {}", "", plain(advice));
     }
     text
 }

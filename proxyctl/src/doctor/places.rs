@@ -60,8 +60,8 @@ pub(super) fn disk(patient: &Patient) -> Vec<Finding> {
     let Ok(disk) = statvfs(&folder) else {
         return vec![Finding::warn(CHECK, format!("{shown} cannot be asked for its room"), "look with `df`")];
     };
-    let free = disk.blocks_available() as u64 * disk.fragment_size() as u64;
-    let whole = (disk.blocks() as u64 * disk.fragment_size() as u64).max(1);
+    let free = disk.blocks_available() * disk.fragment_size();
+    let whole = (disk.blocks() * disk.fragment_size()).max(1);
     vec![room(&shown.to_string(), free, whole)]
 }
 

@@ -1,8 +1,11 @@
 //! Whether the addresses to listen on are free, and who holds those that are not.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use super::{Finding, Patient};
+
+const CHECK: &str = "port";
 
 /// Every traffic listener and the admin listener of the config.
 pub(super) fn listeners(patient: &Patient) -> Vec<Finding> {
@@ -16,7 +19,6 @@ pub(super) fn listeners(patient: &Patient) -> Vec<Finding> {
 }
 
 fn listener(address: SocketAddr, daemon: Option<u32>) -> Finding {
-    const CHECK: &str = "port";
     if address.port() == 0 {
         return Finding::ok(CHECK, format!("{address}: any free port"));
     }
@@ -28,34 +30,41 @@ fn listener(address: SocketAddr, daemon: Option<u32>) -> Finding {
         Ok(_) => return Finding::ok(CHECK, format!("{address} is free")),
         Err(error) => error,
     };
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => match holder(address) {
-            Some((pid, _)) if Some(pid) == daemon => Finding::ok(CHECK, format!("{address} is held by the daemon")),
-            Some((pid, name)) => Finding::fail(
-                CHECK,
-                format!("{address} is held by {name}, pid {pid}"),
-                "stop it, or listen elsewhere (server.listen, admin.listen)",
-            ),
-            None if daemon.is_some() => {
-                Finding::ok(CHECK, format!("{address} is held, by the daemon or somebody you may not look at"))
-            }
-            None => Finding::fail(
-                CHECK,
-                format!("{address} is held by a process you may not look at"),
-                format!("find it as root with `ss -ltnp 'sport = :{}'`, or listen elsewhere", address.port()),
-            ),
-        },
-        std::io::ErrorKind::PermissionDenied => Finding::warn(
+    // Kinds of errors are an open set: what is not known here is told as it is.
+    let kind = error.kind();
+    if kind == ErrorKind::AddrInUse {
+        return taken(address, daemon);
+    }
+    if kind == ErrorKind::PermissionDenied {
+        let advice = "give the daemon CAP_NET_BIND_SERVICE (the unit file does), or listen on a higher port";
+        return Finding::warn(CHECK, format!("{address}: you may not listen on a port below 1024"), advice);
+    }
+    let advice = if kind == ErrorKind::AddrNotAvailable {
+        "listen on 0.0.0.0, on [::], or on an address that `ip address` lists"
+    } else {
+        "listen elsewhere (server.listen, admin.listen)"
+    };
+    Finding::fail(CHECK, format!("{address} cannot be listened on: {error}"), advice)
+}
+
+fn taken(address: SocketAddr, daemon: Option<u32>) -> Finding {
+    match (holder(address), daemon) {
+        (Some((pid, _)), Some(daemon)) if pid == daemon => {
+            Finding::ok(CHECK, format!("{address} is held by the daemon"))
+        }
+        (Some((pid, name)), _) => Finding::fail(
             CHECK,
-            format!("{address}: you may not listen on a port below 1024"),
-            "give the daemon CAP_NET_BIND_SERVICE (the unit file does), or listen on a higher port",
+            format!("{address} is held by {name}, pid {pid}"),
+            "stop it, or listen elsewhere (server.listen, admin.listen)",
         ),
-        std::io::ErrorKind::AddrNotAvailable => Finding::fail(
+        (None, Some(_)) => {
+            Finding::ok(CHECK, format!("{address} is held, by the daemon or somebody you may not look at"))
+        }
+        (None, None) => Finding::fail(
             CHECK,
-            format!("{address} is no address of this machine"),
-            "listen on 0.0.0.0, on [::], or on an address that `ip address` lists",
+            format!("{address} is held by a process you may not look at"),
+            format!("find it as root with `ss -ltnp 'sport = :{}'`, or listen elsewhere", address.port()),
         ),
-        _ => Finding::fail(CHECK, format!("{address} cannot be listened on: {error}"), "listen elsewhere"),
     }
 }
 

@@ -1,12 +1,14 @@
 //! `audit`: rows as a table, as lines that are added to, and as CSV; and what `verify` found.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 use shared::audit::{ActionRow, GapRow, RequestRow, Row};
 use shared::control::report::AuditVerified;
 
 use super::table::table;
 use super::text::{DIM, GREEN, RED, YELLOW, count, grouped, paint, plain};
-use super::time::{iso, row_time, took};
+use super::time::{iso, row_time, took, zone_name};
 use crate::screen::Look;
 
 /// A row in the columns that all kinds share.
@@ -27,14 +29,20 @@ pub(super) fn rows(rows: &[Row], look: &Look) -> String {
     if rows.is_empty() {
         return "no rows\n".to_owned();
     }
+    let zone = format!(" {}", zone_name(look));
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
-            let row = columns(row, look);
+            let mut row = columns(row, look);
+            // The heading says it once.
+            if row.time.ends_with(&zone) {
+                row.time.truncate(row.time.len() - zone.len());
+            }
             vec![row.seq, row.time, row.what, row.on, row.result, row.took, row.through, row.who]
         })
         .collect();
-    table(&["SEQ", "TIME", "WHAT", "ON", "RESULT", "TOOK", "THROUGH", "WHO"], &cells, look)
+    let time = format!("TIME{zone}");
+    table(&["SEQ", &time, "WHAT", "ON", "RESULT", "TOOK", "THROUGH", "WHO"], &cells, look)
 }
 
 /// One row as a line of its own, for rows that come one by one.
@@ -78,11 +86,6 @@ fn columns(row: &Row, look: &Look) -> Columns {
 fn request(row: &RequestRow, look: &Look) -> Columns {
     let query = if row.query.is_empty() { String::new() } else { format!("?{}", row.query) };
     let status = if row.status == 0 { String::new() } else { format!("{} ", row.status) };
-    let through = match (row.route.is_empty(), row.endpoint.is_empty()) {
-        (true, _) => String::new(),
-        (false, true) => row.route.clone(),
-        (false, false) => format!("{} → {}", row.route, row.endpoint),
-    };
     let who = if row.principal.is_empty() { row.client.clone() } else { format!("{} ({})", row.client, row.principal) };
     Columns {
         seq: row.seq.to_string(),
@@ -91,7 +94,7 @@ fn request(row: &RequestRow, look: &Look) -> Columns {
         on: format!("{}{}{query}", row.host, row.path),
         result: format!("{status}{}", row.outcome),
         took: took(row.duration_us),
-        through,
+        through: row.route.clone(),
         who,
         colour: match row.status {
             500.. => Some(RED),
@@ -154,12 +157,12 @@ pub(crate) fn verified(told: &AuditVerified, look: &Look) -> String {
     };
     for gap in &told.gaps {
         let text = format!("gap at row {}: {} ({})", gap.seq, missing(gap, look), plain(&gap.gap.reason));
-        out.push_str(&format!("  {}\n", paint(&text, YELLOW, look.colour)));
+        let _ = writeln!(out, "  {}", paint(&text, YELLOW, look.colour));
     }
     if !told.head.is_empty() {
         let head = plain(&told.head);
         let advice = paint("keep it elsewhere, for `verify --head`", DIM, look.colour);
-        out.push_str(&format!("  head {head} ({advice})\n"));
+        let _ = writeln!(out, "  head {head} ({advice})");
     }
     out
 }

@@ -17,7 +17,7 @@ pub(crate) fn shown(told: &ConfigShown) -> String {
         let _ = writeln!(out, "# generation {generation}");
     }
     let mut writer = Writer { origins, out };
-    writer.block(&told.config, "", 0);
+    writer.block(&told.config, "", 0, false);
     writer.out
 }
 
@@ -27,13 +27,17 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// What stands under a key or a dash, from a new line on.
-    fn block(&mut self, value: &Value, path: &str, depth: usize) {
+    /// What stands under a key, from a new line on; or behind a dash, where `after_dash`.
+    fn block(&mut self, value: &Value, path: &str, depth: usize, after_dash: bool) {
         match value {
             Value::Object(object) => {
-                for (key, value) in object {
+                for (at, (key, value)) in object.iter().enumerate() {
                     let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                    self.indent(depth);
+                    if at == 0 && after_dash {
+                        self.out.push(' ');
+                    } else {
+                        self.indent(depth);
+                    }
                     self.out.push_str(&scalar_text(key));
                     self.out.push(':');
                     self.after(value, &path, depth + 1);
@@ -44,7 +48,11 @@ impl Writer<'_> {
                     let path = format!("{path}[{at}]");
                     self.indent(depth);
                     self.out.push('-');
-                    self.after(item, &path, depth + 1);
+                    if item.as_object().is_some_and(|object| !object.is_empty()) {
+                        self.block(item, &path, depth + 1, true);
+                    } else {
+                        self.after(item, &path, depth + 1);
+                    }
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => self.after(value, path, depth),
@@ -70,7 +78,7 @@ impl Writer<'_> {
         }
         self.out.push('\n');
         if scalar.is_none() {
-            self.block(value, path, depth);
+            self.block(value, path, depth, false);
         }
     }
 
@@ -83,6 +91,11 @@ impl Writer<'_> {
 
 /// A text as YAML: bare where every YAML reader takes it for that text, else quoted as JSON, which is YAML too.
 fn scalar_text(text: &str) -> String {
+    // `10s`, `8KiB`: a number's beginning and no number. (`0x1f` is one to some readers.)
+    let with_unit = text.starts_with(|c: char| c.is_ascii_digit())
+        && !text.starts_with("0")
+        && text.ends_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric());
     let first_is_safe = text.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || matches!(c, '/' | '.' | '_'));
     let rest_is_safe =
         text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-' | '+' | ':' | ' ' | '='));
@@ -92,7 +105,7 @@ fn scalar_text(text: &str) -> String {
         matches!(word.as_str(), "null" | "true" | "false" | "yes" | "no" | "on" | "y" | "n" | ".nan" | ".inf" | "...")
             || word.parse::<f64>().is_ok();
     // `off` is this config language's own word and is the same bare and quoted.
-    let bare = first_is_safe && rest_is_safe && no_mark && !other_meaning;
+    let bare = (first_is_safe || with_unit) && rest_is_safe && no_mark && !other_meaning;
     if bare { text.to_owned() } else { json_line(&Value::String(text.to_owned())) }
 }
 
@@ -109,15 +122,32 @@ mod tests {
     #[test]
     fn trees_become_yaml() {
         check(json!({ "a": 1, "b": { "c": [], "d": {} } }), "a: 1  # x.yaml:1:4\nb:\n  c: []\n  d: {}\n");
-        check(json!({ "b": [{ "c": "x", "d": null }, 2] }), "b:\n  -\n    c: x\n    d: null\n  - 2\n");
+        check(json!({ "b": [{ "c": "x", "d": null }, 2] }), "b:\n  - c: x\n    d: null\n  - 2\n");
     }
 
     #[test]
     fn texts_stay_the_texts_they_are() {
-        let texts = ["10s", "off", "no", "true", "1.5", "a: b", "a #b", "", "*", "/api/", "\u{1b}x", "http://h:1"];
+        let texts = [
+            "10s",
+            "0x1f",
+            "1e3",
+            "off",
+            "no",
+            "true",
+            "1.5",
+            "a: b",
+            "a #b",
+            "",
+            "*",
+            "/api/",
+            "\u{1b}x",
+            "http://h:1",
+        ];
         let shown = texts.map(scalar_text);
         let expected = [
-            "\"10s\"",
+            "10s",
+            "\"0x1f\"",
+            "\"1e3\"",
             "off",
             "\"no\"",
             "\"true\"",

@@ -1,5 +1,7 @@
 //! `explain`: every candidate with its reason, the verdict, the policies.
 
+use std::fmt::Write as _;
+
 use shared::control::report::{Explanation, Verdict};
 
 use super::table::table;
@@ -27,7 +29,7 @@ pub(crate) fn explanation(told: &Explanation, look: &Look) -> String {
         out.push_str(&table(&["ROUTE", "RESULT", "REASON", "FROM"], &rows, look));
     }
     if told.unlisted > 0 {
-        out.push_str(&format!("and {} that could not win\n", count(told.unlisted, "more route", "more routes")));
+        let _ = writeln!(out, "and {} that could not win", count(told.unlisted, "more route", "more routes"));
     }
     out.push('\n');
     out.push_str(&verdict(&told.verdict, look));
@@ -50,9 +52,9 @@ fn verdict(verdict: &Verdict, look: &Look) -> String {
             let mut out = format!("{} by route {}\n", good("forward"), plain(route));
             for target in targets {
                 let (upstream, share, host) = (plain(&target.upstream), plain(&target.share), plain(&target.host));
-                out.push_str(&format!("  {share} % to {upstream}, as host {host}\n"));
+                let _ = writeln!(out, "  {share} % to {upstream}, as host {host}");
                 for url in &target.urls {
-                    out.push_str(&format!("    {}\n", plain(url)));
+                    let _ = writeln!(out, "    {}", plain(url));
                 }
             }
             out

@@ -1,5 +1,7 @@
 //! `history`: the generations kept; with a number, its sources as they were typed.
 
+use std::fmt::Write as _;
+
 use shared::control::report::GenerationLine;
 
 use super::table::table;
@@ -36,7 +38,7 @@ fn sources(line: &GenerationLine) -> String {
     let mut out = String::new();
     for (name, text) in &line.sources {
         if line.sources.len() > 1 {
-            out.push_str(&format!("# {}\n", plain(name)));
+            let _ = writeln!(out, "# {}", plain(name));
         }
         out.push_str(&plain_lines(text));
         if !out.ends_with('\n') {

@@ -1,5 +1,7 @@
 //! `reload` and `rollback`: what became of it, and what changed.
 
+use std::fmt::Write as _;
+
 use shared::control::report::{Changes, Delta, Reloaded};
 
 use super::text::{GREEN, RED, YELLOW, count, paint, plain};
@@ -21,7 +23,7 @@ pub(super) fn reloaded(told: &Reloaded, look: &Look) -> String {
         out.push_str("the generation before it was not what the files said (a rollback was in force)\n");
     }
     if !told.warnings.is_empty() {
-        out.push_str(&format!("{}\n", count(told.warnings.len() as u64, "warning", "warnings")));
+        let _ = writeln!(out, "{}", count(told.warnings.len() as u64, "warning", "warnings"));
     }
     if !told.audited && told.applied {
         out.push_str("the audit store cannot be written; the record of this is kept aside until it can\n");
@@ -41,14 +43,14 @@ fn changes(changes: &Changes, look: &Look) -> String {
         let parts = [("+", &delta.added, GREEN), ("~", &delta.changed, YELLOW), ("-", &delta.removed, RED)];
         for (mark, names, colour) in parts.into_iter().filter(|(_, names, _)| !names.is_empty()) {
             let names = names.iter().map(|name| plain(name)).collect::<Vec<_>>().join(", ");
-            out.push_str(&format!("  {what:<9} {}\n", paint(&format!("{mark} {names}"), colour, look.colour)));
+            let _ = writeln!(out, "  {what:<9} {}", paint(&format!("{mark} {names}"), colour, look.colour));
         }
     }
     for (what, names) in [("sections", &changes.sections), ("kept", &changes.kept)] {
         if !names.is_empty() {
             let mark = if what == "kept" { "=" } else { "~" };
             let names = names.iter().map(|name| plain(name)).collect::<Vec<_>>().join(", ");
-            out.push_str(&format!("  {what:<9} {mark} {names}\n"));
+            let _ = writeln!(out, "  {what:<9} {mark} {names}");
         }
     }
     out

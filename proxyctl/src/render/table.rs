@@ -1,5 +1,7 @@
 //! Columns that fit the terminal: cells wrap, nothing is cut off.
 
+use std::fmt::Write as _;
+
 use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Row, Table, presets};
 
 use super::text::{BOLD, paint, plain};
@@ -65,7 +67,7 @@ pub(crate) fn pairs(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     let mut out = String::new();
     for (name, value) in pairs.iter().filter(|(_, value)| !value.is_empty()) {
-        out.push_str(&format!("{name:width$}  {value}\n"));
+        let _ = writeln!(out, "{name:width$}  {value}");
     }
     out
 }

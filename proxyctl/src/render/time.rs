@@ -29,6 +29,12 @@ pub(crate) fn row_time(micros: i64, look: &Look) -> String {
     time.strftime(form).to_string()
 }
 
+/// The zone's name today.
+#[must_use]
+pub(crate) fn zone_name(look: &Look) -> String {
+    look.now.to_zoned(look.zone.clone()).strftime("%Z").to_string()
+}
+
 /// ISO 8601 in UTC, to the microsecond.
 #[must_use]
 pub(crate) fn iso(micros: i64) -> Option<String> {

@@ -10,6 +10,8 @@ pub(super) fn upstreams(upstreams: &[UpstreamLine], look: &Look) -> String {
     if upstreams.is_empty() {
         return "no upstreams\n".to_owned();
     }
+    // Where all weigh the same, nothing is to be told.
+    let weighted = upstreams.iter().flat_map(|upstream| &upstream.endpoints).any(|endpoint| endpoint.weight != 1);
     let mut rows = Vec::new();
     for upstream in upstreams {
         for (at, endpoint) in upstream.endpoints.iter().enumerate() {
@@ -18,7 +20,7 @@ pub(super) fn upstreams(upstreams: &[UpstreamLine], look: &Look) -> String {
                 first(&upstream.name),
                 first(&upstream.balance),
                 endpoint.address.clone(),
-                endpoint.weight.to_string(),
+                if weighted { endpoint.weight.to_string() } else { String::new() },
                 grouped(endpoint.in_flight),
                 grouped(endpoint.requests),
                 grouped(endpoint.failures),

@@ -148,13 +148,12 @@ impl HttpForm {
         }
     }
 
-    /// Whether a request path (still percent-encoded) is one of this form's; then what stands in its parameter's place.
-    fn matches<'a>(&self, path: &'a str) -> Option<Option<&'a str>> {
+    /// What stands in the parameter's place of a request path (still percent-encoded) of this form, empty where the form
+    /// has no parameter; none where the path is another form's.
+    fn matches<'a>(&self, path: &'a str) -> Option<&'a str> {
         match self.split() {
-            (fixed, None) => (path == fixed).then_some(None),
-            (fixed, Some(_)) => {
-                path.strip_prefix(fixed).filter(|rest| !rest.is_empty() && !rest.contains('/')).map(Some)
-            }
+            (fixed, None) => (path == fixed).then_some(""),
+            (fixed, Some(_)) => path.strip_prefix(fixed).filter(|rest| !rest.is_empty() && !rest.contains('/')),
         }
     }
 
@@ -188,7 +187,7 @@ impl HttpForm {
                 Map::from_iter([("text".to_owned(), Value::String(config.to_owned()))])
             }
         };
-        if let (Some(Some(value)), (_, Some(name))) = (self.matches(path), self.split()) {
+        if let (Some(value), (_, Some(name))) = (self.matches(path), self.split()) {
             args.insert(name.to_owned(), self.value(name, &decoded(value, false).map_err(invalid)?)?);
         }
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -240,22 +239,15 @@ impl Command {
     #[must_use]
     pub fn to_http(&self) -> Option<HttpRequest> {
         let form = self.http()?;
-        let args = match serde_json::to_value(self).ok()? {
-            Value::Object(mut whole) => match whole.remove("args") {
-                Some(Value::Object(args)) => args,
-                _ => Map::new(),
-            },
-            _ => return None,
-        };
+        let mut whole = serde_json::to_value(self).ok()?;
+        let args = whole.as_object_mut()?.remove("args");
+        let args = args.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
         let (fixed, in_path) = form.split();
         let mut target = fixed.to_owned();
         let mut query = String::new();
         for param in form.params {
             let Some(value) = args.get(param.name) else { continue };
-            let value = match value {
-                Value::String(text) => encoded(text),
-                other => other.to_string(),
-            };
+            let value = value.as_str().map_or_else(|| value.to_string(), encoded);
             if in_path == Some(param.name) {
                 target.push_str(&value);
             } else {
