@@ -1,4 +1,7 @@
 //! Conditions: what a request must be besides its host and path. Shared by the decision and its explanation.
+//!
+//! An exact value is the whole value, with its case. A pattern is searched anywhere in the value, as a route's pattern is in
+//! the path: what must begin or end with it says so with `^` and `$`.
 
 use std::borrow::Cow;
 use std::sync::Arc;

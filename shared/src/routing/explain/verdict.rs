@@ -10,7 +10,11 @@ use crate::routing::{Decision, Refusal, Resolution};
 use super::asked::Asked;
 use super::cors_verdict;
 
-/// The order is the data path's: path, then the policies (a preflight before `access`), then the route's action or its lack.
+/// Stands for the route's name where none was found.
+const NO_ROUTE: &str = "(none)";
+
+/// The order is the data path's: the policies (a preflight before `access`; those of the top level where no route was found),
+/// then what routing refused, then the route's action.
 pub(super) fn of(
     config: &Config,
     asked: &Asked,
@@ -18,29 +22,26 @@ pub(super) fn of(
     route: Option<&Route>,
     path: &str,
 ) -> Verdict {
-    let resolution = match resolved {
-        Ok(resolution) => resolution,
-        Err(Refusal::Malformed(problem)) => return reject("path_malformed", 400, format!("the path {problem}")),
-        Err(Refusal::EncodedSlash) => {
-            let why = "the path has an encoded slash or backslash, and no route that allows it is in reach";
-            return reject("path_encoded_slash", 400, why);
-        }
-    };
     let policies = route.map_or(&config.policies, |route| &route.policies);
-    let name = route.map_or_else(String::new, |route| route.name.to_string());
     let is_preflight = |cors: &_| matches!(cors_verdict(cors, asked), CorsVerdict::Preflight(_));
     if policies.cors.value.as_deref().is_some_and(is_preflight) {
-        return Verdict::Respond { route: name, status: 204 };
+        let route = route.map_or(NO_ROUTE, |route| &route.name).to_owned();
+        return Verdict::Respond { route, status: 204 };
     }
     if policies.access.value.as_deref().is_some_and(|access| !admits(access, asked.client)) {
         return reject("access_denied", 403, format!("{} may not come in here", asked.client));
     }
-    match (route, &resolution.decision) {
+    match (route, resolved.as_ref().map(|resolution| &resolution.decision)) {
         (Some(route), _) => action(config, asked, route, path),
-        (None, Decision::MethodNotAllowed(allowed)) => {
+        (None, Ok(Decision::MethodNotAllowed(allowed))) => {
             reject("method_not_allowed", 405, format!("only these methods are taken here: {}", allowed.join(", ")))
         }
-        (None, Decision::NotFound | Decision::Route(_)) => reject("route_not_found", 404, "no route matches"),
+        (None, Ok(Decision::NotFound | Decision::Route(_))) => reject("route_not_found", 404, "no route matches"),
+        (None, Err(Refusal::Malformed(problem))) => reject("path_malformed", 400, format!("the path {problem}")),
+        (None, Err(Refusal::EncodedSlash)) => {
+            let why = "the path has an encoded slash or backslash, and no route that allows it is in reach";
+            reject("path_encoded_slash", 400, why)
+        }
     }
 }
 

@@ -259,7 +259,7 @@ fn any_route() -> impl Strategy<Value = Route> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn the_table_decides_as_a_naive_matcher(
         routes in prop::collection::vec(any_route(), 0..25),
