@@ -131,7 +131,7 @@ fn config_files(path: &Path, problems: &mut Problems) -> Vec<PathBuf> {
         })
         .collect();
     files.sort();
-    // `config.production.yaml` beside `config.yaml` is an overlay: it is read when it is asked for.
+    // `config.production.yaml`, and `x.production.yaml` beside `x.yaml`, are overlays: read when they are asked for.
     let plain: Vec<PathBuf> = files.iter().filter(|file| !is_overlay(file, &files)).cloned().collect();
     if plain.is_empty() {
         let hint = "a directory is read for its *.yaml, *.yml and *.json files";
@@ -152,7 +152,7 @@ fn is_overlay(file: &Path, files: &[PathBuf]) -> bool {
     let Some((stem, _)) = file.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.rsplit_once('.')) else {
         return false;
     };
-    files.iter().any(|other| other.file_stem().and_then(|other| other.to_str()) == Some(stem))
+    stem == "config" || files.iter().any(|other| other.file_stem().and_then(|other| other.to_str()) == Some(stem))
 }
 
 /// `config.production.yaml` beside `config.yaml`, in any of the endings; in a directory, `config` is the first part.
@@ -190,10 +190,11 @@ fn read_into(texts: &mut Vec<Text>, path: &Path, problems: &mut Problems) {
 
 /// Reads a whole text file, at most so many bytes. The error says why not, in a few words.
 fn read_text(path: &Path, max_bytes: usize) -> Result<String, String> {
-    let file = fs::File::open(path).map_err(|error| reason(&error))?;
-    if !file.metadata().map_err(|error| reason(&error))?.is_file() {
+    // Asked before it is opened: opening a pipe would wait for its other end.
+    if !fs::metadata(path).map_err(|error| reason(&error))?.is_file() {
         return Err("it is not a regular file".to_owned());
     }
+    let file = fs::File::open(path).map_err(|error| reason(&error))?;
     let mut bytes = Vec::new();
     file.take(max_bytes as u64 + 1).read_to_end(&mut bytes).map_err(|error| reason(&error))?;
     if bytes.len() > max_bytes {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::audit::Mask;
 use crate::config::field::{Field, Kind, Section};
 use crate::config::fields::Fields;
 use crate::config::log::HEADER;
@@ -130,9 +131,20 @@ fn read_values(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Values>
                 return None;
             }
             let values = reader.one_or_many(&entry.value, value_kind, |reader, node| {
+                if is_clear_secret(&name, node) {
+                    let fault = Fault::new(Code::ClearSecret, "this secret is written in clear")
+                        .hint("take it from outside: `${env:NAME}` or `${file:/run/secrets/name}`");
+                    reader.warn(node.place, fault);
+                }
                 reader.parse(node, value_kind.scalar(), name::header_value)
             })?;
             Some((name, values))
         })
     })
+}
+
+/// Whether a header that carries credentials is given its value here.
+fn is_clear_secret(name: &str, node: &Node) -> bool {
+    // A cookie that is set for the client is no secret of ours.
+    Mask::default().hides_header(name) && name != "set-cookie" && !node.has_resolved()
 }
