@@ -51,15 +51,17 @@ const COLUMNS: &str = "seq, time_us, status, method, path, query, client, reques
                        duration_us, upstream_us, attempts, generation, link";
 const COLUMN_COUNT: usize = 26;
 
-/// Rows of one INSERT: more gain nothing, and fewer cost (docs/decisions).
+/// Rows of one INSERT: more gain nothing, and fewer cost.
 const ROWS: usize = 16;
 
 /// The two INSERTs, made once.
 static INSERTS: std::sync::LazyLock<[String; 2]> = std::sync::LazyLock::new(|| [insert(1), insert(ROWS)]);
 
+/// `OR FAIL`, because any failure undoes the whole transaction: with the usual `OR ABORT`, pages would be copied aside for
+/// undoing the one statement.
 fn insert(rows: usize) -> String {
     let row = format!("({})", ["?"; COLUMN_COUNT].join(","));
-    format!("INSERT INTO requests ({COLUMNS}) VALUES {}", vec![row; rows].join(","))
+    format!("INSERT OR FAIL INTO requests ({COLUMNS}) VALUES {}", vec![row; rows].join(","))
 }
 
 impl Appender<'_> {
