@@ -96,6 +96,13 @@ impl Control {
         Self { daemon, reload }
     }
 
+    /// Puts the daemon's own start or stop on record.
+    pub(super) async fn note_life(&self, what: &'static str) {
+        let actor = format!("proxyd {} (pid {})", env!("CARGO_PKG_VERSION"), std::process::id());
+        let caller = Caller { door: Door::Start, actor, access: None, address: None };
+        self.record(what, "{}".to_owned(), &caller, self.daemon.committed(), Ok(&Value::Null)).await;
+    }
+
     async fn refuse(&self, command: &Command, caller: &Caller, reason: &str) -> ControlError {
         let mut error = ControlError::new(ErrorCode::NotPermitted, reason);
         let arguments = self.masked(command);
@@ -261,3 +268,6 @@ fn rfc3339(unix_us: i64) -> String {
     TimeText::default().rfc3339(unix_us, &mut text);
     String::from_utf8(text).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,12 +161,13 @@ mod tests {
     #[test]
     fn the_reference_has_the_document() {
         let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/openapi.json");
-        let text = serde_json::to_string_pretty(&document()).unwrap() + "\n";
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            let text = serde_json::to_string_pretty(&document()).unwrap() + "\n";
             std::fs::write(&place, &text).unwrap();
         }
         let kept = std::fs::read_to_string(&place).unwrap_or_default();
-        assert!(kept == text, "{} is out of date: run UPDATE_GOLDEN=1 cargo test -p proxyd openapi", place.display());
+        let is_fresh = serde_json::from_str::<Value>(&kept).is_ok_and(|kept| kept == document());
+        assert!(is_fresh, "{} is out of date: run UPDATE_GOLDEN=1 cargo test -p proxyd openapi", place.display());
     }
 
     #[test]
