@@ -98,6 +98,7 @@ const AUDIT_PARAMS: &[Param] = &[
     text("since"),
     text("until"),
     number("before"),
+    number("after"),
     text("kind"),
     text("status"),
     text("route"),
