@@ -160,9 +160,8 @@ pub(crate) fn verified(told: &AuditVerified, look: &Look) -> String {
         let _ = writeln!(out, "  {}", paint(&text, YELLOW, look.colour));
     }
     if !told.head.is_empty() {
-        let head = plain(&told.head);
-        let advice = paint("keep it elsewhere, for `verify --head`", DIM, look.colour);
-        let _ = writeln!(out, "  head {head} ({advice})");
+        let advice = if told.intact { "keep it elsewhere, for `verify --head`" } else { "the last row that fits" };
+        let _ = writeln!(out, "  head {} ({})", plain(&told.head), paint(advice, DIM, look.colour));
     }
     out
 }

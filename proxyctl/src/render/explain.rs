@@ -29,7 +29,7 @@ pub(crate) fn explanation(told: &Explanation, look: &Look) -> String {
         out.push_str(&table(&["ROUTE", "RESULT", "REASON", "FROM"], &rows, look));
     }
     if told.unlisted > 0 {
-        let _ = writeln!(out, "and {} that could not win", count(told.unlisted, "more route", "more routes"));
+        let _ = writeln!(out, "and {}, not listed", count(told.unlisted, "more route", "more routes"));
     }
     out.push('\n');
     out.push_str(&verdict(&told.verdict, look));

@@ -18,6 +18,7 @@ fn full_audit(follow: bool) -> AuditQuery {
         since: text_of("2026-11-22T10:00:00+01:00"),
         until: text_of("1h"),
         before: Some(9),
+        after: Some(3),
         kind: Some(Kind::Requests),
         status: text_of("400-499"),
         route: text_of("a b&c=d"),
