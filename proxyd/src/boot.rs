@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use clap::Parser;
+use shared::audit::{ActionFacts, Door};
 use shared::config::{Checked, Problems, Sources};
 use thiserror::Error;
 use tokio::runtime::Builder;
@@ -23,6 +24,7 @@ use crate::exchange::Load;
 use crate::reload::history::{History, HistoryError};
 use crate::reload::{self, First};
 use crate::telemetry::access_log::{AccessLog, AccessLogError};
+use crate::telemetry::clock::unix_us;
 use crate::telemetry::diagnostics::Diagnostics;
 use crate::telemetry::ids::Seed;
 use crate::telemetry::metrics::Metrics;
@@ -188,7 +190,9 @@ fn start_workers(
 
 /// The control thread's life: every door answers before traffic does, and until the last request has ended.
 async fn live(daemon: &Arc<Daemon>, doors: Doors, first: First, bound: server::Bound, threads: Vec<JoinHandle<()>>) {
+    let actor = starter();
     let open = doors.open(daemon, first);
+    record(daemon, "start", &actor).await;
     server::hand_out(daemon, bound).await;
     daemon.enter(Life::Serving);
     for (_, address) in daemon.listening() {
@@ -203,6 +207,28 @@ async fn live(daemon: &Arc<Daemon>, doors: Doors, first: First, bound: server::B
         let _ = joined.await;
     })
     .await;
+    record(daemon, "stop", &actor).await;
+}
+
+/// Puts the daemon's own start or stop on record. A store that cannot be written keeps nobody from serving: the row is
+/// kept aside, and the log says so.
+async fn record(daemon: &Daemon, command: &str, actor: &str) {
+    let generation = daemon.committed();
+    let facts = ActionFacts {
+        time_us: unix_us(),
+        door: Door::Start,
+        actor: actor.to_owned(),
+        command: command.to_owned(),
+        arguments: serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id() }).to_string(),
+        outcome: "done".to_owned(),
+        message: String::new(),
+        generation_before: generation,
+        generation_after: generation,
+        changes: String::new(),
+    };
+    if daemon.audit.act(facts).await.is_err() {
+        tracing::warn!(command, "not on record yet: the audit store cannot be written");
+    }
 }
 
 /// Who started the daemon.

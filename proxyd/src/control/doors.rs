@@ -108,9 +108,10 @@ impl Open {
         let mut ended = std::pin::pin!(ended);
         if tokio::time::timeout(drain, ended.as_mut()).await.is_err() {
             tracing::warn!(in_flight = self.daemon.metrics.totals().in_flight, "the time for draining is up");
+            self.daemon.enter(Life::Stopping);
+            ended.await;
         }
         self.daemon.enter(Life::Stopping);
-        ended.await;
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
