@@ -31,7 +31,8 @@ impl fmt::Display for PathProblem {
     }
 }
 
-/// The normalised path, and whether it has an encoded slash or backslash (for the route to judge).
+/// The normalised path, and whether it came with an encoded slash or backslash (for the route to judge), be it in a segment
+/// that a dot segment took away: what is ambiguous is refused before it is read one way.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Normal<'a> {
     pub path: Cow<'a, str>,
@@ -218,6 +219,7 @@ mod tests {
         check("/%61%7E%2d", Ok("/a~-"));
         check("/%c3%a9", Ok("/%C3%A9"));
         check("/%2f", Ok("/%2F"));
+        assert!(normalize("/%2F/..", false).is_ok_and(|normal| normal.encoded_slash && normal.path == "/"));
         check("/%2541", Ok("/%2541"));
         check("/%", Err(PathProblem::BadEscape));
         check("/%4", Err(PathProblem::BadEscape));
@@ -286,10 +288,11 @@ mod tests {
                 prop_assert!(normal.path.starts_with('/'));
                 prop_assert!(normal.path.split('/').all(|segment| segment != "." && segment != ".."));
                 prop_assert!(!merge_slashes || !normal.path.contains("//"));
-                prop_assert_eq!(normal.encoded_slash, normal.path.contains("%2F") || normal.path.contains("%5C"));
+                let received = path.to_ascii_lowercase();
+                prop_assert_eq!(normal.encoded_slash, received.contains("%2f") || received.contains("%5c"));
                 let again = normalize(&normal.path, merge_slashes);
                 prop_assert!(matches!(again, Ok(Normal { path: Cow::Borrowed(_), .. })), "{:?}", again);
-                prop_assert_eq!(again.as_ref(), Ok(&normal));
+                prop_assert_eq!(&again.unwrap().path, &normal.path);
             }
         }
 
