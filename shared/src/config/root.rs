@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -16,7 +17,7 @@ use super::routes::{self, Placed, Surroundings};
 use super::source::{Input, References, Text};
 use super::tree::{Node, Texts};
 use super::upstream::{self, Targets};
-use super::{Checked, Config, Name, admin, audit, effective, log, merge, reference, server, shadow};
+use super::{Checked, Config, Listen, Name, admin, audit, effective, log, merge, reference, server, shadow};
 
 static SECTIONS: &[Field] = &[
     Field::new(
@@ -64,6 +65,9 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node) -> Option<Config
     let mut fields = reader.section(tree, &ROOT)?;
     let server = fields.section("server", server::read);
     let admin = fields.section("admin", admin::read);
+    if let (Some(server), Some(Some(address))) = (&server, admin.as_ref().map(|admin| admin.listen)) {
+        check_doors(&mut fields, &server.listen, address);
+    }
     let log = fields.section("log", log::read);
     let state_dir = server.as_ref().map_or_else(Default::default, |server| server.state_dir.clone());
     let audit = fields.section("audit", |fields| audit::read(fields, &state_dir));
@@ -74,6 +78,26 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node) -> Option<Config
     let (routes, upstreams) = read_routes(&mut fields, policies.as_ref().unwrap_or(&stand_in), upstreams, &names)?;
     let routes = routes.into_iter().map(|placed| placed.route).collect();
     Some(Config { server: server?, admin: admin?, log: log?, audit: audit?, upstreams, routes, policies: policies? })
+}
+
+/// Traffic and operators must not knock at the same door.
+fn check_doors(fields: &mut Fields<'_, '_>, listen: &[Listen], admin: SocketAddr) {
+    // `[::]` usually takes IPv4 in too.
+    let takes_in = |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    let clash = |listen: &Listen| {
+        let traffic = listen.address;
+        traffic.port() == admin.port()
+            && traffic.port() != 0
+            && (traffic.ip() == admin.ip() || takes_in(traffic, admin) || takes_in(admin, traffic))
+    };
+    if !listen.iter().any(clash) {
+        return;
+    }
+    let written = ["admin", "server"].iter().find_map(|section| fields.written(section)?.value.get("listen"));
+    let place = written.map_or(fields.place, |node| node.place);
+    let fault = Fault::new(Code::DuplicateName, "`admin.listen` and `server.listen` share an address and port")
+        .hint("give one of them another port, or write `admin: {listen: off}`");
+    fields.reader().under("admin", |reader| reader.under("listen", |reader| reader.error(place, fault)));
 }
 
 fn read_upstreams(fields: &mut Fields<'_, '_>) -> (Vec<super::Upstream>, HashSet<Name>) {

@@ -34,8 +34,8 @@ pub enum HeaderEdit {
 const VALUES: Kind = Kind::Map(&Kind::OneOrMany(&Kind::Word { what: "the value of a header", sample: "sample" }));
 
 pub(super) static EDITS: Section = Section {
-    name: "headers.request, headers.response",
-    doc: "Edits of one direction, in this order: remove, set, add. Headers that frame a message or belong to one connection cannot be edited.",
+    name: "headers.request",
+    doc: "Edits of one direction, in this order: remove, set, add; `headers.response` has the same keys. Headers that frame a message or belong to one connection cannot be edited.",
     fields: &[EDIT_FIELDS],
 };
 

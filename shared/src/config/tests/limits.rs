@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::{bad, good, load_text};
+use crate::config::{Input, References, load};
 
 #[track_caller]
 fn check(text: &str, expected: &str) {
@@ -112,6 +113,14 @@ proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = load_text(&String::from_utf8_lossy(&bytes)).map_err(|problems| problems.render(false));
+    }
+
+    #[test]
+    fn no_override_makes_it_panic(set in "(routes|server|\\[|\\]|\\.|\"|=|[0-9a-z{}: ]){0,12}", name in "(SERVER|ROUTES|__|[0-9A-Z_]){0,8}") {
+        let mut input = Input::text("config.yaml", "routes: [{path: /a, respond: {}}]\n");
+        input.set = vec![set.clone(), format!("{set}=1")];
+        input.environment = vec![(format!("PROXYD__{name}"), set)];
+        let _ = load(&input, &References::Refuse).map_err(|problems| problems.render(false));
     }
 
     /// The example with pieces cut out and put elsewhere: nearly right texts reach deeper than noise does.

@@ -221,3 +221,17 @@ fn the_effective_tree() {
         checked.effective.origins.iter().map(|(path, origin)| format!("{path}: {origin}")).collect();
     insta::assert_snapshot!(origins.join("\n"));
 }
+
+#[test]
+fn the_doors_are_apart() {
+    for text in [
+        "server: {listen: '127.0.0.1:9900'}",
+        "server: {listen: '0.0.0.0:9900'}",
+        "admin: {listen: '127.0.0.1:8000'}",
+        "server: {listen: '[::]:9900'}",
+    ] {
+        assert!(bad(text)[0].ends_with("duplicate_name admin.listen"), "{text}");
+    }
+    good("server: {listen: '10.0.0.1:9900'}");
+    good("server: {listen: '127.0.0.1:9900'}\nadmin: {listen: off}");
+}
