@@ -115,6 +115,7 @@ fn policies(route: &Route) -> Vec<String> {
         ("security_headers", is_on(&policies.security_headers)),
     ]
     .into_iter()
-    .filter_map(|(name, on)| on.then(|| name.to_owned()))
+    .filter(|(_, on)| *on)
+    .map(|(name, _)| name.to_owned())
     .collect()
 }
