@@ -102,13 +102,6 @@ impl Control {
         Self { daemon, reload, checks: Arc::new(Semaphore::new(CHECKS)) }
     }
 
-    /// Puts the daemon's own start or stop on record.
-    pub(super) async fn note_life(&self, what: &'static str) {
-        let actor = format!("proxyd {} (pid {})", env!("CARGO_PKG_VERSION"), std::process::id());
-        let caller = Caller { door: Door::Start, actor, access: None, address: None };
-        self.record(what, "{}".to_owned(), &caller, self.daemon.committed(), Ok(&Value::Null)).await;
-    }
-
     async fn refuse(&self, command: &Command, caller: &Caller, reason: &str) -> ControlError {
         let mut error = ControlError::new(ErrorCode::NotPermitted, reason);
         let arguments = self.masked(command);
