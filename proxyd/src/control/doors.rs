@@ -73,15 +73,14 @@ impl Doors {
         tasks.spawn(socket::serve(socket, Arc::clone(&executor), socket::Bounds::default(), stop.clone()));
         tasks.spawn(http::serve(listener, executor, http::Bounds::default(), stop.clone()));
         tasks.spawn(notify::watch(stop.clone()));
-        tokio::spawn(signals.attend(control.clone(), Arc::clone(daemon)));
-        Open { daemon: Arc::clone(daemon), control, stop, tasks }
+        tokio::spawn(signals.attend(control, Arc::clone(daemon)));
+        Open { daemon: Arc::clone(daemon), stop, tasks }
     }
 }
 
 /// Doors behind which somebody answers.
 pub struct Open {
     daemon: Arc<Daemon>,
-    control: Control,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -93,7 +92,6 @@ impl Open {
     /// Serves until told to stop; then until `ended`, or until the time for that is up, when what is left is cut.
     pub async fn attend(self, ended: impl Future<Output = ()>) {
         notify::ready();
-        self.control.note_life("start").await;
         let mut life = self.daemon.watch_life();
         let mut sweeps = tokio::time::interval(SWEEP);
         while *life.borrow_and_update() < Life::Draining {
@@ -115,7 +113,6 @@ impl Open {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        self.control.note_life("stop").await;
         tracing::info!("stopped");
     }
 }

@@ -115,18 +115,6 @@ impl Sink {
         let _ = self.0.send(Row::Failed(error)).await;
     }
 
-    /// Like [`Sink::event`], for a producer on a thread of its own.
-    pub fn blocking_event(&self, row: &impl Serialize) -> bool {
-        let step = serde_json::to_value(row).map_or_else(|error| Row::Failed(unwritable(&error)), Row::Event);
-        self.0.blocking_send(step).is_ok()
-    }
-
-    /// Like [`Sink::end`], for a producer on a thread of its own.
-    pub fn blocking_end(&self, about: &impl Serialize) {
-        let step = serde_json::to_value(about).map_or_else(|error| Row::Failed(unwritable(&error)), Row::End);
-        let _ = self.0.blocking_send(step);
-    }
-
     /// Waits until the caller has left.
     pub async fn closed(&self) {
         self.0.closed().await;

@@ -1,4 +1,4 @@
-//! What the service manager is told (sd_notify): ready, reloading, stopping, and now and then that all is well. Without a
+//! What the service manager is told (`sd_notify`): ready, reloading, stopping, and now and then that all is well. Without a
 //! service manager this says nothing to nobody.
 
 use std::time::Duration;

@@ -14,7 +14,7 @@ use crate::daemon::{Daemon, Life};
 
 /// The signals, from now on ours.
 #[derive(Debug)]
-pub struct Signals {
+pub(super) struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -23,7 +23,7 @@ pub struct Signals {
 
 impl Signals {
     /// Takes the signals over: before any other thread starts, and within the control thread's runtime.
-    pub fn register() -> io::Result<Self> {
+    pub(super) fn register() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,

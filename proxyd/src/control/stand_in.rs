@@ -112,7 +112,20 @@ impl Executor for StandIn {
             Command::Limits(_) => Ok(Reply::stream(false, |sink| async move {
                 sink.fail(ControlError::new(ErrorCode::NotFound, "no such rule")).await;
             })),
-            _ => Ok(Reply::One(json!({ "command": name }))),
+            Command::Status(_)
+            | Command::Explain(_)
+            | Command::Reload(_)
+            | Command::Validate(_)
+            | Command::Config(_)
+            | Command::History(_)
+            | Command::Rollback(_)
+            | Command::Audit(_)
+            | Command::AuditHead(_)
+            | Command::AuditVerify(_)
+            | Command::Upstreams(_)
+            | Command::LimitsReset(_)
+            | Command::LogLevel(_)
+            | Command::Shutdown(_) => Ok(Reply::One(json!({ "command": name }))),
         }
     }
 

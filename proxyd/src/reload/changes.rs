@@ -120,10 +120,11 @@ fn upstreams(config: &Config) -> HashMap<&str, String> {
     config.upstreams.iter().map(|upstream| (&*upstream.name, text(upstream))).collect()
 }
 
-fn listeners(config: &Config) -> HashMap<String, ()> {
+/// A listener is its address: there is nothing else about it that could change.
+fn listeners(config: &Config) -> HashMap<String, bool> {
     let traffic = config.server.listen.iter().map(|listen| listen.address.to_string());
     let admin = config.admin.listen.iter().map(|address| format!("admin {address}"));
-    traffic.chain(admin).map(|address| (address, ())).collect()
+    traffic.chain(admin).map(|address| (address, true)).collect()
 }
 
 fn delta<K: Eq + Hash + ToString, V: PartialEq>(previous: &HashMap<K, V>, next: &HashMap<K, V>) -> Delta {

@@ -34,15 +34,14 @@ pub(super) async fn rows(writer: Arc<Writer>, query: &AuditQuery) -> Result<Repl
             sink.end(&end).await;
         }));
     }
-    let (first, from) = match query.after {
-        Some(seq) => (Vec::new(), seq),
-        None => {
-            // Read before the search: what is written meanwhile is either found or still to come.
-            let head = writer.head().seq;
-            let found = writer.search(filter.clone()).await?.rows;
-            let from = found.last().map_or(head, |row| row.seq().max(head));
-            (found, from)
-        }
+    let (first, from) = if let Some(seq) = query.after {
+        (Vec::new(), seq)
+    } else {
+        // Read before the search: what is written meanwhile is either found or still to come.
+        let head = writer.head().seq;
+        let found = writer.search(filter.clone()).await?.rows;
+        let from = found.last().map_or(head, |row| row.seq().max(head));
+        (found, from)
     };
     Ok(Reply::stream(true, move |sink| async move { follow(&writer, filter, first, from, &sink).await }))
 }

@@ -1,10 +1,12 @@
 //! `validate`, `config` and `history`: what a config says, is, and was.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use shared::config::{Input, Problem, References, load, masked};
 use shared::control::report::{ConfigShown, GenerationLine, Validated};
 use shared::control::{ConfigArgs, ControlError, ErrorCode, HistoryArgs, ValidateArgs};
+use tokio::sync::Semaphore;
 
 use super::rfc3339;
 use crate::control::Reply;
@@ -13,8 +15,13 @@ use crate::reload::Reload;
 use crate::reload::history::{Headline, HistoryError, Kept};
 use crate::snapshot::Snapshot;
 
+/// How long a check waits for its turn.
+const TURN: Duration = Duration::from_secs(10);
+
 /// Checks a text. Its author may read neither files nor variables here, so references are refused.
-pub(super) async fn validate(args: ValidateArgs) -> Result<Reply, ControlError> {
+pub(super) async fn validate(args: ValidateArgs, checks: &Semaphore) -> Result<Reply, ControlError> {
+    let busy = |_| ControlError::new(ErrorCode::Busy, "too many configs are checked at once; try again");
+    let _turn = tokio::time::timeout(TURN, checks.acquire()).await.map_err(busy)?;
     let check = move || {
         let name = args.name.as_deref().unwrap_or("config");
         match load(&Input::text(name, &args.text), &References::Refuse) {

@@ -19,6 +19,7 @@ use shared::audit::{ActionFacts, Door};
 use shared::config::{Config, Role};
 use shared::control::report::{LimitsReset, LogLevel, Reloaded, Stopping};
 use shared::control::{Access, Command, ControlError, ErrorCode, LogLevelArgs, ReloadArgs, RollbackArgs};
+use tokio::sync::Semaphore;
 
 use super::{Caller, Executor, Reply};
 use crate::daemon::{Daemon, Life};
@@ -31,7 +32,12 @@ use crate::telemetry::clock::{TimeText, unix_us};
 pub struct Control {
     daemon: Arc<Daemon>,
     reload: Arc<Reload>,
+    /// Posted configs that are checked at once: each may take many times its size while it is.
+    checks: Arc<Semaphore>,
 }
+
+/// How many.
+const CHECKS: usize = 2;
 
 impl Executor for Control {
     async fn run(&self, command: Command, caller: &Caller) -> Result<Reply, ControlError> {
@@ -93,14 +99,7 @@ fn is_operator(caller: &Caller) -> bool {
 impl Control {
     #[must_use]
     pub fn new(daemon: Arc<Daemon>, reload: Arc<Reload>) -> Self {
-        Self { daemon, reload }
-    }
-
-    /// Puts the daemon's own start or stop on record.
-    pub(super) async fn note_life(&self, what: &'static str) {
-        let actor = format!("proxyd {} (pid {})", env!("CARGO_PKG_VERSION"), std::process::id());
-        let caller = Caller { door: Door::Start, actor, access: None, address: None };
-        self.record(what, "{}".to_owned(), &caller, self.daemon.committed(), Ok(&Value::Null)).await;
+        Self { daemon, reload, checks: Arc::new(Semaphore::new(CHECKS)) }
     }
 
     async fn refuse(&self, command: &Command, caller: &Caller, reason: &str) -> ControlError {
@@ -119,7 +118,7 @@ impl Control {
                 let client = caller.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
                 routes::explain(self.daemon.snapshot(), args, client).await
             }
-            Command::Validate(args) => config::validate(args).await,
+            Command::Validate(args) => config::validate(args, &self.checks).await,
             Command::Config(args) => config::show(&self.daemon.snapshot(), &args),
             Command::History(args) => config::history(&self.daemon, &self.reload, &args, is_operator(caller)).await,
             Command::Audit(query) => audit::rows(Arc::clone(&self.daemon.audit), &query).await,

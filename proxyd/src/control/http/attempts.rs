@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const MOST: u32 = 10;
 
 /// The time that failures count for.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 
 /// Addresses remembered at once.
 const ADDRESSES: usize = 1024;

@@ -24,7 +24,7 @@ const VERIFICATIONS: usize = 2;
 const REMEMBERED: usize = 16;
 
 /// How long a password is remembered.
-const MEMORY: Duration = Duration::from_secs(300);
+const MEMORY: Duration = Duration::from_mins(5);
 
 /// What the listener knows of those who came.
 #[derive(Debug)]

@@ -56,7 +56,7 @@ impl Default for Bounds {
             arguments: 64 * 1024,
             head: Duration::from_secs(30),
             body: Duration::from_secs(30),
-            patience: Duration::from_secs(60),
+            patience: Duration::from_mins(1),
             heartbeat: Duration::from_secs(15),
             farewell: Duration::from_secs(2),
         }

@@ -1,4 +1,4 @@
-//! `/admin/openapi.json`: the HTTP door described in OpenAPI 3.1, made from the table of forms that it is routed by.
+//! `/admin/openapi.json`: the HTTP door described in `OpenAPI` 3.1, made from the table of forms that it is routed by.
 
 use serde_json::{Map, Value, json};
 use shared::control::http::{BodyForm, FORMS, HttpForm, Param, ParamKind, ReplyForm};

@@ -1,4 +1,4 @@
-//! The shapes of arguments and answers, for the OpenAPI document: one line a field, in the notation of [`of`]. A test
+//! The shapes of arguments and answers, for the `OpenAPI` document: one line a field, in the notation of [`of`]. A test
 //! holds them against what is really sent.
 
 use serde_json::{Map, Value, json};

@@ -82,6 +82,8 @@ pub fn bind(place: &SocketPlace, mode: u32) -> Result<BoundSocket, BindError> {
     match place {
         SocketPlace::Path(path) => {
             let mut warnings = Vec::new();
+            // What status and messages name must lead there from any folder.
+            let path = &std::path::absolute(path).unwrap_or_else(|_| path.clone());
             let folder = folder_of(path);
             let found = fs::metadata(folder).map_err(|error| unusable(folder, &error.to_string()))?;
             if !found.is_dir() {

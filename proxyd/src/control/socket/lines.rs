@@ -85,4 +85,36 @@ mod tests {
         check(&most, &[], Line::TooLong).await;
         check(&vec![b'x'; 2 * MAX_LINE_BYTES], &[], Line::TooLong).await;
     }
+
+    proptest::proptest! {
+        /// However the bytes arrive, the lines are the same.
+        #[test]
+        fn lines_do_not_depend_on_how_they_arrive(
+            parts in proptest::collection::vec("[a-z\\n]{0,20}", 0..20),
+        ) {
+            let whole = parts.concat();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let heard = runtime.block_on(async {
+                let (mut near, far) = tokio::io::duplex(7);
+                let write = async move {
+                    for part in parts {
+                        tokio::io::AsyncWriteExt::write_all(&mut near, part.as_bytes()).await.unwrap();
+                    }
+                };
+                let read = async move {
+                    let (mut lines, mut heard) = (Lines::new(far), Vec::new());
+                    while let Line::Whole(line) = lines.next().await.unwrap() {
+                        heard.push(String::from_utf8(line).unwrap());
+                    }
+                    heard
+                };
+                tokio::join!(write, read).1
+            });
+            let mut expected: Vec<&str> = whole.split('\n').collect();
+            if expected.last() == Some(&"") {
+                expected.pop();
+            }
+            proptest::prop_assert_eq!(heard, expected);
+        }
+    }
 }

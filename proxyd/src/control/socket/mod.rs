@@ -50,7 +50,7 @@ impl Default for Bounds {
             others: 32,
             in_flight: 32,
             endless: 8,
-            patience: Duration::from_secs(60),
+            patience: Duration::from_mins(1),
             farewell: Duration::from_secs(2),
         }
     }
