@@ -3,19 +3,20 @@
 
 use std::cell::Cell;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy};
 
 use crate::exchange::Finish;
 use crate::upstream::TunnelLease;
 
-/// Bytes held for each direction of a tunnel.
-const BUFFER: usize = 8 * 1024;
+/// How long a client may go on sending when its upstream has ended the tunnel.
+const AFTER_UPSTREAM: Duration = Duration::from_secs(2);
 
 /// A tunnel about to begin.
 pub(super) struct Tunnel {
@@ -34,14 +35,39 @@ pub(super) fn start(tunnel: Tunnel, finish: Finish) {
             closing.outcome = "tunnel_failed";
             return;
         };
-        let mut client = Side { io: TokioIo::new(client), came: Rc::clone(&closing.bytes_in) };
-        let mut upstream = Side { io: TokioIo::new(upstream), came: Rc::clone(&closing.bytes_out) };
-        closing.outcome = match copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER).await {
-            Ok(_) => "served",
-            Err(_) => "tunnel_broken",
-        };
+        let client = Side { io: TokioIo::new(client), came: Rc::clone(&closing.bytes_in) };
+        let upstream = Side { io: TokioIo::new(upstream), came: Rc::clone(&closing.bytes_out) };
+        closing.outcome = if join(client, upstream).await.is_ok() { "served" } else { "tunnel_broken" };
         drop(lease);
     });
+}
+
+/// Carries bytes both ways until both sides have ended. A client may end its side and go on listening for as long as the
+/// upstream speaks; once the upstream has ended, what the client still sends has little time: there is nobody who answers.
+async fn join(client: Side, upstream: Side) -> io::Result<()> {
+    let (mut from_client, mut to_client) = tokio::io::split(client);
+    let (mut from_upstream, mut to_upstream) = tokio::io::split(upstream);
+    let mut inward = pin!(async {
+        copy(&mut from_client, &mut to_upstream).await?;
+        to_upstream.shutdown().await
+    });
+    let mut outward = pin!(async {
+        copy(&mut from_upstream, &mut to_client).await?;
+        to_client.shutdown().await
+    });
+    tokio::select! {
+        sent = &mut inward => {
+            sent?;
+            outward.await
+        }
+        told = &mut outward => {
+            told?;
+            match tokio::time::timeout(AFTER_UPSTREAM, inward).await {
+                Ok(sent) => sent,
+                Err(_) => Ok(()),
+            }
+        }
+    }
 }
 
 /// Tells the guard what the tunnel carried, however it closes.

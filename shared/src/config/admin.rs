@@ -213,10 +213,10 @@ fn read_auth(fields: &mut Fields<'_, '_>) -> Option<AdminAuth> {
         let token = fields.get("token", |reader, node, field| {
             let token = reader.parse(node, &field.kind, |text| {
                 let sound = text.bytes().all(|b| b.is_ascii_graphic());
-                if sound && (16..=1024).contains(&text.len()) {
+                if sound && (8..=1024).contains(&text.len()) {
                     return Ok(Secret::new(text));
                 }
-                Err(Fault::invalid("a token has 16 to 1024 visible ASCII characters")
+                Err(Fault::invalid("a token has 8 to 1024 visible ASCII characters")
                     .hint("make one with `openssl rand -hex 32`"))
             });
             if token.is_some() && matches!(&node.value, Value::Scalar(Scalar { meaning: Meaning::AsTyped, .. })) {

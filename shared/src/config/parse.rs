@@ -10,7 +10,7 @@ use super::report::{Fault, Reporter};
 use super::tree::{Entry, Meaning, Node, Place, Scalar, Value};
 
 /// The largest text that is read, in bytes.
-pub(super) const MAX_TEXT_BYTES: usize = 64 << 20;
+pub(super) const MAX_TEXT_BYTES: usize = 32 << 20;
 /// How deep lists and maps may lie in each other.
 const MAX_DEPTH: usize = 64;
 /// How many nodes all aliases of a text may stand for, together.

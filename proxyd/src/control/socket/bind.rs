@@ -180,7 +180,7 @@ fn take(path: &Path, mode: u32, warnings: Vec<String>) -> Result<BoundSocket, Bi
 fn refuse_what_is_no_socket(path: &Path) -> Result<(), BindError> {
     let what = match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => return Ok(()),
-        Ok(found) if found.is_dir() => "a folder",
+        Ok(found) if found.is_dir() => "a directory",
         Ok(found) if found.is_symlink() => "a symbolic link",
         Ok(_) => "a file",
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
