@@ -49,7 +49,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn section(&mut self, node: Option<&Node>, section: &'static Section) -> Json {
         let is_route = std::ptr::eq(section, &raw const ROUTE);
-        let mut tree = Map::new();
+        let mut tree = Map::with_capacity(section.all().count());
         for (group, fields) in section.fields.iter().enumerate() {
             for field in *fields {
                 let shown = self.below(Some(field.key), |walk| match node.and_then(|node| node.get(field.key)) {
