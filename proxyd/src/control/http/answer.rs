@@ -15,6 +15,7 @@ use serde_json::Value;
 use shared::audit::Door;
 use shared::control::http::{BodyForm, HttpForm, ReplyForm};
 use shared::control::{Command, ControlError, ErrorCode};
+use tokio_util::sync::CancellationToken;
 
 use super::auth::{Admitted, Gate, Refused};
 use super::body::{Body, error_body};
@@ -26,6 +27,8 @@ pub(super) struct Desk<E> {
     executor: Arc<E>,
     gate: Gate,
     bounds: Bounds,
+    /// Cancelled when the daemon stops.
+    stop: CancellationToken,
 }
 
 /// A refusal on its way out: the error, and where HTTP has a finer status or more to say than the error's code.
@@ -57,8 +60,8 @@ pub(super) fn broken_off() -> ControlError {
 }
 
 impl<E: Executor> Desk<E> {
-    pub(super) fn new(executor: Arc<E>, bounds: Bounds) -> Self {
-        Self { executor, gate: Gate::default(), bounds }
+    pub(super) fn new(executor: Arc<E>, bounds: Bounds, stop: CancellationToken) -> Self {
+        Self { executor, gate: Gate::default(), bounds, stop }
     }
 
     /// Answers a request that came from `peer` in at `local`.
@@ -183,7 +186,7 @@ impl<E: Executor> Desk<E> {
         match (self.executor.run(command, &caller).await?, form.reply) {
             (Reply::One(value), _) => Ok(document(&value)),
             (Reply::Stream(rows), ReplyForm::Events) => {
-                Ok(response(StatusCode::OK, EVENTS, Body::events(rows, self.bounds.heartbeat)))
+                Ok(response(StatusCode::OK, EVENTS, Body::events(rows, self.bounds.heartbeat, self.stop.clone())))
             }
             (Reply::Stream(mut rows), ReplyForm::Document | ReplyForm::Lines) => {
                 // A stream that fails before its first row is an error like any other.

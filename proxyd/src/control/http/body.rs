@@ -9,6 +9,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HyperBody, Frame, SizeHint};
 use serde_json::{Value, json};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::control::{Row, Rows};
 
@@ -26,6 +27,8 @@ pub(super) enum Body {
     Events {
         rows: Rows,
         heartbeat: Interval,
+        /// The daemon stops: there will be no more.
+        stop: Pin<Box<WaitForCancellationFutureOwned>>,
         done: bool,
     },
 }
@@ -40,10 +43,10 @@ impl Body {
         Self::Lines { first, rows, done: false }
     }
 
-    pub(super) fn events(rows: Rows, heartbeat: Duration) -> Self {
+    pub(super) fn events(rows: Rows, heartbeat: Duration, stop: CancellationToken) -> Self {
         let mut heartbeat = interval_at(Instant::now() + heartbeat, heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self::Events { rows, heartbeat, done: false }
+        Self::Events { rows, heartbeat, stop: Box::pin(stop.cancelled_owned()), done: false }
     }
 }
 
@@ -64,16 +67,22 @@ impl HyperBody for Body {
                 *done = !matches!(row, Some(Row::Event(_)));
                 frame(line(row))
             }
-            Self::Events { rows, heartbeat, done } => match rows.poll_next(cx) {
-                Poll::Ready(row) => {
-                    *done = !matches!(row, Some(Row::Event(_)));
-                    frame(event(row))
+            Self::Events { rows, heartbeat, stop, done } => {
+                if stop.as_mut().poll(cx).is_ready() {
+                    *done = true;
+                    return frame(event(Some(Row::End(json!({})))));
                 }
-                Poll::Pending => {
-                    ready!(heartbeat.poll_tick(cx));
-                    frame(Bytes::from_static(b": alive\n\n"))
+                match rows.poll_next(cx) {
+                    Poll::Ready(row) => {
+                        *done = !matches!(row, Some(Row::Event(_)));
+                        frame(event(row))
+                    }
+                    Poll::Pending => {
+                        ready!(heartbeat.poll_tick(cx));
+                        frame(Bytes::from_static(b": alive\n\n"))
+                    }
                 }
-            },
+            }
         }
     }
 

@@ -87,7 +87,7 @@ const HEAD_BYTES: usize = 32 * 1024;
 
 /// Serves whatever listener is in force until `stop`.
 pub async fn serve<E: Executor>(mut listening: Listening, executor: Arc<E>, bounds: Bounds, stop: CancellationToken) {
-    let desk = Arc::new(Desk::new(executor, bounds));
+    let desk = Arc::new(Desk::new(executor, bounds, stop.clone()));
     let room = Arc::new(Semaphore::new(bounds.connections));
     let callers = TaskTracker::new();
     loop {

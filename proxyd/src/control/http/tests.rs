@@ -145,6 +145,10 @@ async fn events_go_on_until_the_caller_leaves() {
         heard.push_str(&String::from_utf8_lossy(&chunk[..read]));
     }
     assert!(heard.contains("text/event-stream"), "{heard}");
+    opened.stop.cancel();
+    let mut rest = String::new();
+    let ended = tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut rest)).await;
+    assert!(ended.is_ok(), "a daemon that stops ends its streams");
     let asked = opened.executor.asked.lock().unwrap()[0].0.clone();
     let Command::Audit(query) = asked else { panic!("{asked:?}") };
     assert!(query.follow && query.after == Some(7));
