@@ -1,6 +1,6 @@
 //! `hash-password`: an argon2id hash for `admin.auth`, of a password that neither an argument nor an echo shows.
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, BufRead, IsTerminal, Read};
 use std::os::fd::AsFd;
 
 use argon2::{Argon2, PasswordHash, PasswordHasher};
@@ -61,8 +61,11 @@ fn ask(screen: &mut Screen<'_>) -> Result<String, Failure> {
 fn unseen(prompt: &str, screen: &mut Screen<'_>) -> Result<String, Failure> {
     screen.prompt(prompt);
     let quiet = Quiet::new()?;
-    let mut line = String::new();
-    io::stdin().read_line(&mut line).map_err(|error| unreadable(&error))?;
+    // A terminal gives one line at a time, whichever character ended it.
+    let mut input = io::stdin().lock();
+    let line = input.fill_buf().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let line = line.map_err(|error| unreadable(&error))?;
+    input.consume(line.len());
     drop(quiet);
     screen.remark("");
     if line.ends_with(INTERRUPT) {

@@ -123,7 +123,12 @@ fn line(finding: &Finding, colour: bool) -> String {
 fn config(place: &Place, status: Option<&Status>) -> (Option<Checked>, Vec<Finding>) {
     const CHECK: &str = "config";
     let named = place.given();
-    let of_daemon = status.map(|status| status.config.clone().into()).filter(|path: &std::path::PathBuf| path.exists());
+    let of_daemon = status.and_then(|status| {
+        // As the daemon was told it: from where the daemon was started.
+        let folder = std::fs::read_link(format!("/proc/{}/cwd", status.pid)).unwrap_or_default();
+        let path = folder.join(&status.config);
+        path.exists().then_some(path)
+    });
     let path = named.or(of_daemon).unwrap_or_else(|| "config.yaml".into());
     let shown = path.display();
     match offline::load(&path, &place.layers, &References::Lenient(&source::System)) {

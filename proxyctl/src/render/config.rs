@@ -93,7 +93,7 @@ impl Writer<'_> {
 fn scalar_text(text: &str) -> String {
     // `10s`, `8KiB`: a number's beginning and no number. (`0x1f` is one to some readers.)
     let with_unit = text.starts_with(|c: char| c.is_ascii_digit())
-        && !text.starts_with("0")
+        && !text.starts_with('0')
         && text.ends_with(|c: char| c.is_ascii_alphabetic())
         && text.chars().all(|c| c.is_ascii_alphanumeric());
     let first_is_safe = text.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || matches!(c, '/' | '.' | '_'));
