@@ -67,6 +67,22 @@ enum Doubtful {
     Actions { count: usize },
 }
 
+/// The rows of several workers in one order, that of their ends, so that they read as one story. None where one worker
+/// wrote them all: they are in that order already.
+fn in_order(chunks: &[&(usize, Chunk)]) -> Option<Chunk> {
+    let (first, rest) = chunks.split_first()?;
+    if rest.iter().all(|(worker, _)| *worker == first.0) {
+        return None;
+    }
+    let mut rows: Vec<_> = chunks.iter().flat_map(|(_, chunk)| chunk.iter()).collect();
+    rows.sort_by_key(|row| row.time_us.saturating_add_unsigned(row.duration_us));
+    let mut merged = Chunk::with_capacity(rows.len());
+    for row in &rows {
+        merged.push(row);
+    }
+    Some(merged)
+}
+
 impl Appender {
     /// Runs until it is told to stop, or until nobody is left who could send.
     pub(super) fn run(mut self) {
@@ -189,11 +205,16 @@ impl Appender {
                 rows <= BATCH_ROWS || rows == chunk.len()
             });
             let mut batch: Vec<_> = gaps.iter().map(Entry::Gap).collect();
-            batch.extend(chunks.map(|(_, chunk)| Entry::Requests(chunk)));
+            let parts: Vec<&(usize, Chunk)> = chunks.collect();
+            let merged = in_order(&parts);
+            match &merged {
+                Some(merged) => batch.push(Entry::Requests(merged)),
+                None => batch.extend(parts.iter().map(|(_, chunk)| Entry::Requests(chunk))),
+            }
             if batch.is_empty() {
                 return;
             }
-            let chunks = batch.len() - gaps.len();
+            let chunks = parts.len();
             match write(&mut self.store, &self.shared, &batch, false) {
                 Ok(_) => {
                     if !gaps.is_empty() {
