@@ -75,7 +75,6 @@ impl Gap {
 pub struct Upload {
     bytes: Cell<u64>,
     failure: Cell<Option<BodyError>>,
-    touched: Cell<bool>,
     ended: Cell<bool>,
 }
 
@@ -94,18 +93,14 @@ impl Upload {
     pub fn failure(&self) -> Option<BodyError> {
         self.failure.get()
     }
-
-    /// Whether anything was read: what was read cannot be sent a second time.
-    pub fn touched(&self) -> bool {
-        self.touched.get()
-    }
 }
 
 /// A request's body, on its way upstream.
 #[derive(Debug)]
 pub struct RequestBody {
     incoming: Option<Incoming>,
-    upload: Rc<Upload>,
+    /// None where there is no body.
+    upload: Option<Rc<Upload>>,
     limit: u64,
     gap: Gap,
 }
@@ -114,12 +109,13 @@ impl RequestBody {
     /// What the engine received, with the longest gap between two reads.
     pub(crate) fn from_engine(incoming: Incoming, longest_gap: Duration) -> Self {
         let incoming = (!incoming.is_end_stream()).then_some(incoming);
-        Self { incoming, upload: Rc::default(), limit: u64::MAX, gap: Gap::new(longest_gap, None) }
+        let upload = incoming.is_some().then(Rc::default);
+        Self { incoming, upload, limit: u64::MAX, gap: Gap::new(longest_gap, None) }
     }
 
     /// No body at all.
     pub fn empty() -> Self {
-        Self { incoming: None, upload: Rc::default(), limit: u64::MAX, gap: Gap::new(Duration::ZERO, None) }
+        Self { incoming: None, upload: None, limit: u64::MAX, gap: Gap::new(Duration::ZERO, None) }
     }
 
     /// Whether there is none.
@@ -132,9 +128,9 @@ impl RequestBody {
         self.incoming.as_ref().map_or(Some(0), |incoming| HttpBody::size_hint(incoming).exact())
     }
 
-    /// How it goes.
-    pub fn upload(&self) -> &Rc<Upload> {
-        &self.upload
+    /// How it goes; none where there is no body.
+    pub fn upload(&self) -> Option<&Rc<Upload>> {
+        self.upload.as_ref()
     }
 
     /// Breaks off when more than this comes.
@@ -142,8 +138,14 @@ impl RequestBody {
         self.limit = bytes;
     }
 
+    fn failure(&self) -> Option<BodyError> {
+        self.upload.as_ref().and_then(|upload| upload.failure())
+    }
+
     fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.upload.failure.set(Some(error));
+        if let Some(upload) = &self.upload {
+            upload.failure.set(Some(error));
+        }
         self.incoming = None;
         Poll::Ready(Some(Err(error)))
     }
@@ -155,17 +157,17 @@ impl HttpBody for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        if let Some(error) = this.upload.failure.get() {
+        let Some(upload) = &this.upload else { return Poll::Ready(None) };
+        if let Some(error) = upload.failure.get() {
             return Poll::Ready(Some(Err(error)));
         }
         let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
-        this.upload.touched.set(true);
         match Pin::new(incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.gap.moved();
                 if let Some(data) = frame.data_ref() {
-                    let bytes = this.upload.bytes.get() + data.len() as u64;
-                    this.upload.bytes.set(bytes);
+                    let bytes = upload.bytes.get() + data.len() as u64;
+                    upload.bytes.set(bytes);
                     if bytes > this.limit {
                         return this.fail(BodyError::TooLarge);
                     }
@@ -185,7 +187,7 @@ impl HttpBody for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.upload.failure.get().is_none() && self.incoming.as_ref().is_none_or(HttpBody::is_end_stream)
+        self.failure().is_none() && self.incoming.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -195,7 +197,9 @@ impl HttpBody for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        self.upload.ended.set(self.is_end_stream());
+        if let Some(upload) = &self.upload {
+            upload.ended.set(self.is_end_stream());
+        }
     }
 }
 

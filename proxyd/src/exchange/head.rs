@@ -101,6 +101,11 @@ impl Headers {
         self.0.get(&name.0).map(HeaderValue::as_bytes)
     }
 
+    /// The first value of this name, shared and not copied.
+    pub fn value(&self, name: &Name) -> Option<Value> {
+        self.0.get(&name.0).cloned().map(Value)
+    }
+
     /// The first value of this name, where it is visible ASCII.
     pub fn text(&self, name: &Name) -> Option<&str> {
         self.0.get(&name.0).and_then(|value| value.to_str().ok())
@@ -144,10 +149,42 @@ impl Headers {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
     }
 
+    /// Which of the lines that the journey treats specially are there, in one pass.
+    pub fn survey(&self) -> Survey {
+        let mut seen = Survey::default();
+        for name in self.0.keys() {
+            match name.as_str() {
+                "connection" => seen.connection = true,
+                "keep-alive" | "proxy-connection" | "transfer-encoding" | "proxy-authenticate" => seen.hop = true,
+                "upgrade" => seen.upgrade = true,
+                "te" => seen.te = true,
+                "expect" => seen.expect = true,
+                "proxy-authorization" => seen.proxy_authorization = true,
+                "forwarded" | "x-real-ip" => seen.forwarding = true,
+                other => seen.forwarding |= other.starts_with("x-forwarded-"),
+            }
+        }
+        seen
+    }
+
     /// The bytes that all lines take on the wire.
     pub fn wire_bytes(&self) -> usize {
         self.0.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
     }
+}
+
+/// What [`Headers::survey`] saw.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Survey {
+    pub connection: bool,
+    /// Any other line of one hop, but for `Upgrade`.
+    pub hop: bool,
+    pub upgrade: bool,
+    pub te: bool,
+    pub expect: bool,
+    pub proxy_authorization: bool,
+    /// X-Forwarded-*, Forwarded or X-Real-IP.
+    pub forwarding: bool,
 }
 
 impl Lookup for Headers {
@@ -170,10 +207,22 @@ impl RequestHead {
         Self { parts, headers }
     }
 
-    /// Gives the engine its form back, with this target and these headers.
-    pub(crate) fn into_engine(mut self) -> request::Parts {
+    /// Gives the engine a request of HTTP/1.1 with this target.
+    pub(crate) fn into_request<B>(mut self, uri: http::Uri, body: B) -> http::Request<B> {
         self.parts.headers = self.headers.0;
-        self.parts
+        self.parts.uri = uri;
+        self.parts.version = http::Version::HTTP_11;
+        self.parts.extensions.clear();
+        http::Request::from_parts(self.parts, body)
+    }
+
+    /// The same head once more; without the handle on an upgrade, of which there is one.
+    pub(crate) fn duplicate(&self) -> Self {
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.method = self.parts.method.clone();
+        parts.uri = self.parts.uri.clone();
+        parts.version = self.parts.version;
+        Self { parts, headers: self.headers.clone() }
     }
 
     pub fn method(&self) -> &str {

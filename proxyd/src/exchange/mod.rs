@@ -10,7 +10,7 @@ mod trail;
 
 pub use body::{Body, Ended, RequestBody, Upload};
 pub use finish::{Finish, Terms};
-pub use head::{Headers, Name, RequestHead, ResponseHead, Value, name};
+pub use head::{Headers, Name, RequestHead, ResponseHead, Survey, Value, name};
 pub use ledger::Ledger;
 pub use peer::{Load, Peer, Phase, Presence, Stopwatch};
 pub use rejection::Rejection;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use shared::config::ServerTimeouts;
 use tokio::sync::Notify;
 
+use super::Value;
 use crate::telemetry::metrics::WorkerMetrics;
 
 /// Who is at the other end, and through which listener.
@@ -15,7 +16,10 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The address with IPv4-mapped IPv6 told as IPv4.
     pub ip: IpAddr,
-    /// The listener's address, as configured.
+    /// The same as text, and as the value of X-Forwarded-For: written once for all the requests of a connection.
+    pub ip_text: Box<str>,
+    pub forwarded_for: Option<Value>,
+    /// The listener's address.
     pub listener: Arc<str>,
     pub stopwatch: Arc<Stopwatch>,
     /// Counts the connection until its last exchange or tunnel lets go of it.

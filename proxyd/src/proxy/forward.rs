@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -36,71 +37,64 @@ pub(super) async fn forward(
     };
     let upstream = local.upstream(share.upstream, worker).ok_or(Rejection::Internal)?;
     let timeouts = onward.timeouts(&upstream.upstream.timeouts);
-    let attempt = Attempt::prepare(onward, share, upstream, exchange, request)?;
+    let attempt = Attempt::prepare(onward, share, upstream, exchange, &request.head)?;
     let within = timeouts.total.map(|total| Instant::now() + total);
     match within {
-        None => attempt.run(exchange, &timeouts, None, worker).await,
-        Some(until) => match tokio::time::timeout_at(until, attempt.run(exchange, &timeouts, within, worker)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Rejection::TotalTimeout),
-        },
+        None => attempt.run(request, exchange, &timeouts, None, worker).await,
+        Some(until) => {
+            match tokio::time::timeout_at(until, attempt.run(request, exchange, &timeouts, within, worker)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Rejection::TotalTimeout),
+            }
+        }
     }
 }
 
-/// A request made ready for one endpoint.
-struct Attempt {
+/// What is needed to send a request to one endpoint, once or again.
+struct Attempt<'a> {
+    onward: &'a Forward,
     pool: Rc<Pool>,
-    request: http::Request<RequestBody>,
-    /// The client's end of the tunnel, where it asked for one.
-    upgrade: Option<hyper::upgrade::OnUpgrade>,
-    /// The head once more, where the request may be sent a second time.
-    again: Option<http::request::Parts>,
+    uri: Uri,
+    /// The protocol that the client asks to change to.
+    wanted: Option<Value>,
 }
 
-impl Attempt {
+impl<'a> Attempt<'a> {
     fn prepare(
-        onward: &Forward,
+        onward: &'a Forward,
         share: &Share,
         upstream: &Rc<LocalUpstream>,
         exchange: &mut Exchange,
-        request: Request,
+        head: &RequestHead,
     ) -> Result<Self, Rejection> {
-        let Request { mut head, body } = request;
         let pool = upstream.next().ok_or(Rejection::Internal)?;
-        exchange.finish.upstream = Some(pool.endpoint.upstream.clone());
-        exchange.finish.endpoint = Some(pool.endpoint.address.clone());
-        let uri = target(onward, share, exchange, &head)?;
-        let wanted = headers::upgrade_wanted(&head);
-        let upgrade = wanted.is_some().then(|| head.take_upgrade()).flatten();
-        headers::upstream(exchange, &mut head, wanted);
-        set_host(&onward.host, pool, &mut head);
-        let repeatable = body.is_empty() && upgrade.is_none() && is_idempotent(head.method());
-        let mut parts = head.into_engine();
-        parts.uri = uri;
-        parts.version = http::Version::HTTP_11;
-        parts.extensions = http::Extensions::new();
-        let again = repeatable.then(|| parts.clone());
-        Ok(Self { pool: Rc::clone(pool), request: http::Request::from_parts(parts, body), upgrade, again })
+        exchange.finish.upstream = Some(Arc::clone(&pool.endpoint.upstream));
+        exchange.finish.endpoint = Some(Arc::clone(&pool.endpoint.address));
+        let uri = target(onward, share, exchange, head)?;
+        Ok(Self { onward, pool: Rc::clone(pool), uri, wanted: headers::upgrade_wanted(head) })
     }
 
     async fn run(
         self,
+        request: Request,
         exchange: &mut Exchange,
         timeouts: &Timeouts,
         until: Option<Instant>,
         worker: &Rc<Worker>,
     ) -> Result<Answer, Rejection> {
-        let Self { pool, request, upgrade, again } = self;
-        let upload = Rc::clone(request.body().upload());
-        let first = send(&pool, request, exchange, timeouts, false, worker).await;
+        let Request { mut head, body } = request;
+        let upload = body.upload().cloned();
+        let upgrade = self.wanted.is_some().then(|| head.take_upgrade()).flatten();
+        let repeatable = body.is_empty() && upgrade.is_none() && is_idempotent(head.method());
+        let again = repeatable.then(|| head.duplicate());
+        let first = self.send(head, body, exchange, timeouts, false, worker).await;
         let sent = match (first, again) {
-            (Err(Failure { error: AttemptError::Reset, reused: true }), Some(parts)) => {
-                let request = http::Request::from_parts(parts, RequestBody::empty());
-                send(&pool, request, exchange, timeouts, true, worker).await
+            (Err(Failure { error: AttemptError::Reset, reused: true }), Some(head)) => {
+                self.send(head, RequestBody::empty(), exchange, timeouts, true, worker).await
             }
             (first, _) => first,
         };
-        let (response, lease) = sent.map_err(|failure| match upload.failure() {
+        let (response, lease) = sent.map_err(|failure| match upload.and_then(|upload| upload.failure()) {
             Some(BodyError::TooLarge) => Rejection::BodyTooLarge,
             Some(BodyError::TooSlow) => Rejection::BodyTimeout,
             Some(BodyError::OutOfTime | BodyError::BrokenOff) => Rejection::BadBody,
@@ -108,50 +102,55 @@ impl Attempt {
         })?;
         answer(response, lease, upgrade, timeouts.idle, until)
     }
+
+    /// One attempt: a connection, the request, the answer's head.
+    async fn send(
+        &self,
+        mut head: RequestHead,
+        body: RequestBody,
+        exchange: &mut Exchange,
+        timeouts: &Timeouts,
+        fresh: bool,
+        worker: &Rc<Worker>,
+    ) -> Result<(http::Response<Incoming>, Lease), Failure> {
+        exchange.finish.attempts += 1;
+        let pool = &self.pool;
+        let counted = Counted::new(pool, worker);
+        let mut lease = match pool.lease(timeouts.connect, fresh).await {
+            Ok(lease) => lease,
+            Err(error) => return Err(counted.failed(error, false)),
+        };
+        let reused = lease.reused;
+        if let Some(upload) = body.upload() {
+            lease.carries(upload);
+        }
+        headers::upstream(exchange, &mut head, self.wanted.clone());
+        set_host(&self.onward.host, pool, &mut head);
+        let request = head.into_request(self.uri.clone(), body);
+        let sent = worker.ledger.clock.now();
+        let Some(sender) = lease.sender() else { return Err(counted.failed(AttemptError::Reset, reused)) };
+        let answered = tokio::time::timeout(timeouts.response_headers, sender.send_request(request)).await;
+        let took_us = worker.ledger.clock.now().since_us(sent);
+        exchange.finish.upstream_us += took_us;
+        match answered {
+            Ok(Ok(response)) => {
+                pool.cells.responded(took_us);
+                lease.counts(counted.in_flight);
+                Ok((response, lease))
+            }
+            Ok(Err(error)) => {
+                let error = if error.is_parse() { AttemptError::Protocol } else { AttemptError::Reset };
+                Err(counted.failed(error, reused))
+            }
+            Err(_) => Err(counted.failed(AttemptError::Silent, reused)),
+        }
+    }
 }
 
 struct Failure {
     error: AttemptError,
     /// On a connection that had served before: it may have died while it was idle.
     reused: bool,
-}
-
-/// One attempt: a connection, the request, the answer's head.
-async fn send(
-    pool: &Rc<Pool>,
-    request: http::Request<RequestBody>,
-    exchange: &mut Exchange,
-    timeouts: &Timeouts,
-    fresh: bool,
-    worker: &Rc<Worker>,
-) -> Result<(http::Response<Incoming>, Lease), Failure> {
-    exchange.finish.attempts += 1;
-    let counted = Counted::new(pool, worker);
-    let mut lease = match pool.lease(timeouts.connect, fresh).await {
-        Ok(lease) => lease,
-        Err(error) => return Err(counted.failed(error, false)),
-    };
-    let reused = lease.reused;
-    if !request.body().is_empty() {
-        lease.carries(request.body().upload());
-    }
-    let sent = worker.ledger.clock.now();
-    let Some(sender) = lease.sender() else { return Err(counted.failed(AttemptError::Reset, reused)) };
-    let answered = tokio::time::timeout(timeouts.response_headers, sender.send_request(request)).await;
-    let took_us = worker.ledger.clock.now().since_us(sent);
-    exchange.finish.upstream_us += took_us;
-    match answered {
-        Ok(Ok(response)) => {
-            pool.cells.responded(took_us);
-            lease.counts(counted.in_flight);
-            Ok((response, lease))
-        }
-        Ok(Err(error)) => {
-            let error = if error.is_parse() { AttemptError::Protocol } else { AttemptError::Reset };
-            Err(counted.failed(error, reused))
-        }
-        Err(_) => Err(counted.failed(AttemptError::Silent, reused)),
-    }
 }
 
 /// Counts an attempt with its endpoint, however it ends.

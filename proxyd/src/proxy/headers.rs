@@ -1,38 +1,38 @@
 //! The header lines that a proxy owes: what belongs to one hop is taken off, who came through is written down.
 
-use std::fmt::Write;
-
-use crate::exchange::{Exchange, Headers, Name, RequestHead, Response, Value, name};
+use crate::exchange::{Exchange, Headers, Name, RequestHead, Response, Survey, Value, name};
 use crate::telemetry::clock::Now;
 
 /// What we call ourselves in `Via` (RFC 9110 section 7.6.3).
 const VIA: Value = Value::known("1.1 proxyd");
 
 /// Lines of one hop (RFC 9110 section 7.6.1), and those that only a proxy would read.
-static HOP_BY_HOP: [&Name; 6] = [
-    &name::CONNECTION,
-    &name::KEEP_ALIVE,
-    &name::PROXY_CONNECTION,
-    &name::TRANSFER_ENCODING,
-    &name::UPGRADE,
-    &name::PROXY_AUTHENTICATE,
-];
+static HOP_BY_HOP: [&Name; 4] =
+    [&name::KEEP_ALIVE, &name::PROXY_CONNECTION, &name::TRANSFER_ENCODING, &name::PROXY_AUTHENTICATE];
 
 /// Takes off what belongs to this hop, with what `Connection` names. Two names it may not take: without them the message
 /// would be another.
-fn strip(headers: &mut Headers) {
-    if headers.has(&name::CONNECTION) {
+fn strip(headers: &mut Headers, seen: Survey) {
+    if seen.connection {
         let tokens = headers.all(&name::CONNECTION).flat_map(|line| line.split(|&byte| byte == b','));
         let named: Vec<Name> = tokens
-            .filter_map(|token| Name::parse(std::str::from_utf8(token.trim_ascii()).ok()?))
+            .map(<[u8]>::trim_ascii)
+            .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive") && !token.eq_ignore_ascii_case(b"close"))
+            .filter_map(|token| Name::parse(std::str::from_utf8(token).ok()?))
             .filter(|named| *named != name::HOST && *named != name::CONTENT_LENGTH)
             .collect();
         for named in &named {
             headers.remove(named);
         }
+        headers.remove(&name::CONNECTION);
     }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
+    if seen.upgrade {
+        headers.remove(&name::UPGRADE);
+    }
+    if seen.hop {
+        for name in HOP_BY_HOP {
+            headers.remove(name);
+        }
     }
 }
 
@@ -50,12 +50,19 @@ pub(super) fn upgrade_wanted(head: &RequestHead) -> Option<Value> {
 /// Makes a request's lines those of our own hop.
 pub(super) fn upstream(exchange: &Exchange, head: &mut RequestHead, upgrade: Option<Value>) {
     let headers = head.headers_mut();
-    let trailers = headers.all(&name::TE).any(|line| line.split(|&byte| byte == b',').any(is_trailers));
-    strip(headers);
-    headers.remove(&name::TE);
-    headers.remove(&name::PROXY_AUTHORIZATION);
-    // Answered here as soon as the body is read; upstream it is sent without waiting.
-    headers.remove(&name::EXPECT);
+    let seen = headers.survey();
+    let trailers = seen.te && headers.all(&name::TE).any(|line| line.split(|&byte| byte == b',').any(is_trailers));
+    strip(headers, seen);
+    if seen.te {
+        headers.remove(&name::TE);
+    }
+    if seen.proxy_authorization {
+        headers.remove(&name::PROXY_AUTHORIZATION);
+    }
+    if seen.expect {
+        // Answered here as soon as the body is read; upstream it is sent without waiting.
+        headers.remove(&name::EXPECT);
+    }
     if trailers {
         headers.set(&name::TE, Value::known("trailers"));
     }
@@ -63,7 +70,7 @@ pub(super) fn upstream(exchange: &Exchange, head: &mut RequestHead, upgrade: Opt
         headers.set(&name::CONNECTION, Value::known("upgrade"));
         headers.set(&name::UPGRADE, protocol);
     }
-    forwarding(exchange, headers);
+    forwarding(exchange, headers, seen);
     if let Some(id) = Value::parse(exchange.id()) {
         headers.set(&name::X_REQUEST_ID, id);
     }
@@ -76,17 +83,16 @@ fn is_trailers(option: &[u8]) -> bool {
 }
 
 /// Who came through. What a client says of itself is believed only from a trusted proxy; otherwise it goes.
-fn forwarding(exchange: &Exchange, headers: &mut Headers) {
-    let mut peer = String::with_capacity(48);
-    let _ = write!(peer, "{}", exchange.peer.ip);
+fn forwarding(exchange: &Exchange, headers: &mut Headers, seen: Survey) {
     if exchange.trusted {
+        let peer = &exchange.peer.ip_text;
         let before = headers.all(&name::X_FORWARDED_FOR).map(String::from_utf8_lossy);
         let mut chain = before.fold(String::new(), |mut chain, line| {
             chain.push_str(&line);
             chain.push_str(", ");
             chain
         });
-        chain.push_str(&peer);
+        chain.push_str(peer);
         if let Some(chain) = Value::parse(&chain) {
             headers.set(&name::X_FORWARDED_FOR, chain);
         }
@@ -97,14 +103,11 @@ fn forwarding(exchange: &Exchange, headers: &mut Headers) {
             }
         }
     } else {
-        if headers
-            .iter()
-            .any(|(name, _)| name.starts_with("x-forwarded-") || name == "forwarded" || name == "x-real-ip")
-        {
+        if seen.forwarding {
             headers.retain(|name| !name.starts_with("x-forwarded-") && name != "forwarded" && name != "x-real-ip");
         }
-        if let Some(peer) = Value::parse(&peer) {
-            headers.set(&name::X_FORWARDED_FOR, peer);
+        if let Some(peer) = &exchange.peer.forwarded_for {
+            headers.set(&name::X_FORWARDED_FOR, peer.clone());
         }
     }
     if !exchange.trusted || !headers.has(&name::X_FORWARDED_PROTO) {
@@ -112,7 +115,7 @@ fn forwarding(exchange: &Exchange, headers: &mut Headers) {
             .set(&name::X_FORWARDED_PROTO, if exchange.https { Value::known("https") } else { Value::known("http") });
     }
     if !exchange.trusted || !headers.has(&name::X_FORWARDED_HOST) {
-        let host = headers.get(&name::HOST).and_then(Value::from_bytes);
+        let host = headers.value(&name::HOST);
         if let Some(host) = host {
             headers.set(&name::X_FORWARDED_HOST, host);
         }
@@ -121,7 +124,8 @@ fn forwarding(exchange: &Exchange, headers: &mut Headers) {
 
 /// Makes an upstream's answer one of our own hop.
 pub(super) fn from_upstream(headers: &mut Headers) {
-    strip(headers);
+    let seen = headers.survey();
+    strip(headers, seen);
     headers.add(&name::VIA, VIA);
 }
 
@@ -131,32 +135,59 @@ pub(super) fn downstream(exchange: &Exchange, response: &mut Response, now: Now)
     if let Some(id) = Value::parse(exchange.id()) {
         headers.set(&name::X_REQUEST_ID, id);
     }
-    let mut text = Text::default();
-    let us = now.since_us(exchange.finish.started);
-    let _ = write!(text, "{}.{}ms", us / 1000, us % 1000 / 100);
-    if let Some(time) = Value::from_bytes(text.bytes()) {
+    let mut digits = [0; Milliseconds::MOST];
+    if let Some(time) = Value::from_bytes(Milliseconds::write(now.since_us(exchange.finish.started), &mut digits)) {
         headers.set(&name::X_RESPONSE_TIME, time);
     }
 }
 
-/// A short text on the stack.
-#[derive(Default)]
-struct Text {
-    bytes: [u8; 32],
-    length: usize,
-}
+/// `12.3ms`, written without the formatting machinery: every answer carries one.
+struct Milliseconds;
 
-impl Text {
-    fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
+impl Milliseconds {
+    /// The longest: the microseconds of a `u64`.
+    const MOST: usize = 24;
+
+    /// Writes from the end of the room, and gives what was written.
+    fn write(us: u64, room: &mut [u8; Self::MOST]) -> &[u8] {
+        let mut start = Self::MOST;
+        let mut put = |byte: u8| {
+            start -= 1;
+            if let Some(place) = room.get_mut(start) {
+                *place = byte;
+            }
+        };
+        put(b's');
+        put(b'm');
+        put(b'0' + (us / 100 % 10) as u8);
+        put(b'.');
+        let mut whole = us / 1000;
+        loop {
+            put(b'0' + (whole % 10) as u8);
+            whole /= 10;
+            if whole == 0 {
+                break;
+            }
+        }
+        room.get(start..).unwrap_or_default()
     }
 }
 
-impl Write for Text {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let end = self.length + text.len();
-        self.bytes.get_mut(self.length..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.length = end;
-        Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(us: u64, expected: &str) {
+        let mut room = [0; Milliseconds::MOST];
+        assert_eq!(Milliseconds::write(us, &mut room), expected.as_bytes());
+    }
+
+    #[test]
+    fn times_have_one_decimal() {
+        check(0, "0.0ms");
+        check(99, "0.0ms");
+        check(12_345, "12.3ms");
+        check(60_000_000, "60000.0ms");
+        check(u64::MAX, "18446744073709551.6ms");
     }
 }

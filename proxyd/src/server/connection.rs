@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::exchange::finish::Opening;
-use crate::exchange::{Finish, Peer, Presence, Request, RequestBody, RequestHead, Stopwatch, Trail};
+use crate::exchange::{Finish, Peer, Presence, Request, RequestBody, RequestHead, Stopwatch, Trail, Value};
 use crate::proxy;
 use crate::worker::Worker;
 
@@ -41,9 +41,13 @@ pub(super) fn start(stream: TcpStream, address: SocketAddr, listener: Arc<str>, 
     let local = worker.local();
     let timeouts = &local.snapshot.checked.config.server.timeouts;
     let stopwatch = Arc::new(Stopwatch::start(worker.ledger.clock.now().instant_us, timeouts));
+    let ip = address.ip().to_canonical();
+    let ip_text = ip.to_string();
     let peer = Peer {
         address,
-        ip: address.ip().to_canonical(),
+        ip,
+        forwarded_for: Value::parse(&ip_text),
+        ip_text: ip_text.into(),
         listener,
         stopwatch,
         presence: Presence::enter(&worker.load, &worker.ledger.metrics, &worker.emptied),
@@ -187,9 +191,8 @@ fn refused(status: u16, code: &'static str, peer: &Rc<Peer>, worker: &Rc<Worker>
     let ledger = &worker.ledger;
     let local = worker.local();
     let id = ledger.ids.next();
-    let client = peer.ip.to_string();
     let opening = Opening {
-        trail: Trail::open([id.as_str(), &client, "", "", "", "", ""], ""),
+        trail: Trail::open([id.as_str(), &peer.ip_text, "", "", "", "", ""], ""),
         terms: Rc::clone(&local.terms),
         started: ledger.clock.now(),
         protocol: "HTTP/1.1",

@@ -34,13 +34,15 @@ impl Now {
 pub struct Clock {
     started: Instant,
     offset_us: Cell<i64>,
+    /// The newest reading.
+    latest_us: Cell<u64>,
 }
 
 impl Clock {
     /// A clock that counts from `started`, which all workers of a process share.
     #[must_use]
     pub fn new(started: Instant) -> Self {
-        let clock = Self { started, offset_us: Cell::new(0) };
+        let clock = Self { started, offset_us: Cell::new(0), latest_us: Cell::new(0) };
         clock.refresh();
         clock
     }
@@ -49,12 +51,21 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Now {
         let instant_us = self.started.elapsed().as_micros() as u64;
+        self.latest_us.set(instant_us);
         Now { instant_us, unix_us: self.offset_us.get().saturating_add(instant_us as i64) }
+    }
+
+    /// The newest reading, in microseconds since the process started: older than now by what the worker did since, hence
+    /// a tick at most. For what need not be exact.
+    #[must_use]
+    pub fn latest_us(&self) -> u64 {
+        self.latest_us.get()
     }
 
     /// Takes the wall clock's offset anew. For the worker's tick.
     pub fn refresh(&self) {
         let instant_us = self.started.elapsed().as_micros() as i64;
+        self.latest_us.set(instant_us as u64);
         self.offset_us.set(unix_us().saturating_sub(instant_us));
     }
 }

@@ -145,7 +145,7 @@ impl Pool {
             self.discard(&connection.task);
         } else {
             self.cells.idle_began();
-            let since_us = self.ledger.clock.now().instant_us;
+            let since_us = self.ledger.clock.latest_us();
             self.idle.borrow_mut().push(Idle { connection, since_us });
         }
         self.freed();
