@@ -15,12 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::Recorder;
 use crate::daemon::{Daemon, Order};
-use crate::exchange::{Ledger, Load, Terms};
+use crate::exchange::{Ledger, Load, RouteTag, Terms};
 use crate::snapshot::Snapshot;
 use crate::telemetry::access_log::WorkerLog;
 use crate::telemetry::clock::Clock;
 use crate::telemetry::ids::{Ids, Random, Seed};
-use crate::telemetry::metrics::RouteCells;
 use crate::upstream::LocalUpstream;
 
 /// How often a worker hands over what it wrote down, and looks after its connections.
@@ -49,7 +48,7 @@ pub struct Worker {
 pub struct Local {
     pub snapshot: Arc<Snapshot>,
     pub terms: Rc<Terms>,
-    routes: Box<[OnceCell<Arc<RouteCells>>]>,
+    routes: Box<[OnceCell<Rc<RouteTag>>]>,
     upstreams: Box<[OnceCell<Rc<LocalUpstream>>]>,
 }
 
@@ -61,6 +60,7 @@ impl Local {
             log: (config.log.access != shared::config::AccessLog::Off).then_some(config.log.format),
             slow: config.log.slow_request,
             audit: config.audit.requests,
+            limits: snapshot.limiters.iter().map(|_| OnceCell::new()).collect(),
         };
         Self {
             terms: Rc::new(terms),
@@ -70,10 +70,11 @@ impl Local {
         }
     }
 
-    /// The counters of a route.
-    pub fn route_cells(&self, index: usize, ledger: &Ledger) -> Option<&Arc<RouteCells>> {
+    /// A route's name and counters.
+    pub fn route(&self, index: usize, ledger: &Ledger) -> Option<&Rc<RouteTag>> {
         let name = &self.snapshot.routes.get(index)?.name;
-        Some(self.routes.get(index)?.get_or_init(|| ledger.metrics.route(name)))
+        let tag = || Rc::new(RouteTag { name: (**name).into(), cells: ledger.metrics.route(name) });
+        Some(self.routes.get(index)?.get_or_init(tag))
     }
 
     /// This worker's half of an upstream.

@@ -1,6 +1,7 @@
 //! The end of a request: a guard that travels with the exchange and then rides on the response's body. When that ends,
 //! or the client leaves, it logs, counts and audits, exactly once.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use shared::config::{LogFormat, RequestAudit};
 use super::{Ledger, Part, Peer, Rejection, Trail, Upload};
 use crate::audit::Place;
 use crate::telemetry::clock::Now;
-use crate::telemetry::metrics::RouteCells;
+use crate::telemetry::metrics::{LimitCells, RouteCells};
 
 /// How finished requests are written down: what a generation of the config says of it.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Terms {
     /// Requests that took longer are logged on their own.
     pub slow: Option<Duration>,
     pub audit: RequestAudit,
+    /// This worker's counters of each rate limit rule, by the snapshot's index.
+    pub limits: Box<[OnceCell<Arc<LimitCells>>]>,
 }
 
 /// See the module.
@@ -34,9 +37,8 @@ pub struct Finish {
     place: Option<Place>,
     protocol: &'static str,
     https: bool,
-    pub route: Option<(Arc<str>, Arc<RouteCells>)>,
-    pub upstream: Option<Arc<str>>,
-    pub endpoint: Option<Arc<str>>,
+    route: Option<Rc<RouteTag>>,
+    endpoint: Option<Rc<EndpointTag>>,
     pub upload: Option<Rc<Upload>>,
     pub attempts: u32,
     pub upstream_us: u64,
@@ -44,6 +46,21 @@ pub struct Finish {
     outcome: Outcome,
     bytes_in: u64,
     bytes_out: u64,
+}
+
+/// A route as one worker knows it: a name of its own, since the count of those who share one would be written by every
+/// request of every worker.
+#[derive(Debug)]
+pub struct RouteTag {
+    pub name: Box<str>,
+    pub cells: Arc<RouteCells>,
+}
+
+/// An endpoint as one worker knows it.
+#[derive(Debug)]
+pub struct EndpointTag {
+    pub upstream: Box<str>,
+    pub address: Box<str>,
 }
 
 /// How it ended.
@@ -81,7 +98,6 @@ impl Finish {
             protocol: opening.protocol,
             https: opening.https,
             route: None,
-            upstream: None,
             endpoint: None,
             upload: None,
             attempts: 0,
@@ -99,8 +115,13 @@ impl Finish {
     }
 
     /// The route that was chosen.
-    pub fn routed(&mut self, name: &Arc<str>, cells: &Arc<RouteCells>) {
-        self.route = Some((Arc::clone(name), Arc::clone(cells)));
+    pub fn routed(&mut self, route: &Rc<RouteTag>) {
+        self.route = Some(Rc::clone(route));
+    }
+
+    /// The endpoint that is to serve.
+    pub fn forwarded(&mut self, endpoint: &Rc<EndpointTag>) {
+        self.endpoint = Some(Rc::clone(endpoint));
     }
 
     /// The request was rejected.
@@ -178,9 +199,9 @@ impl Drop for Finish {
             path: self.trail.path(),
             query: self.trail.part(Part::Query),
             protocol: self.protocol,
-            route: self.route.as_ref().map_or("", |(name, _)| name),
-            upstream: self.upstream.as_deref().unwrap_or_default(),
-            endpoint: self.endpoint.as_deref().unwrap_or_default(),
+            route: self.route.as_ref().map_or("", |route| &route.name),
+            upstream: self.endpoint.as_ref().map_or("", |endpoint| &endpoint.upstream),
+            endpoint: self.endpoint.as_ref().map_or("", |endpoint| &endpoint.address),
             status: self.status,
             outcome,
             bytes_in,
@@ -195,8 +216,8 @@ impl Drop for Finish {
         };
         let ledger = &self.ledger;
         ledger.metrics.request_finished(self.status);
-        if let Some((_, cells)) = &self.route {
-            cells.finished(self.status, duration_us, bytes_in, self.bytes_out);
+        if let Some(route) = &self.route {
+            route.cells.finished(self.status, duration_us, bytes_in, self.bytes_out);
         }
         if let Some(format) = self.terms.log {
             ledger.log.line(&facts, format);

@@ -9,7 +9,7 @@ mod rejection;
 mod trail;
 
 pub use body::{Body, Ended, RequestBody, Upload};
-pub use finish::{Finish, Terms};
+pub use finish::{EndpointTag, Finish, RouteTag, Terms};
 pub use head::{Headers, Name, RequestHead, ResponseHead, Survey, Value, name};
 pub use ledger::Ledger;
 pub use peer::{Load, Peer, Phase, Presence, Stopwatch};

@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,8 +67,7 @@ impl<'a> Attempt<'a> {
         head: &RequestHead,
     ) -> Result<Self, Rejection> {
         let pool = upstream.next().ok_or(Rejection::Internal)?;
-        exchange.finish.upstream = Some(Arc::clone(&pool.endpoint.upstream));
-        exchange.finish.endpoint = Some(Arc::clone(&pool.endpoint.address));
+        exchange.finish.forwarded(&pool.tag);
         let uri = target(onward, share, exchange, head)?;
         Ok(Self { onward, pool: Rc::clone(pool), uri, wanted: headers::upgrade_wanted(head) })
     }

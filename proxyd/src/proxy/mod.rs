@@ -93,10 +93,10 @@ async fn travel<'a>(
         Err(Refusal::Malformed(problem)) => (None, Some(Rejection::BadPath(path_message(problem)))),
         Err(Refusal::EncodedSlash) => (None, Some(Rejection::EncodedSlash)),
     };
-    let route = index.and_then(|index| Some((snapshot.routes.get(index)?, local.route_cells(index, &worker.ledger)?)));
+    let route = index.and_then(|index| Some((snapshot.routes.get(index)?, local.route(index, &worker.ledger)?)));
     let chain = match route {
-        Some((route, cells)) => {
-            exchange.finish.routed(&route.name, cells);
+        Some((route, tag)) => {
+            exchange.finish.routed(tag);
             &route.chain
         }
         None => &snapshot.unmatched,

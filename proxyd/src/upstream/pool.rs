@@ -12,12 +12,13 @@ use tokio::task::AbortHandle;
 
 use super::connect::{self, Connection};
 use super::{AttemptError, Endpoint};
-use crate::exchange::{Ended, Ledger, RequestBody, Upload};
+use crate::exchange::{Ended, EndpointTag, Ledger, RequestBody, Upload};
 use crate::telemetry::metrics::EndpointCells;
 
 /// See the module.
 pub struct Pool {
     pub endpoint: Arc<Endpoint>,
+    pub tag: Rc<EndpointTag>,
     pub cells: Arc<EndpointCells>,
     /// Newest last: the one most likely still alive is taken first, and the others can grow old and go.
     idle: RefCell<Vec<Idle>>,
@@ -60,6 +61,7 @@ impl Pool {
     pub fn new(endpoint: &Arc<Endpoint>, config: &config::Pool, workers: usize, ledger: &Rc<Ledger>) -> Self {
         Self {
             endpoint: Arc::clone(endpoint),
+            tag: Rc::new(EndpointTag { upstream: (*endpoint.upstream).into(), address: (*endpoint.address).into() }),
             cells: ledger.metrics.endpoint(&endpoint.upstream, &endpoint.address),
             idle: RefCell::default(),
             busy: Cell::new(0),

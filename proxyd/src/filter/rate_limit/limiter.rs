@@ -117,7 +117,8 @@ impl Limiter {
 /// The limiters of a snapshot being compiled: one for each place a rule is written at.
 pub struct Limiters {
     before: HashMap<(Scope, RuleName), Arc<Limiter>>,
-    made: HashMap<(Scope, RuleName), Arc<Limiter>>,
+    /// By their place in the order.
+    made: HashMap<(Scope, RuleName), usize>,
     in_order: Vec<Arc<Limiter>>,
 }
 
@@ -131,25 +132,33 @@ impl Limiters {
 
     pub(in crate::filter) fn compile(&mut self, policy: &RateLimit, scope: &Scope) -> Rules {
         let rule = |rule: &Rule| {
-            let limiter = self.limiter(rule, scope);
+            let (index, limiter) = self.limiter(rule, scope);
             let by = rule.by.iter().filter_map(|key| match key {
                 Key::Ip => Some(By::Ip),
                 Key::Header(name) => Name::parse(name).map(By::Header),
             });
-            Some(CompiledRule { policy: Value::parse(limiter.meter.policy_header())?, by: by.collect(), limiter })
+            Some(CompiledRule {
+                policy: Value::parse(limiter.meter.policy_header())?,
+                by: by.collect(),
+                limiter,
+                index,
+            })
         };
         Rules(policy.rules.iter().filter_map(rule).collect())
     }
 
-    fn limiter(&mut self, rule: &Rule, scope: &Scope) -> Arc<Limiter> {
+    fn limiter(&mut self, rule: &Rule, scope: &Scope) -> (usize, Arc<Limiter>) {
         let key = (scope.clone(), Arc::clone(&rule.name));
-        if let Some(limiter) = self.made.get(&key) {
-            return Arc::clone(limiter);
+        if let Some(&index) = self.made.get(&key)
+            && let Some(limiter) = self.in_order.get(index)
+        {
+            return (index, Arc::clone(limiter));
         }
         let limiter = Arc::new(Limiter::new(rule, scope, self.before.get(&key)));
-        self.made.insert(key, Arc::clone(&limiter));
+        let index = self.in_order.len();
+        self.made.insert(key, index);
         self.in_order.push(Arc::clone(&limiter));
-        limiter
+        (index, limiter)
     }
 
     /// All that were made, in the order of the config.

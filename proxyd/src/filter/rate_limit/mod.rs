@@ -21,6 +21,8 @@ pub struct Rules(Box<[CompiledRule]>);
 #[derive(Debug)]
 struct CompiledRule {
     limiter: Arc<Limiter>,
+    /// Among the snapshot's limiters.
+    index: usize,
     /// `RateLimit-Policy`.
     policy: Value,
     by: Box<[By]>,
@@ -39,12 +41,7 @@ impl Rules {
             let key = rule.key(exchange.client, request.head.headers());
             let verdict = rule.limiter.take(&key, now_us);
             let enforced = rule.limiter.rule.mode == Mode::Enforce;
-            let cells = ledger.metrics.limit(rule.limiter.scope_name(), &rule.limiter.rule.name);
-            match (verdict.allowed, enforced) {
-                (true, _) => cells.allowed(),
-                (false, true) => cells.refused(),
-                (false, false) => cells.shadow_refused(),
-            }
+            rule.count(verdict.allowed, enforced, exchange, ledger);
             if !enforced {
                 continue;
             }
@@ -73,6 +70,17 @@ pub(super) fn on_response(exchange: &mut Exchange, response: &mut Response) {
 }
 
 impl CompiledRule {
+    fn count(&self, allowed: bool, enforced: bool, exchange: &Exchange, ledger: &Ledger) {
+        let Some(cells) = exchange.finish.terms.limits.get(self.index) else { return };
+        let made = || ledger.metrics.limit(self.limiter.scope_name(), &self.limiter.rule.name);
+        let cells = cells.get_or_init(made);
+        match (allowed, enforced) {
+            (true, _) => cells.allowed(),
+            (false, true) => cells.refused(),
+            (false, false) => cells.shadow_refused(),
+        }
+    }
+
     fn key(&self, client: IpAddr, headers: &Headers) -> KeyHash {
         for by in &self.by {
             match by {
