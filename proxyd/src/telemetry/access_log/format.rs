@@ -180,11 +180,6 @@ fn escape_text(value: &[u8], out: &mut Vec<u8>) {
 }
 
 fn escape(value: &[u8], out: &mut Vec<u8>, special: impl Fn(u8) -> bool, write: impl Fn(u8, &mut Vec<u8>)) {
-    // Nearly every value has nothing to escape. Looked at without a way out, so that the compiler takes many bytes at once.
-    if !value.iter().fold(false, |found, byte| found | special(*byte)) {
-        out.extend_from_slice(value);
-        return;
-    }
     let mut rest = value;
     while let Some(at) = first(rest, &special) {
         let (plain, tail) = rest.split_at(at);
