@@ -172,7 +172,7 @@ fn references_are_resolved_and_never_shown() {
         "admin: {{auth: {{tokens: [{{name: ci, token: '${{env:TEST_TOKEN}}', role: operator}}]}}}}\nheaders: {{request: {{set: {{authorization: '${{file:token.txt}}'}}}}}}\nroutes:\n  - {{path: /, target: '{}'}}\n",
         upstream.url()
     );
-    let proxyd = Start::in_home(&home, &text).env("TEST_TOKEN", "env-secret-4712").run();
+    let proxyd = Start::in_home(&home, &text).env("TEST_TOKEN", "env-secret-4712-and-more").run();
     assert!(proxyd.get("/").text().contains("file-secret-4711"));
     let shown = proxyd.ctl(&["config", "show", "--origin"]);
     shown.exits(0);

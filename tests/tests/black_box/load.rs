@@ -19,7 +19,7 @@ fn reloads_under_load_fail_nobody() {
     let sockets = websocket::repeater();
     let text = |number: usize| {
         format!(
-            "headers: {{response: {{set: {{x-number: '{number}'}}}}}}\nupstreams:\n  hello: {{endpoints: ['{}']}}\nroutes:\n  - {{path: /socket, target: '{}'}}\n  - {{name: load, path: /load, upstream: hello}}\n  - {{name: extra-{}, path: /extra, respond: {{status: 204}}}}\n",
+            "server: {{timeouts: {{drain: 1s}}}}\nheaders: {{response: {{set: {{x-number: '{number}'}}}}}}\nupstreams:\n  hello: {{endpoints: ['{}']}}\nroutes:\n  - {{path: /socket, target: '{}'}}\n  - {{name: load, path: /load, upstream: hello}}\n  - {{name: extra-{}, path: /extra, respond: {{status: 204}}}}\n",
             upstream.url(),
             sockets.url(),
             number % 7,

@@ -247,8 +247,10 @@ fn absolute_form_and_asterisk_are_understood() {
     let upstream = Upstream::echo();
     let proxyd =
         Proxyd::start(&format!("routes:\n  - {{path: /, hosts: [real.example], target: '{}'}}\n", upstream.url()));
-    // RFC 9112 section 3.2.2: the target's authority counts, not Host.
-    let response = Request::get("http://real.example/x?y").host("other.example").send(proxyd.address());
+    // RFC 9112 section 3.2.2: the target's authority counts; a Host that says otherwise is no honest client's.
+    let two = Request::get("http://real.example/x?y").host("other.example").send(proxyd.address());
+    assert_eq!(two.status, 400, "{}", two.text());
+    let response = Request::get("http://real.example/x?y").host("real.example").send(proxyd.address());
     assert_eq!(response.status, 200, "{}", response.text());
     assert_eq!(response.json()["target"], "/x?y");
     let asterisk = Request::new("OPTIONS", "*").host("real.example").send(proxyd.address());

@@ -44,6 +44,7 @@ fn messages_pass_both_ways() {
     assert_eq!(socket.read().unwrap(), Message::binary(large));
     socket.close(None).unwrap();
     while socket.read().is_ok() {}
+    drop(socket);
     eventually("the upstream's side ends too", || (upstream.closed() == 1).then_some(()));
     let rows = proxyd.audit(&serde_json::json!({"path": "/socket"}), 1);
     assert_eq!(rows[0]["status"], 101);
