@@ -91,23 +91,23 @@ pub enum BootError {
 /// Prints a boot error: the whole problem report for a config, one line with its causes for anything else.
 pub fn print(error: &BootError) {
     let mut out = std::io::stderr().lock();
-    let text = match error {
-        BootError::Config(problems) => problems.render(false),
-        other => {
-            let mut text = format!("proxyd: {other}");
-            let mut cause = std::error::Error::source(other);
-            while let Some(error) = cause {
-                let said = error.to_string();
-                if !text.contains(&said) {
-                    text.push_str(": ");
-                    text.push_str(&said);
-                }
-                cause = error.source();
-            }
-            text
-        }
-    };
+    let text = if let BootError::Config(problems) = error { problems.render(false) } else { with_causes(error) };
     let _ = writeln!(out, "{text}");
+}
+
+/// An error and its causes in one line, each said once.
+fn with_causes(error: &BootError) -> String {
+    let mut text = format!("proxyd: {error}");
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// Runs the daemon until it is stopped.

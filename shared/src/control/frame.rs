@@ -74,9 +74,8 @@ impl Ask {
             }
             Some(None) | None => return Err(fail(malformed("`v` must be the protocol version, 1"))),
         }
-        let name = match object.remove("command") {
-            Some(Value::String(name)) => name,
-            Some(_) | None => return Err(fail(malformed("`command` must be a command's name"))),
+        let Some(Value::String(name)) = object.remove("command") else {
+            return Err(fail(malformed("`command` must be a command's name")));
         };
         let args = object.remove("args").unwrap_or_else(|| Value::Object(serde_json::Map::new()));
         if let Some(key) = object.keys().next() {

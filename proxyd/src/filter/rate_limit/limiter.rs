@@ -178,7 +178,7 @@ mod tests {
     fn rule(requests: u32, max_keys: usize) -> Rule {
         Rule {
             name: "default".into(),
-            limits: vec![Window { requests, per: Duration::from_secs(60) }],
+            limits: vec![Window { requests, per: Duration::from_mins(1) }],
             by: vec![Key::Ip],
             algorithm: Algorithm::SlidingWindow,
             mode: Mode::Enforce,

@@ -8,6 +8,8 @@ use crate::control::{
     RoutesArgs, ValidateArgs, VerifyArgs,
 };
 
+/// A filter that is set.
+#[expect(clippy::unnecessary_wraps, reason = "the form that filters have")]
 fn text_of(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
