@@ -15,7 +15,8 @@ const MOST_LINES: usize = 500;
 /// neighbours that do not know each other.
 const ORDER: &[&[&str]] = &[
     &["main"],
-    &["boot", "demo"],
+    &["boot"],
+    &["demo"],
     &["control"],
     &["reload"],
     &["server"],

@@ -1,3 +1,5 @@
+//! The HTTP door against callers that keep the rules, and against some that do not.
+
 use std::fmt::Write as _;
 
 use serde_json::Value;

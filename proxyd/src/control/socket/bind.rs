@@ -266,7 +266,7 @@ mod tests {
         fs::create_dir(folder.path().join("d")).unwrap();
         fs::write(folder.path().join("f"), "kept").unwrap();
         std::os::unix::fs::symlink(folder.path().join("f"), folder.path().join("l")).unwrap();
-        for (name, what) in [("d", "a folder"), ("f", "a file"), ("l", "a symbolic link")] {
+        for (name, what) in [("d", "a directory"), ("f", "a file"), ("l", "a symbolic link")] {
             let error = bind(&at(folder.path(), name), 0o600).unwrap_err().to_string();
             assert!(error.contains(what), "{error}");
         }

@@ -1,3 +1,5 @@
+//! The socket door: lines in, lines out, and callers that are rude.
+
 use std::path::Path;
 
 use serde_json::{Value, json};
