@@ -119,7 +119,7 @@ static TOKEN: Section = Section {
         Field::new(
             "token",
             Kind::Secret { what: "a token", sample: "sample-token-sample-token" },
-            "The token, by reference: `${env:PROXYD_ADMIN_TOKEN}`. At least 16 characters.",
+            "The token, by reference: `${env:PROXYD_ADMIN_TOKEN}`. At least 8 characters.",
         )
         .required(),
         Field::new("role", Kind::Choice(&["reader", "operator"]), "What may be done with it.").default("reader"),

@@ -115,39 +115,10 @@ fn is_number(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::Write as _;
 
     use proptest::prelude::*;
 
     use super::*;
-
-    /// Writes a duration as [`duration`] reads it, in whole milliseconds.
-    fn show_duration(value: Duration) -> String {
-        let mut rest = u64::try_from(value.as_millis()).unwrap_or(u64::MAX);
-        if rest == 0 {
-            return "0s".to_owned();
-        }
-        let mut text = String::new();
-        for (unit, factor) in DURATION_UNITS.iter().rev() {
-            if rest >= *factor {
-                let _ = write!(text, "{}{unit}", rest / factor);
-                rest %= factor;
-            }
-        }
-        text
-    }
-
-    /// Writes a size as [`size`] reads it, in the largest unit that divides it.
-    fn show_size(bytes: u64) -> String {
-        let (unit, factor) = SIZE_UNITS
-            .iter()
-            .filter(|(name, factor)| {
-                (name.ends_with("iB") || *name == "B") && bytes.is_multiple_of(*factor) && bytes > 0
-            })
-            .max_by_key(|(_, factor)| *factor)
-            .unwrap_or(&("B", 1));
-        format!("{}{unit}", bytes / factor)
-    }
 
     #[track_caller]
     fn check(text: &str, expected: Result<u64, UnitError>) {

@@ -43,7 +43,7 @@ pub struct UpstreamTimeouts {
     pub connect: Duration,
     /// From the request sent to the response head received.
     pub response_headers: Duration,
-    /// The longest gap between two reads of a response body, or between any two bytes of a tunnel.
+    /// The longest gap between two reads of a response body. A tunnel (WebSocket) may be silent for as long as both sides live.
     pub idle: Duration,
     /// From the start of the first attempt to the end of the body; none: off.
     pub total: Option<Duration>,
@@ -90,7 +90,7 @@ static TIMEOUTS: Section = Section {
         Field::new(
             "idle",
             SHORT_TIME,
-            "The longest gap between two reads of a response body, or between any two bytes of a tunnel.",
+            "The longest gap between two reads of a response body. A tunnel (WebSocket) may be silent for as long as both sides live.",
         )
         .default("60s"),
         Field::new(
