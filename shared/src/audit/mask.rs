@@ -27,26 +27,25 @@ const HEADERS: &[&str] = &[
     "x-xsrf-token",
 ];
 
-/// A query parameter is hidden when its name, without case and without `-` and `_`, is one of these or ends with one.
-const QUERY: &[&str] = &[
+/// A query parameter is hidden when its name, without case, `-`, `_` and `.`, ends with one of these…
+const QUERY_ENDS: &[&str] = &[
     "apikey",
     "assertion",
     "authorization",
-    "code",
     "credential",
+    "credentials",
     "jwt",
-    "key",
     "passphrase",
     "passwd",
     "password",
-    "pwd",
     "secret",
-    "session",
     "sessionid",
-    "sig",
     "signature",
     "token",
 ];
+
+/// … or is one of these: words that honest names end with too (`zipcode`, `monkey`).
+const QUERY_WHOLE: &[&str] = &["auth", "code", "key", "pass", "pwd", "session", "sid", "sig"];
 
 impl Mask {
     /// The built-in list and the operator's additions (lower case).
@@ -76,7 +75,7 @@ impl Mask {
         }
         let plain: String =
             decoded.chars().filter(|c| !matches!(c, '-' | '_' | '.')).map(|c| c.to_ascii_lowercase()).collect();
-        QUERY.iter().any(|hidden| plain.ends_with(hidden))
+        QUERY_ENDS.iter().any(|end| plain.ends_with(end)) || QUERY_WHOLE.contains(&&*plain)
     }
 
     /// A header's value, fit to be shown.
@@ -173,6 +172,8 @@ mod tests {
         check("to%6Ben=x", "to%6Ben=[present, masked, 1 bytes]");
         check("TICKET=12", "TICKET=[present, masked, 2 bytes]");
         check("token", "token");
+        check("zipcode=1&monkey=2&code=3", "zipcode=1&monkey=2&code=[present, masked, 1 bytes]");
+        check("X-Amz-Signature=ab", "X-Amz-Signature=[present, masked, 2 bytes]");
         check("%zz=1&%=2", "%zz=1&%=2");
     }
 
