@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep};
 
-use super::Finish;
+use super::{Finish, Part};
 
 /// Why a body broke off. It reaches the engine, which then closes the connection so that the other side sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -213,6 +213,8 @@ pub trait Ended {
 pub struct Body {
     source: Source,
     finish: Option<Finish>,
+    /// The message has none on the wire, whatever its length would be: the engine will not ask for it.
+    unsent: bool,
 }
 
 enum Source {
@@ -234,13 +236,17 @@ impl fmt::Debug for Body {
 impl Body {
     /// No body.
     pub fn empty() -> Self {
-        Self { source: Source::Empty, finish: None }
+        Self { source: Source::Empty, finish: None, unsent: false }
     }
 
     /// A text of ours.
     pub fn text(text: impl Into<Bytes>) -> Self {
         let bytes = text.into();
-        Self { source: if bytes.is_empty() { Source::Empty } else { Source::Bytes(bytes) }, finish: None }
+        Self {
+            source: if bytes.is_empty() { Source::Empty } else { Source::Bytes(bytes) },
+            finish: None,
+            unsent: false,
+        }
     }
 
     /// An upstream's body, with the longest gap between two reads and the end of the whole request's time.
@@ -255,11 +261,13 @@ impl Body {
             return Self::empty();
         }
         let gap = Gap::new(longest_gap, until);
-        Self { source: Source::Relayed { incoming, gap, then: Some(then) }, finish: None }
+        Self { source: Source::Relayed { incoming, gap, then: Some(then) }, finish: None, unsent: false }
     }
 
-    /// Lets the guard ride on the body: it records the request when the body ends.
-    pub(crate) fn ride(mut self, finish: Finish) -> Self {
+    /// Lets the guard ride on the body: it records the request when the body ends. An answer to HEAD, a 204 and a 304 end
+    /// with their head (RFC 9112 section 6.3).
+    pub(crate) fn ride(mut self, finish: Finish, status: u16) -> Self {
+        self.unsent = matches!(status, 204 | 304) || finish.trail.part(Part::Method) == "HEAD";
         self.finish = Some(finish);
         self
     }
@@ -343,7 +351,7 @@ impl HttpBody for Body {
 impl Drop for Body {
     /// The engine drops a body as soon as it has its announced length, without asking for its end.
     fn drop(&mut self) {
-        if self.is_end_stream() {
+        if self.unsent || self.is_end_stream() {
             self.end(Ok(()));
         }
         // Otherwise the client left: `Finish` says so as it drops, and the upstream's connection is not used again.

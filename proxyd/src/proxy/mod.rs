@@ -47,7 +47,7 @@ pub async fn handle(mut request: Request, peer: &Rc<Peer>, worker: &Rc<Worker>) 
     finish.answered(response.head.status());
     match tunnel {
         Some(tunnel) => upgrade::start(tunnel, finish),
-        None => response.body = response.body.ride(finish),
+        None => response.body = response.body.ride(finish, response.head.status()),
     }
     response
 }

@@ -73,9 +73,25 @@ fn every_request_is_there_exactly_once_and_none_is_skipped() {
 }
 
 #[test]
+fn answers_without_a_body_are_whole() {
+    let upstream = Upstream::echo();
+    let proxyd = Proxyd::start(&format!(
+        "server: {{workers: 1}}\nroutes:\n  - {{path: /own, respond: {{body: text}}}}\n  - {{path: /up, target: '{}'}}\n",
+        upstream.url()
+    ));
+    for path in ["/own", "/none", "/up"] {
+        Request::new("HEAD", path).send(proxyd.address());
+    }
+    let rows = proxyd.audit(&json!({"method": "HEAD"}), 3);
+    let outcomes: Vec<_> =
+        rows.iter().map(|row| (row["status"].as_u64().unwrap(), row["outcome"].as_str().unwrap())).collect();
+    assert_eq!(outcomes, [(200, "answered"), (404, "route_not_found"), (200, "served")]);
+}
+
+#[test]
 fn answers_of_our_own_say_why() {
     let proxyd = Proxyd::start(
-        "rate_limit: {limits: [{requests: 3, per: 1h}]}\nroutes:\n  - {name: fixed, path: /fixed, respond: {status: 200}}\n  - {path: /post, methods: [POST], respond: {status: 200}}\n",
+        "server: {workers: 1}\nrate_limit: {limits: [{requests: 3, per: 1h}]}\nroutes:\n  - {name: fixed, path: /fixed, respond: {status: 200}}\n  - {path: /post, methods: [POST], respond: {status: 200}}\n",
     );
     for path in ["/fixed", "/post", "/nowhere", "/fixed"] {
         proxyd.get(path);
@@ -90,7 +106,7 @@ fn answers_of_our_own_say_why() {
 fn filters_find_what_they_say() {
     let upstream = Upstream::saying("hello");
     let proxyd = Proxyd::start(&format!(
-        "server: {{trusted_proxies: [127.0.0.1]}}\nroutes:\n  - {{name: a, path: /a, target: '{}'}}\n  - {{name: b, path: /b, respond: {{status: 503}}}}\n",
+        "server: {{workers: 1, trusted_proxies: [127.0.0.1]}}\nroutes:\n  - {{name: a, path: /a, target: '{}'}}\n  - {{name: b, path: /b, respond: {{status: 503}}}}\n",
         upstream.url()
     ));
     Request::get("/a/1").header("X-Forwarded-For", "10.1.1.1").send(proxyd.address());
@@ -128,7 +144,7 @@ fn filters_find_what_they_say() {
 #[test]
 fn proxyctl_prints_tables_json_and_csv() {
     let upstream = Upstream::saying("hello");
-    let proxyd = Proxyd::start(&forward_all(upstream.address()));
+    let proxyd = Proxyd::start(&format!("server: {{workers: 1}}\n{}", forward_all(upstream.address())));
     for number in 0..5 {
         proxyd.get(&format!("/row/{number}"));
     }
