@@ -28,6 +28,9 @@ const TICK: Duration = Duration::from_millis(50);
 /// Idle upstream connections are looked through every so many ticks.
 const TICKS_PER_SWEEP: u32 = 20;
 
+/// Names that a worker resolves at once: each takes a thread while the system's resolver works.
+const RESOLVERS: usize = 8;
+
 /// A worker, seen from its own thread.
 pub struct Worker {
     pub index: usize,
@@ -169,7 +172,11 @@ where
 {
     let daemon = Arc::clone(daemon);
     std::thread::Builder::new().name(format!("worker-{}", start.index)).spawn(move || {
-        let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(RESOLVERS)
+            .build_local(LocalOptions::default());
+        let runtime = match runtime {
             Ok(runtime) => runtime,
             Err(error) => {
                 tracing::error!(%error, "a worker could not start its runtime");

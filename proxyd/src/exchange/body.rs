@@ -75,13 +75,19 @@ impl Gap {
 pub struct Upload {
     bytes: Cell<u64>,
     failure: Cell<Option<BodyError>>,
-    ended: Cell<bool>,
+    /// When the engine let go of it, and whether it was whole.
+    ended: Cell<Option<(Instant, bool)>>,
 }
 
 impl Upload {
     /// Whether it went out whole.
     pub fn ended(&self) -> bool {
-        self.ended.get()
+        self.ended.get().is_some_and(|(_, whole)| whole)
+    }
+
+    /// When the last of it went out; none while it goes out.
+    pub fn ended_at(&self) -> Option<Instant> {
+        self.ended.get().map(|(at, _)| at)
     }
 
     /// Bytes that came.
@@ -198,7 +204,7 @@ impl HttpBody for RequestBody {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if let Some(upload) = &self.upload {
-            upload.ended.set(self.is_end_stream());
+            upload.ended.set(Some((Instant::now(), self.is_end_stream())));
         }
     }
 }

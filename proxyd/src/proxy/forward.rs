@@ -2,6 +2,7 @@
 //! once more on a new connection when the one that was idle had died.
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio::time::Instant;
 use super::{Answer, headers, upgrade};
 use crate::exchange::body::BodyError;
 use crate::exchange::{
-    Body, Exchange, Headers, Rejection, Request, RequestBody, RequestHead, Response, ResponseHead, Value, name,
+    Body, Exchange, Headers, Rejection, Request, RequestBody, RequestHead, Response, ResponseHead, Upload, Value, name,
 };
 use crate::snapshot::{Forward, Timeouts};
 use crate::upstream::{AttemptError, InFlight, Lease, LocalUpstream, Pool};
@@ -119,7 +120,8 @@ impl<'a> Attempt<'a> {
             Err(error) => return Err(counted.failed(error, false)),
         };
         let reused = lease.reused;
-        if let Some(upload) = body.upload() {
+        let upload = body.upload().cloned();
+        if let Some(upload) = &upload {
             lease.carries(upload);
         }
         headers::upstream(exchange, &mut head, self.wanted.clone());
@@ -127,20 +129,45 @@ impl<'a> Attempt<'a> {
         let request = head.into_request(self.uri.clone(), body);
         let sent = worker.ledger.clock.now();
         let Some(sender) = lease.sender() else { return Err(counted.failed(AttemptError::Reset, reused)) };
-        let answered = tokio::time::timeout(timeouts.response_headers, sender.send_request(request)).await;
+        let answered = within(timeouts.response_headers, upload.as_deref(), sender.send_request(request)).await;
         let took_us = worker.ledger.clock.now().since_us(sent);
         exchange.finish.upstream_us += took_us;
         match answered {
-            Ok(Ok(response)) => {
+            Some(Ok(response)) => {
                 pool.cells.responded(took_us);
                 lease.counts(counted.in_flight);
                 Ok((response, lease))
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 let error = if error.is_parse() { AttemptError::Protocol } else { AttemptError::Reset };
                 Err(counted.failed(error, reused))
             }
-            Err(_) => Err(counted.failed(AttemptError::Silent, reused)),
+            None => Err(counted.failed(AttemptError::Silent, reused)),
+        }
+    }
+}
+
+/// Waits for an answer, so long after the request was sent. While its body still goes out that time has not begun; but an
+/// upstream that takes no byte of it for as long is silent too.
+async fn within<T>(longest: Duration, upload: Option<&Upload>, answer: impl Future<Output = T>) -> Option<T> {
+    let mut answer = pin!(answer);
+    let mut timer = pin!(tokio::time::sleep(longest));
+    let mut bytes = 0;
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut answer => return Some(answer),
+            () = &mut timer => {}
+        }
+        let upload = upload?;
+        match upload.ended_at() {
+            Some(ended) if ended + longest > timer.deadline() => timer.as_mut().reset(ended + longest),
+            None if upload.bytes() > bytes => {
+                bytes = upload.bytes();
+                let next = timer.deadline() + longest;
+                timer.as_mut().reset(next);
+            }
+            Some(_) | None => return None,
         }
     }
 }

@@ -21,6 +21,50 @@ fn an_upstream_that_refuses_is_a_502() {
     assert_eq!(rows[0]["outcome"], code);
 }
 
+/// The time for an answer begins when the request is sent, its body with it.
+#[test]
+fn a_slow_upload_is_no_silence() {
+    let upstream = Upstream::echo();
+    let proxyd = Proxyd::start(&format!(
+        "routes:\n  - {{path: /, target: '{}', timeouts: {{response_headers: 300ms}}}}\n",
+        upstream.url()
+    ));
+    let mut wire = Wire::connect(proxyd.address());
+    wire.send("POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n");
+    for _ in 0..10 {
+        // The client's own pace: ten pieces take three times as long as an answer may.
+        std::thread::sleep(Duration::from_millis(90));
+        wire.send("x");
+    }
+    let response = wire.response("POST");
+    assert_eq!(response.status, 200, "{}", response.text());
+}
+
+/// An upstream that stops reading is as silent as one that does not answer.
+#[test]
+fn an_upstream_that_stops_reading_is_a_504() {
+    let upstream = Upstream::scripted(|conn| {
+        conn.request_head();
+        // Longer than an answer may take, shorter than the test.
+        std::thread::sleep(Duration::from_secs(3));
+    });
+    let proxyd = Proxyd::start(&format!(
+        "body_limit: off\nroutes:\n  - {{path: /, target: '{}', timeouts: {{response_headers: 300ms}}}}\n",
+        upstream.url()
+    ));
+    let mut wire = Wire::connect(proxyd.address());
+    wire.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 67108864\r\n\r\n");
+    let mut pump = Wire::over(wire.stream().try_clone().unwrap());
+    let pumping = std::thread::spawn(move || {
+        let piece = vec![b'x'; 1 << 16];
+        (0..1024).all(|_| pump.try_send(&piece))
+    });
+    let response = wire.response("POST");
+    assert_eq!(response.status, 504, "{}", response.text());
+    drop(proxyd);
+    pumping.join().unwrap();
+}
+
 #[test]
 fn an_upstream_that_says_nothing_is_a_504() {
     let upstream = Upstream::scripted(|conn| {
