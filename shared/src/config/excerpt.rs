@@ -12,10 +12,16 @@ const BEFORE: usize = 60;
 const LOOK_BACK: u32 = 64;
 /// What stands for the hidden rest of a line.
 const MASK: &str = "****";
+/// Keys of the language that a mask for headers and query strings would hide and that hold no secret themselves: the
+/// section `auth`, the yes or no of `cors`, and what a limit counts by.
+const OPEN: &[&str] = &["auth", "credentials", "key"];
 
 /// Whether a value under this key must not be shown. Wider than the keys of the language: a secret in a header edit or
 /// under a key that is misspelt is a secret too.
 pub(super) fn is_secret_key(key: &str) -> bool {
+    if OPEN.contains(&key) {
+        return false;
+    }
     let mask = Mask::default();
     mask.hides_header(&key.to_ascii_lowercase()) || mask.hides_query(key) || key == "password_hash"
 }
@@ -155,6 +161,9 @@ mod tests {
         check("token: |\n  abc", 2, 3, None);
         check("target: http://me:pass@host/", 1, 9, Some(("target: http://****", 8)));
         check("tokens:\n  - name: ci", 2, 5, Some(("  - name: ci", 4)));
+        check("auth: {tokens: [{name: ci, token: abc}]}", 1, 7, Some(("auth: {tokens: [{name: ci, token: ****", 6)));
+        check("cors: {credentials: true}", 1, 7, Some(("cors: {credentials: true}", 6)));
+        check("key: ip", 1, 6, Some(("key: ip", 5)));
         check("path: /x", 1, 7, Some(("path: /x", 6)));
     }
 
