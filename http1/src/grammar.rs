@@ -1,0 +1,165 @@
+//! Which bytes may stand where, and the names of the ways to break the rules.
+
+use thiserror::Error;
+
+/// Why bytes are not a message that we accept. Each names the clause that it breaks; none tells more than that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Fault {
+    /// The start line is over its limit.
+    #[error("the start line is too long")]
+    StartLineTooLong,
+    /// All field lines together are over their limit.
+    #[error("the header fields are too large")]
+    FieldsTooLarge,
+    /// More field lines than are allowed.
+    #[error("there are too many header fields")]
+    TooManyFields,
+    /// LF without CR before it (RFC 9112 section 2.2: MAY be accepted; not here).
+    #[error("a line ends with a bare LF")]
+    BareLf,
+    /// CR without LF behind it (RFC 9112 section 2.2).
+    #[error("a bare CR stands in a line")]
+    BareCr,
+    /// Not `method SP request-target SP HTTP-version CRLF` (RFC 9112 section 3).
+    #[error("the request line is malformed")]
+    RequestLine,
+    /// A method that is no token, or longer than 64 bytes (RFC 9110 section 9.1).
+    #[error("the method is malformed")]
+    Method,
+    /// A target in none of the four forms, or with a byte that is not visible ASCII, or with a fragment (RFC 9112
+    /// section 3.2).
+    #[error("the request target is malformed")]
+    Target,
+    /// Not `HTTP/1.1` or `HTTP/1.0` (RFC 9112 section 2.3).
+    #[error("the protocol version is not supported")]
+    Version,
+    /// Not `HTTP-version SP status-code [SP reason-phrase] CRLF` (RFC 9112 section 4).
+    #[error("the status line is malformed")]
+    StatusLine,
+    /// A field name that is empty or no token (RFC 9110 section 5.1).
+    #[error("a header field's name is malformed")]
+    FieldName,
+    /// White space between a field's name and the colon (RFC 9112 section 5.1).
+    #[error("white space stands before a header field's colon")]
+    SpaceBeforeColon,
+    /// A byte in a field's value that is not visible, SP, HTAB or obs-text (RFC 9110 section 5.5).
+    #[error("a header field's value holds a forbidden byte")]
+    FieldValue,
+    /// A line that begins with white space: obs-fold, or white space after the start line (RFC 9112 sections 2.2, 5.2).
+    #[error("a header field is folded")]
+    Fold,
+    /// `Content-Length` beside `Transfer-Encoding` (RFC 9112 section 6.1).
+    #[error("Content-Length stands beside Transfer-Encoding")]
+    LengthBesideCoding,
+    /// `Content-Length` twice, as a list, or no plain number (RFC 9112 section 6.3).
+    #[error("Content-Length is malformed")]
+    Length,
+    /// `Transfer-Encoding` other than one `chunked` (RFC 9112 sections 6.1, 6.3), or in a message of HTTP/1.0.
+    #[error("the transfer coding is not supported")]
+    Coding,
+    /// A chunk's size, extension or end is malformed or over its bound (RFC 9112 section 7.1).
+    #[error("a chunk is malformed")]
+    Chunk,
+    /// The trailer section is malformed or over its bound (RFC 9112 section 7.1.2).
+    #[error("the trailer section is malformed")]
+    Trailer,
+}
+
+const TOKEN: u8 = 1;
+const VALUE: u8 = 2;
+const TARGET: u8 = 4;
+
+/// What each byte may be part of.
+static CLASSES: [u8; 256] = classes();
+
+#[expect(clippy::indexing_slicing, reason = "the loop bounds the index; a constant cannot call `get`")]
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut index = 0;
+    while index < 256 {
+        let byte = index as u8;
+        let mut class = 0;
+        // RFC 9110 section 5.6.2.
+        let mark = matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        );
+        if byte.is_ascii_alphanumeric() || mark {
+            class |= TOKEN;
+        }
+        // RFC 9110 section 5.5: field-vchar with SP, HTAB and obs-text.
+        if byte == b'\t' || (byte >= 0x20 && byte != 0x7f) {
+            class |= VALUE;
+        }
+        if byte > 0x20 && byte < 0x7f && byte != b'#' {
+            class |= TARGET;
+        }
+        table[index] = class;
+        index += 1;
+    }
+    table
+}
+
+fn has(byte: u8, class: u8) -> bool {
+    CLASSES.get(usize::from(byte)).is_some_and(|found| found & class != 0)
+}
+
+/// Whether the byte may stand in a token.
+pub(crate) fn is_token(byte: u8) -> bool {
+    has(byte, TOKEN)
+}
+
+/// Whether the byte may stand in a field's value.
+pub(crate) fn is_value(byte: u8) -> bool {
+    has(byte, VALUE)
+}
+
+/// How many bytes from the start may stand in a token.
+pub(crate) fn token_length(bytes: &[u8]) -> usize {
+    bytes.iter().position(|&byte| !has(byte, TOKEN)).unwrap_or(bytes.len())
+}
+
+/// How many bytes from the start may stand in a target.
+pub(crate) fn target_length(bytes: &[u8]) -> usize {
+    bytes.iter().position(|&byte| !has(byte, TARGET)).unwrap_or(bytes.len())
+}
+
+/// How many bytes from the start may stand in a field's value. Sixteen at a time: values are most of a head.
+pub(crate) fn value_length(bytes: &[u8]) -> usize {
+    let (blocks, rest) = bytes.as_chunks::<16>();
+    let mut passed = 0;
+    for block in blocks {
+        let bad = block.iter().fold(0u8, |bad, &byte| bad | u8::from(byte < 0x20) | u8::from(byte == 0x7f));
+        if bad != 0 {
+            // HTAB is among what the quick look stops at.
+            match block.iter().position(|&byte| !is_value(byte)) {
+                Some(at) => return passed + at,
+                None => passed += 16,
+            }
+        } else {
+            passed += 16;
+        }
+    }
+    passed + rest.iter().position(|&byte| !is_value(byte)).unwrap_or(rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_end_where_a_control_byte_stands() {
+        for length in 0..70 {
+            for bad in [0u8, b'\r', b'\n', 0x1f, 0x7f] {
+                let mut text = vec![b'a'; length];
+                text.push(bad);
+                text.extend_from_slice(b"tail of the line");
+                assert_eq!(value_length(&text), length);
+            }
+            let mut tabbed = vec![b'\t'; length];
+            tabbed.push(b'\r');
+            assert_eq!(value_length(&tabbed), length);
+        }
+        assert_eq!(value_length("grüße".as_bytes()), "grüße".len());
+    }
+}

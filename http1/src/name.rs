@@ -1,0 +1,206 @@
+//! Field names. Those that a proxy itself reads are numbered, so that a message tells at once which of them it has.
+
+use std::borrow::Cow;
+
+use crate::grammar;
+
+/// Declares the numbered names.
+macro_rules! names {
+    ($($constant:ident = $text:literal),+ $(,)?) => {
+        /// The numbered names.
+        pub mod known {
+            use super::Name;
+            $(
+                #[doc = concat!("`", $text, "`")]
+                pub static $constant: Name = Name::known($text);
+            )+
+        }
+        const NAMES: &[&str] = &[$($text),+];
+    };
+}
+
+names! {
+    ACCEPT = "accept",
+    ACCESS_CONTROL_REQUEST_HEADERS = "access-control-request-headers",
+    ACCESS_CONTROL_REQUEST_METHOD = "access-control-request-method",
+    ALLOW = "allow",
+    AUTHORIZATION = "authorization",
+    CACHE_CONTROL = "cache-control",
+    CONNECTION = "connection",
+    CONTENT_ENCODING = "content-encoding",
+    CONTENT_LENGTH = "content-length",
+    CONTENT_TYPE = "content-type",
+    COOKIE = "cookie",
+    DATE = "date",
+    ETAG = "etag",
+    EXPECT = "expect",
+    FORWARDED = "forwarded",
+    HOST = "host",
+    KEEP_ALIVE = "keep-alive",
+    LOCATION = "location",
+    ORIGIN = "origin",
+    PROXY_AUTHENTICATE = "proxy-authenticate",
+    PROXY_AUTHORIZATION = "proxy-authorization",
+    PROXY_CONNECTION = "proxy-connection",
+    RATE_LIMIT = "ratelimit",
+    RATE_LIMIT_POLICY = "ratelimit-policy",
+    RETRY_AFTER = "retry-after",
+    SERVER = "server",
+    SET_COOKIE = "set-cookie",
+    TE = "te",
+    TRAILER = "trailer",
+    TRANSFER_ENCODING = "transfer-encoding",
+    UPGRADE = "upgrade",
+    USER_AGENT = "user-agent",
+    VARY = "vary",
+    VIA = "via",
+    X_FORWARDED_FOR = "x-forwarded-for",
+    X_FORWARDED_HOST = "x-forwarded-host",
+    X_FORWARDED_PROTO = "x-forwarded-proto",
+    X_RATE_LIMIT_LIMIT = "x-ratelimit-limit",
+    X_RATE_LIMIT_REMAINING = "x-ratelimit-remaining",
+    X_RATE_LIMIT_RESET = "x-ratelimit-reset",
+    X_REAL_IP = "x-real-ip",
+    X_REQUEST_ID = "x-request-id",
+    X_RESPONSE_TIME = "x-response-time",
+}
+
+/// The number of a name: 0 where it has none, else its place in [`NAMES`] plus one.
+pub(crate) type Number = u8;
+
+/// A bit that stands for no one name: some `X-Forwarded-…` line of another name is there.
+pub(crate) const OTHER_FORWARDED: Number = 63;
+
+const _: () = assert!(NAMES.len() < OTHER_FORWARDED as usize, "numbers are bits of a u64");
+
+const SLOTS: usize = 256;
+/// For each hash the first name's number, and for each number the next with the same hash.
+static TABLE: ([Number; SLOTS], [Number; 64]) = table();
+
+#[expect(clippy::indexing_slicing, reason = "the loop bounds the index; a constant cannot call `get`")]
+const fn table() -> ([Number; SLOTS], [Number; 64]) {
+    let mut first = [0; SLOTS];
+    let mut next = [0; 64];
+    let mut index = NAMES.len();
+    while index > 0 {
+        let text = NAMES[index - 1].as_bytes();
+        let slot = slot(text.len(), text[0], text[text.len() - 1]);
+        next[index] = first[slot];
+        first[slot] = index as Number;
+        index -= 1;
+    }
+    (first, next)
+}
+
+const fn slot(length: usize, first: u8, last: u8) -> usize {
+    (length * 7 + (first | 0x20) as usize * 3 + (last | 0x20) as usize * 11) % SLOTS
+}
+
+/// How the names of the forwarding family begin.
+const FORWARDED: &[u8] = b"x-forwarded-";
+
+/// The number of a name that is known to be a token, in any case.
+pub(crate) fn number(name: &[u8]) -> Number {
+    let (Some(&first), Some(&last)) = (name.first(), name.last()) else { return 0 };
+    let (heads, next) = &TABLE;
+    let mut candidate = heads.get(slot(name.len(), first, last)).copied().unwrap_or(0);
+    while candidate != 0 {
+        let text = NAMES.get(usize::from(candidate) - 1).map_or(&[][..], |text| text.as_bytes());
+        // In a token, setting this bit changes letters only, and to lower case.
+        if text.len() == name.len() && text.iter().zip(name).all(|(&known, &byte)| known == byte | 0x20) {
+            return candidate;
+        }
+        candidate = next.get(usize::from(candidate)).copied().unwrap_or(0);
+    }
+    if name.get(..FORWARDED.len()).is_some_and(|start| start.eq_ignore_ascii_case(FORWARDED)) {
+        return OTHER_FORWARDED;
+    }
+    0
+}
+
+/// A field's name, without case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    text: Cow<'static, str>,
+    number: Number,
+}
+
+impl Name {
+    /// A name known when this was written: lower case, a token.
+    #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "the loop bounds the index; a constant cannot call `get`")]
+    pub const fn known(name: &'static str) -> Self {
+        let text = name.as_bytes();
+        let mut index = 0;
+        while index < NAMES.len() {
+            if same(NAMES[index].as_bytes(), text) {
+                return Self { text: Cow::Borrowed(name), number: index as Number + 1 };
+            }
+            index += 1;
+        }
+        Self { text: Cow::Borrowed(name), number: 0 }
+    }
+
+    /// A name from elsewhere; none where it is no token.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        if name.is_empty() || name.len() > usize::from(u16::MAX) || !name.bytes().all(grammar::is_token) {
+            return None;
+        }
+        let number = match number(name.as_bytes()) {
+            OTHER_FORWARDED => 0,
+            number => number,
+        };
+        Some(Self { text: Cow::Owned(name.to_ascii_lowercase()), number })
+    }
+
+    /// Lower case.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn number(&self) -> Number {
+        self.number
+    }
+}
+
+#[expect(clippy::indexing_slicing, reason = "the loop bounds the index; a constant cannot call `get`")]
+const fn same(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    let mut index = 0;
+    while index < left.len() {
+        if left[index] != right[index] {
+            return false;
+        }
+        index += 1;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_its_number() {
+        for (index, name) in NAMES.iter().enumerate() {
+            assert_eq!(number(name.as_bytes()), index as Number + 1);
+            assert_eq!(number(name.to_ascii_uppercase().as_bytes()), index as Number + 1);
+            assert_eq!(Name::parse(name).map(|name| name.number), Some(index as Number + 1));
+        }
+        assert_eq!(number(b"x-other"), 0);
+        assert_eq!(number(b"X-Forwarded-Port"), OTHER_FORWARDED);
+        assert_eq!(known::HOST.number(), number(b"HOST"));
+    }
+
+    #[test]
+    fn names_are_tokens() {
+        for bad in ["", "a b", "a:", "a\r", "ä", "a/b"] {
+            assert_eq!(Name::parse(bad), None, "{bad}");
+        }
+        assert_eq!(Name::parse("X-Y").as_ref().map(Name::as_str), Some("x-y"));
+    }
+}
