@@ -37,6 +37,20 @@ pub fn response_framing(head: &ResponseHead, to_head: bool) -> Result<Framing, F
     Ok(told.unwrap_or(Framing::Close))
 }
 
+/// Whether the connection serves on behind this message (RFC 9112 section 9.3): unless `Connection` says `close`, and for
+/// HTTP/1.0 only where it says `keep-alive`.
+#[must_use]
+pub fn persists(headers: &Headers, version: Version) -> bool {
+    let says = |option: &[u8]| {
+        let mut options = headers.all(&known::CONNECTION).flat_map(|line| line.split(|&byte| byte == b','));
+        options.any(|found| found.trim_ascii().eq_ignore_ascii_case(option))
+    };
+    if says(b"close") {
+        return false;
+    }
+    version != Version::Http10 || says(b"keep-alive")
+}
+
 fn told(headers: &Headers, version: Version) -> Result<Option<Framing>, Fault> {
     let length = if headers.has(&known::CONTENT_LENGTH) {
         let only = headers.only(&known::CONTENT_LENGTH).ok_or(Fault::Length)?;

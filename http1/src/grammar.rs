@@ -124,6 +124,12 @@ pub(crate) fn target_length(bytes: &[u8]) -> usize {
     bytes.iter().position(|&byte| !has(byte, TARGET)).unwrap_or(bytes.len())
 }
 
+/// Whether this may stand as a target in a request line (RFC 9112 section 3.2): visible ASCII, no fragment.
+#[must_use]
+pub fn is_target(text: &str) -> bool {
+    !text.is_empty() && target_length(text.as_bytes()) == text.len()
+}
+
 /// How many bytes from the start may stand in a field's value. Sixteen at a time: values are most of a head.
 pub(crate) fn value_length(bytes: &[u8]) -> usize {
     let (blocks, rest) = bytes.as_chunks::<16>();

@@ -1,6 +1,7 @@
 //! Field lines: the text as it came, with an index of its lines; edits take lines out of the index or add text at the end.
 //! What nobody touched goes out as it came, in as few copies as there are runs of untouched lines.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use crate::buffer;
@@ -44,7 +45,7 @@ impl Headers {
     }
 
     /// The text that the lines stand in, start line and all.
-    pub(crate) fn text(&self) -> &[u8] {
+    pub(crate) fn source(&self) -> &[u8] {
         &self.text
     }
 
@@ -91,7 +92,7 @@ impl Headers {
 
     /// The first value of this name, where it is visible ASCII (and blanks).
     #[must_use]
-    pub fn text_of(&self, name: &Name) -> Option<&str> {
+    pub fn text(&self, name: &Name) -> Option<&str> {
         let value = std::str::from_utf8(self.get(name)?).ok()?;
         value.is_ascii().then_some(value)
     }
@@ -137,13 +138,13 @@ impl Headers {
     }
 
     /// Replaces every line of this name by one.
-    pub fn set(&mut self, name: &Name, value: &Value) {
-        self.set_bytes(name, value.as_bytes());
+    pub fn set(&mut self, name: &Name, value: impl Borrow<Value>) {
+        self.set_bytes(name, value.borrow().as_bytes());
     }
 
     /// Adds a line.
-    pub fn add(&mut self, name: &Name, value: &Value) {
-        self.append(name, value.as_bytes());
+    pub fn add(&mut self, name: &Name, value: impl Borrow<Value>) {
+        self.append(name, value.borrow().as_bytes());
     }
 
     /// Replaces every line of this name by one with this value; false, and nothing done, where a byte of it may not stand
@@ -312,7 +313,7 @@ mod tests {
     fn sample() -> Headers {
         let mut headers = Headers::new();
         for (name, value) in [("host", "a"), ("x-one", "1"), ("via", "x"), ("x-one", "2"), ("x-forwarded-port", "80")] {
-            headers.add(&Name::parse(name).unwrap(), &Value::parse(value).unwrap());
+            headers.add(&Name::parse(name).unwrap(), Value::parse(value).unwrap());
         }
         headers
     }
@@ -322,7 +323,7 @@ mod tests {
         let mut headers = sample();
         assert_eq!(lines(&headers), "host: a\r\nx-one: 1\r\nvia: x\r\nx-one: 2\r\nx-forwarded-port: 80\r\n");
         headers.remove(&Name::known("x-one"));
-        headers.set(&known::VIA, &Value::known("y"));
+        headers.set(&known::VIA, Value::known("y"));
         assert_eq!(lines(&headers), "host: a\r\nx-forwarded-port: 80\r\nvia: y\r\n");
         headers.remove_forwarded();
         headers.set_from(&known::X_FORWARDED_HOST, &known::HOST);

@@ -21,8 +21,8 @@ mod wire;
 
 pub use buffer::Buffer;
 pub use chunked::{ChunkStep, ChunkedDecoder};
-pub use framing::{Framing, request_framing, response_framing};
-pub use grammar::Fault;
+pub use framing::{Framing, persists, request_framing, response_framing};
+pub use grammar::{Fault, is_target};
 pub use headers::Headers;
 pub use incoming::{BodyFault, Incoming, Ready};
 pub use name::{Name, known};

@@ -60,7 +60,7 @@ impl RequestHead {
 
     fn of(headers: Headers, method_end: u32, target_end: u32, version: Version) -> Result<Self, Fault> {
         let start = method_end + 1;
-        let text = headers.text();
+        let text = headers.source();
         let method = text.get(..method_end as usize).unwrap_or_default();
         let target = text.get(start as usize..target_end as usize).unwrap_or_default();
         let (form, authority, path) = split_target(method, target).ok_or(Fault::Target)?;
@@ -70,7 +70,7 @@ impl RequestHead {
     }
 
     fn part(&self, range: Range<u32>) -> &str {
-        let bytes = self.headers.text().get(range.start as usize..range.end as usize).unwrap_or_default();
+        let bytes = self.headers.source().get(range.start as usize..range.end as usize).unwrap_or_default();
         // Methods and targets are ASCII.
         std::str::from_utf8(bytes).unwrap_or_default()
     }

@@ -43,7 +43,7 @@ impl ResponseHead {
     /// The reason phrase that came, else the registered one.
     fn reason(&self) -> &[u8] {
         if self.reason_end > 0 {
-            return self.headers.text().get(REASON_START..self.reason_end as usize).unwrap_or_default();
+            return self.headers.source().get(REASON_START..self.reason_end as usize).unwrap_or_default();
         }
         StatusCode::from_u16(self.status)
             .ok()

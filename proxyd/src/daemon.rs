@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use shared::config::Sources;
@@ -15,6 +15,7 @@ use crate::audit;
 use crate::exchange::Load;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::clock::Now;
 use crate::telemetry::diagnostics::Diagnostics;
 use crate::telemetry::metrics::Metrics;
 
@@ -98,6 +99,11 @@ pub struct Parts {
 }
 
 impl Daemon {
+    /// A reading of a worker's clock, as the timers tell time.
+    pub fn instant(&self, now: Now) -> tokio::time::Instant {
+        tokio::time::Instant::from_std(self.started_at + Duration::from_micros(now.instant_us))
+    }
+
     /// Puts a daemon together; it is starting.
     pub fn new(parts: Parts) -> Self {
         Self {

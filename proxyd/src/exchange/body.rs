@@ -2,20 +2,18 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
+use http1::{Framing, Headers, Incoming, Ready};
 use thiserror::Error;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
-use super::{Finish, Part};
+use super::{Alarm, Finish, Link};
 
-/// Why a body broke off. It reaches the engine, which then closes the connection so that the other side sees it.
+/// Why a body broke off. The connection is closed then, so that the other side sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BodyError {
     #[error("the body is over its limit")]
@@ -28,66 +26,49 @@ pub enum BodyError {
     BrokenOff,
 }
 
-/// The gap between two reads, watched. The timer is made when a read first has to wait, and moved, not remade.
+/// The gap between two reads, watched.
 #[derive(Debug)]
-struct Gap {
+pub struct Gap {
     longest: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    /// When the present gap is too long; none while something comes.
+    end: Option<Instant>,
     /// When the whole is over, whatever the gaps.
     until: Option<Instant>,
 }
 
 impl Gap {
-    fn new(longest: Duration, until: Option<Instant>) -> Self {
-        Self { longest, timer: None, waiting: false, until }
+    /// No gap longer than this, and nothing later than `until`.
+    pub fn new(longest: Duration, until: Option<Instant>) -> Self {
+        Self { longest, end: None, until }
     }
 
     /// Something came.
-    fn moved(&mut self) {
-        self.waiting = false;
+    pub fn moved(&mut self) {
+        self.end = None;
     }
 
     /// Nothing came: the error once that lasts too long.
-    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
-        let timer = match &mut self.timer {
-            Some(timer) if self.waiting => timer,
-            Some(timer) => {
-                timer.as_mut().reset(Self::end(self.longest, self.until));
-                timer
-            }
-            none => none.insert(Box::pin(tokio::time::sleep_until(Self::end(self.longest, self.until)))),
-        };
-        self.waiting = true;
-        ready!(timer.as_mut().poll(cx));
-        let out_of_time = self.until.is_some_and(|until| until <= Instant::now());
-        Poll::Ready(if out_of_time { BodyError::OutOfTime } else { BodyError::TooSlow })
-    }
-
-    fn end(longest: Duration, until: Option<Instant>) -> Instant {
-        let gap = Instant::now() + longest;
-        until.map_or(gap, |until| until.min(gap))
+    pub fn poll_expired(&mut self, cx: &mut Context<'_>, alarm: &Alarm) -> Poll<BodyError> {
+        let longest = self.longest;
+        let gap = *self.end.get_or_insert_with(|| Instant::now() + longest);
+        let end = self.until.map_or(gap, |until| until.min(gap));
+        ready!(alarm.poll_at(cx, end));
+        Poll::Ready(if end < gap { BodyError::OutOfTime } else { BodyError::TooSlow })
     }
 }
 
-/// How a request's body went so far: read by the exchange while the engine reads the body.
+/// How a request's body went so far: read by the exchange while the body goes upstream.
 #[derive(Debug, Default)]
 pub struct Upload {
     bytes: Cell<u64>,
     failure: Cell<Option<BodyError>>,
-    /// When the engine let go of it, and whether it was whole.
-    ended: Cell<Option<(Instant, bool)>>,
+    ended: Cell<bool>,
 }
 
 impl Upload {
     /// Whether it went out whole.
     pub fn ended(&self) -> bool {
-        self.ended.get().is_some_and(|(_, whole)| whole)
-    }
-
-    /// When the last of it went out; none while it goes out.
-    pub fn ended_at(&self) -> Option<Instant> {
-        self.ended.get().map(|(at, _)| at)
+        self.ended.get()
     }
 
     /// Bytes that came.
@@ -102,139 +83,168 @@ impl Upload {
 }
 
 /// A request's body, on its way upstream.
-#[derive(Debug)]
-pub struct RequestBody {
-    incoming: Option<Incoming>,
-    /// None where there is no body.
-    upload: Option<Rc<Upload>>,
+pub struct RequestBody(Option<Inbound>);
+
+/// A body that is there.
+struct Inbound {
+    link: Rc<Link>,
+    alarm: Rc<Alarm>,
+    incoming: Incoming,
+    upload: Rc<Upload>,
     limit: u64,
     gap: Gap,
+    /// The client waits to be asked for it (RFC 9110 section 10.1.1).
+    awaits_continue: bool,
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "RequestBody" } else { "RequestBody(none)" })
+    }
 }
 
 impl RequestBody {
-    /// What the engine received, with the longest gap between two reads.
-    pub(crate) fn from_engine(incoming: Incoming, longest_gap: Duration) -> Self {
-        let incoming = (!incoming.is_end_stream()).then_some(incoming);
-        let upload = incoming.is_some().then(Rc::default);
-        Self { incoming, upload, limit: u64::MAX, gap: Gap::new(longest_gap, None) }
+    /// What comes on the client's connection, with the longest gap between two reads.
+    pub fn new(link: &Rc<Link>, alarm: &Rc<Alarm>, framing: Framing, longest_gap: Duration, awaits: bool) -> Self {
+        if framing == Framing::None {
+            return Self::empty();
+        }
+        Self(Some(Inbound {
+            link: Rc::clone(link),
+            alarm: Rc::clone(alarm),
+            incoming: Incoming::new(framing),
+            upload: Rc::default(),
+            limit: u64::MAX,
+            gap: Gap::new(longest_gap, None),
+            awaits_continue: awaits,
+        }))
     }
 
     /// No body at all.
     pub fn empty() -> Self {
-        Self { incoming: None, upload: None, limit: u64::MAX, gap: Gap::new(Duration::ZERO, None) }
+        Self(None)
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.incoming.is_none()
+        self.0.is_none()
     }
 
     /// The length announced, if one was.
     pub fn announced(&self) -> Option<u64> {
-        self.incoming.as_ref().map_or(Some(0), |incoming| HttpBody::size_hint(incoming).exact())
+        self.0.as_ref().map_or(Some(0), |inbound| inbound.incoming.left())
     }
 
     /// How it goes; none where there is no body.
     pub fn upload(&self) -> Option<&Rc<Upload>> {
-        self.upload.as_ref()
+        self.0.as_ref().map(|inbound| &inbound.upload)
     }
 
     /// Breaks off when more than this comes.
     pub fn set_limit(&mut self, bytes: u64) {
-        self.limit = bytes;
-    }
-
-    fn failure(&self) -> Option<BodyError> {
-        self.upload.as_ref().and_then(|upload| upload.failure())
-    }
-
-    fn fail(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(upload) = &self.upload {
-            upload.failure.set(Some(error));
+        if let Some(inbound) = &mut self.0 {
+            inbound.limit = bytes;
         }
-        self.incoming = None;
-        Poll::Ready(Some(Err(error)))
+    }
+
+    /// Whether more is at hand, or the end was reached.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ready, BodyError>> {
+        let Some(inbound) = &mut self.0 else { return Poll::Ready(Ok(Ready::End)) };
+        inbound.poll_ready(cx).map_err(|error| {
+            inbound.upload.failure.set(Some(error));
+            error
+        })
+    }
+
+    /// Lets `use_it` see the data at hand.
+    pub fn with_chunk<R>(&self, use_it: impl FnOnce(&[u8]) -> R) -> R {
+        match &self.0 {
+            Some(inbound) => use_it(inbound.incoming.chunk(&inbound.link.wire.borrow())),
+            None => use_it(&[]),
+        }
+    }
+
+    /// So many bytes of the data at hand went upstream.
+    pub fn advance(&mut self, bytes: usize) {
+        if let Some(inbound) = &mut self.0 {
+            inbound.upload.bytes.set(inbound.upload.bytes.get() + bytes as u64);
+            inbound.incoming.advance(&mut inbound.link.wire.borrow_mut(), bytes);
+        }
+    }
+
+    /// The fields behind it.
+    pub fn take_trailers(&mut self) -> Option<Box<Headers>> {
+        self.0.as_mut()?.incoming.take_trailers()
     }
 }
 
-impl HttpBody for RequestBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        let Some(upload) = &this.upload else { return Poll::Ready(None) };
-        if let Some(error) = upload.failure.get() {
-            return Poll::Ready(Some(Err(error)));
+impl Inbound {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ready, BodyError>> {
+        if let Some(error) = self.upload.failure() {
+            return Poll::Ready(Err(error));
         }
-        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
-        match Pin::new(incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                this.gap.moved();
-                if let Some(data) = frame.data_ref() {
-                    let bytes = upload.bytes.get() + data.len() as u64;
-                    upload.bytes.set(bytes);
-                    if bytes > this.limit {
-                        return this.fail(BodyError::TooLarge);
-                    }
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(_))) => this.fail(BodyError::BrokenOff),
-            Poll::Ready(None) => {
-                this.incoming = None;
-                Poll::Ready(None)
-            }
-            Poll::Pending => match this.gap.poll_expired(cx) {
-                Poll::Ready(error) => this.fail(error),
-                Poll::Pending => Poll::Pending,
-            },
+        let mut wire = self.link.wire.borrow_mut();
+        if std::mem::take(&mut self.awaits_continue) && wire.input.is_empty() {
+            self.link.interim(|out| out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n"));
         }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.failure().is_none() && self.incoming.as_ref().is_none_or(HttpBody::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+        match self.incoming.poll_ready(cx, &mut wire) {
+            Poll::Ready(Ok(Ready::Data)) => {
+                self.gap.moved();
+                let bytes = self.upload.bytes() + self.incoming.chunk(&wire).len() as u64;
+                Poll::Ready(if bytes > self.limit { Err(BodyError::TooLarge) } else { Ok(Ready::Data) })
+            }
+            Poll::Ready(Ok(Ready::End)) => {
+                self.upload.ended.set(true);
+                Poll::Ready(Ok(Ready::End))
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Err(BodyError::BrokenOff)),
+            Poll::Pending => self.gap.poll_expired(cx, &self.alarm).map(Err),
+        }
     }
 }
 
-impl Drop for RequestBody {
+impl Drop for Inbound {
     fn drop(&mut self) {
-        if let Some(upload) = &self.upload {
-            upload.ended.set(Some((Instant::now(), self.is_end_stream())));
+        if self.incoming.is_done() {
+            self.upload.ended.set(self.upload.failure().is_none());
+        } else if self.upload.failure().is_none() {
+            self.link.leave_unread(std::mem::replace(&mut self.incoming, Incoming::new(Framing::None)));
         }
     }
 }
 
-/// Told when an upstream's body has ended: whether whole, so that its connection may serve again.
-pub trait Ended {
-    /// Called once.
-    fn ended(self: Box<Self>, whole: bool);
+/// Where a response's body comes from: an upstream's connection.
+pub trait Source {
+    /// Whether more is at hand, or the end was reached; the connection is free again then.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ready, BodyError>>;
+    /// The data at hand.
+    fn chunk(&self) -> &[u8];
+    /// So many bytes of it were used.
+    fn advance(&mut self, bytes: usize);
+    /// Bytes still to come, where that is known.
+    fn left(&self) -> Option<u64>;
+    /// The fields behind the body, once.
+    fn take_trailers(&mut self) -> Option<Box<Headers>>;
 }
 
 /// A response's body, on its way to the client.
 pub struct Body {
-    source: Source,
+    from: From,
     finish: Option<Finish>,
-    /// The message has none on the wire, whatever its length would be: the engine will not ask for it.
-    unsent: bool,
 }
 
-enum Source {
+enum From {
     Empty,
     Bytes(Bytes),
-    Relayed { incoming: Incoming, gap: Gap, then: Option<Box<dyn Ended>> },
+    Source(Box<dyn Source>),
 }
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.source {
-            Source::Empty => "Body(empty)",
-            Source::Bytes(_) => "Body(bytes)",
-            Source::Relayed { .. } => "Body(relayed)",
+        f.write_str(match self.from {
+            From::Empty => "Body(empty)",
+            From::Bytes(_) => "Body(bytes)",
+            From::Source(_) => "Body(relayed)",
         })
     }
 }
@@ -242,124 +252,96 @@ impl fmt::Debug for Body {
 impl Body {
     /// No body.
     pub fn empty() -> Self {
-        Self { source: Source::Empty, finish: None, unsent: false }
+        Self { from: From::Empty, finish: None }
     }
 
     /// A text of ours.
     pub fn text(text: impl Into<Bytes>) -> Self {
         let bytes = text.into();
-        Self {
-            source: if bytes.is_empty() { Source::Empty } else { Source::Bytes(bytes) },
-            finish: None,
-            unsent: false,
-        }
+        Self { from: if bytes.is_empty() { From::Empty } else { From::Bytes(bytes) }, finish: None }
     }
 
-    /// An upstream's body, with the longest gap between two reads and the end of the whole request's time.
-    pub(crate) fn relayed(
-        incoming: Incoming,
-        longest_gap: Duration,
-        until: Option<Instant>,
-        then: Box<dyn Ended>,
-    ) -> Self {
-        if incoming.is_end_stream() {
-            then.ended(true);
-            return Self::empty();
-        }
-        let gap = Gap::new(longest_gap, until);
-        Self { source: Source::Relayed { incoming, gap, then: Some(then) }, finish: None, unsent: false }
+    /// An upstream's body.
+    pub fn relayed(source: Box<dyn Source>) -> Self {
+        Self { from: From::Source(source), finish: None }
     }
 
-    /// Lets the guard ride on the body: it records the request when the body ends. An answer to HEAD, a 204 and a 304 end
-    /// with their head (RFC 9112 section 6.3).
-    pub(crate) fn ride(mut self, finish: Finish, status: u16) -> Self {
-        self.unsent = matches!(status, 204 | 304) || finish.trail.part(Part::Method) == "HEAD";
+    /// Lets the guard ride on the body: it records the request when the body has gone out.
+    pub(crate) fn ride(mut self, finish: Finish) -> Self {
         self.finish = Some(finish);
         self
     }
 
-    /// Tells everyone who waits for the end how it was.
-    fn end(&mut self, outcome: Result<(), BodyError>) {
-        if let Source::Relayed { then, .. } = &mut self.source
-            && let Some(then) = then.take()
-        {
-            then.ended(outcome.is_ok());
-        }
-        if let Some(mut finish) = self.finish.take() {
-            match outcome {
-                Ok(()) => finish.body_ended(),
-                Err(BodyError::TooSlow) => finish.cut_short("upstream_idle_timeout"),
-                Err(BodyError::OutOfTime) => finish.cut_short("total_timeout"),
-                Err(BodyError::TooLarge | BodyError::BrokenOff) => finish.cut_short("upstream_truncated"),
-            }
+    /// Whether it is ours, not an upstream's.
+    pub fn is_ours(&self) -> bool {
+        !matches!(self.from, From::Source(_))
+    }
+
+    /// Bytes still to come, where that is known.
+    pub fn left(&self) -> Option<u64> {
+        match &self.from {
+            From::Empty => Some(0),
+            From::Bytes(bytes) => Some(bytes.len() as u64),
+            From::Source(source) => source.left(),
         }
     }
-}
 
-impl HttpBody for Body {
-    type Data = Bytes;
-    type Error = BodyError;
+    /// Whether more is at hand, or the end was reached.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ready, BodyError>> {
+        match &mut self.from {
+            From::Empty => Poll::Ready(Ok(Ready::End)),
+            From::Bytes(_) => Poll::Ready(Ok(Ready::Data)),
+            From::Source(source) => source.poll_ready(cx),
+        }
+    }
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = &mut *self;
-        let polled = match &mut this.source {
-            Source::Empty => Poll::Ready(None),
-            Source::Bytes(bytes) => {
-                let bytes = std::mem::take(bytes);
-                this.source = Source::Empty;
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
-            }
-            Source::Relayed { incoming, gap, .. } => match Pin::new(incoming).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    gap.moved();
-                    Poll::Ready(Some(Ok(frame)))
+    /// The data at hand.
+    pub fn chunk(&self) -> &[u8] {
+        match &self.from {
+            From::Empty => &[],
+            From::Bytes(bytes) => bytes,
+            From::Source(source) => source.chunk(),
+        }
+    }
+
+    /// So many bytes of the data at hand went to the client.
+    pub fn advance(&mut self, count: usize) {
+        match &mut self.from {
+            From::Empty => {}
+            From::Bytes(bytes) => {
+                bytes::Buf::advance(bytes, count.min(bytes.len()));
+                if bytes.is_empty() {
+                    self.from = From::Empty;
                 }
-                Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(BodyError::BrokenOff))),
-                Poll::Ready(None) => Poll::Ready(None),
-                Poll::Pending => gap.poll_expired(cx).map(|error| Some(Err(error))),
-            },
-        };
-        match ready!(polled) {
-            Some(Ok(frame)) => {
-                if let (Some(finish), Some(data)) = (&mut this.finish, frame.data_ref()) {
-                    finish.sent(data.len() as u64);
-                }
-                Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => {
-                this.end(Err(error));
-                Poll::Ready(Some(Err(error)))
-            }
-            None => {
-                this.end(Ok(()));
-                Poll::Ready(None)
-            }
+            From::Source(source) => source.advance(count),
+        }
+        if let Some(finish) = &mut self.finish {
+            finish.sent(count as u64);
         }
     }
 
-    fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Empty => true,
-            Source::Bytes(_) => false,
-            Source::Relayed { incoming, .. } => incoming.is_end_stream(),
+    /// The fields behind it.
+    pub fn take_trailers(&mut self) -> Option<Box<Headers>> {
+        match &mut self.from {
+            From::Source(source) => source.take_trailers(),
+            From::Empty | From::Bytes(_) => None,
         }
     }
 
-    fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Empty => SizeHint::with_exact(0),
-            Source::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Relayed { incoming, .. } => incoming.size_hint(),
-        }
+    /// It is not sent: the answer ends with its head.
+    pub fn skip(&mut self) {
+        self.from = From::Empty;
     }
-}
 
-impl Drop for Body {
-    /// The engine drops a body as soon as it has its announced length, without asking for its end.
-    fn drop(&mut self) {
-        if self.unsent || self.is_end_stream() {
-            self.end(Ok(()));
+    /// The answer has gone out whole, or broke off: the request is recorded. Dropped without this, the client has left.
+    pub fn end(&mut self, outcome: Result<(), BodyError>) {
+        let Some(mut finish) = self.finish.take() else { return };
+        match outcome {
+            Ok(()) => finish.body_ended(),
+            Err(BodyError::TooSlow) => finish.cut_short("upstream_idle_timeout"),
+            Err(BodyError::OutOfTime) => finish.cut_short("total_timeout"),
+            Err(BodyError::TooLarge | BodyError::BrokenOff) => finish.cut_short("upstream_truncated"),
         }
-        // Otherwise the client left: `Finish` says so as it drops, and the upstream's connection is not used again.
     }
 }

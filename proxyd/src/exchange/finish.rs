@@ -86,7 +86,6 @@ pub struct Opening {
 impl Finish {
     /// Opens the record of a request.
     pub fn open(opening: Opening, ledger: &Rc<Ledger>, peer: &Rc<Peer>) -> Self {
-        peer.stopwatch.busy();
         ledger.metrics.request_started();
         Self {
             trail: opening.trail,
@@ -242,6 +241,5 @@ impl Drop for Finish {
                 ledger.audit.release(place);
             }
         }
-        self.peer.stopwatch.idle(now.instant_us);
     }
 }

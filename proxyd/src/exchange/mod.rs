@@ -1,44 +1,62 @@
 //! What travels: one request with its response and all we know of it. Knows nothing of routes, filters or upstreams.
 
+mod alarm;
 pub mod body;
 pub mod finish;
 pub mod head;
 mod ledger;
+mod link;
 mod peer;
 mod rejection;
 mod trail;
+mod trailers;
 
-pub use body::{Body, Ended, RequestBody, Upload};
+pub use alarm::Alarm;
+pub use body::{Body, RequestBody, Upload};
 pub use finish::{EndpointTag, Finish, RouteTag, Terms};
-pub use head::{Headers, Name, RequestHead, ResponseHead, Survey, Value, name};
+pub use head::{Headers, Looked, Name, RequestHead, ResponseHead, Value, name};
 pub use ledger::Ledger;
-pub use peer::{Load, Peer, Phase, Presence, Stopwatch};
+pub use link::{Link, Socket};
+pub use peer::{Load, Peer, Presence};
 pub use rejection::Rejection;
 pub use trail::{Part, Trail};
+pub use trailers::clean as clean_trailers;
 
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use http1::Wire;
 use shared::decide::limit;
 
 /// A request as it came.
-#[derive(Debug)]
 pub struct Request {
     pub head: RequestHead,
     pub body: RequestBody,
+    pub link: Rc<Link>,
+    /// The timer of the task that serves it.
+    pub alarm: Rc<Alarm>,
 }
 
 /// An answer on its way to the client.
-#[derive(Debug)]
 pub struct Response {
     pub head: ResponseHead,
     pub body: Body,
+    /// Who takes the client's connection over once the head is sent.
+    pub takeover: Option<Takeover>,
 }
 
+/// Takes a connection over that has changed its protocol.
+pub type Takeover = Box<dyn FnOnce(Wire<Socket>)>;
+
 impl Response {
+    /// An answer.
+    pub fn new(head: ResponseHead, body: Body) -> Self {
+        Self { head, body, takeover: None }
+    }
+
     /// An answer without a body.
     pub fn empty(status: u16) -> Self {
-        Self { head: ResponseHead::new(status), body: Body::empty() }
+        Self::new(ResponseHead::new(status), Body::empty())
     }
 }
 
@@ -47,6 +65,8 @@ pub struct Exchange {
     /// Records the request when it ends, however it ends.
     pub finish: Finish,
     pub peer: Rc<Peer>,
+    /// The timer of the task that serves it.
+    pub alarm: Rc<Alarm>,
     /// The client's address, after trusted proxies.
     pub client: IpAddr,
     /// Whether the peer is a proxy that is believed.

@@ -1,7 +1,10 @@
 //! Every way a request ends at us: one variant, with its status and its stable code. The code is the same in the body,
 //! the log, the metrics and the audit row.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+
+use http1::Fault;
 
 use super::head::{Value, name};
 use super::{Body, Response, ResponseHead};
@@ -17,8 +20,10 @@ pub enum Rejection {
     EncodedSlash,
     /// `CONNECT`: this is no forward proxy.
     ConnectRefused,
-    RequestLineTooLong,
-    HeadersTooLarge,
+    /// Bytes that are no request.
+    Head(Fault),
+    /// The head of a request did not come in time.
+    HeadTimeout,
     /// An expectation other than 100-continue.
     ExpectationUnknown,
     RouteNotFound,
@@ -61,16 +66,16 @@ impl Rejection {
     /// The status it is answered with.
     pub fn status(&self) -> u16 {
         match self {
-            Self::BadHost | Self::BadPath(_) | Self::EncodedSlash | Self::BadBody => 400,
+            Self::Head(Fault::StartLineTooLong) => 414,
+            Self::Head(Fault::FieldsTooLarge | Fault::TooManyFields) => 431,
+            Self::BadHost | Self::BadPath(_) | Self::EncodedSlash | Self::BadBody | Self::Head(_) => 400,
             Self::AccessDenied => 403,
             Self::RouteNotFound => 404,
             Self::MethodNotAllowed(_) => 405,
-            Self::BodyTimeout => 408,
+            Self::BodyTimeout | Self::HeadTimeout => 408,
             Self::BodyTooLarge => 413,
-            Self::RequestLineTooLong => 414,
             Self::ExpectationUnknown => 417,
             Self::RateLimited { .. } => 429,
-            Self::HeadersTooLarge => 431,
             Self::Internal => 500,
             Self::ConnectRefused => 501,
             Self::UpstreamConnect | Self::UpstreamUnresolved | Self::UpstreamReset | Self::UpstreamProtocol => 502,
@@ -86,8 +91,10 @@ impl Rejection {
             Self::BadPath(_) => "path_malformed",
             Self::EncodedSlash => "path_encoded_slash",
             Self::ConnectRefused => "connect_refused",
-            Self::RequestLineTooLong => "request_line_too_long",
-            Self::HeadersTooLarge => "headers_too_large",
+            Self::Head(Fault::StartLineTooLong) => "request_line_too_long",
+            Self::Head(Fault::FieldsTooLarge | Fault::TooManyFields) => "headers_too_large",
+            Self::Head(_) => "request_malformed",
+            Self::HeadTimeout => "request_head_timeout",
             Self::ExpectationUnknown => "expectation_unknown",
             Self::RouteNotFound => "route_not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
@@ -111,14 +118,14 @@ impl Rejection {
     }
 
     /// One sentence for whoever sent the request. It gives nothing away of what lies behind.
-    pub fn message(&self) -> &'static str {
-        match self {
+    pub fn message(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::BadHost => "The request must name exactly one valid host.",
             Self::BadPath(reason) => reason,
             Self::EncodedSlash => "The path holds an encoded slash or backslash.",
             Self::ConnectRefused => "CONNECT is not served here.",
-            Self::RequestLineTooLong => "The request line is too long.",
-            Self::HeadersTooLarge => "The request's headers are too large.",
+            Self::Head(fault) => return Cow::Owned(format!("This is no request: {fault}.")),
+            Self::HeadTimeout => "The request's head did not come in time.",
             Self::ExpectationUnknown => "The only expectation served is 100-continue.",
             Self::RouteNotFound => "No route matches this request.",
             Self::MethodNotAllowed(_) => "This path does not take this method.",
@@ -136,15 +143,15 @@ impl Rejection {
             Self::UpstreamReset => "The service behind this route broke off.",
             Self::UpstreamProtocol => "The service behind this route gave an answer that makes no sense.",
             Self::Internal => "Something went wrong here.",
-        }
+        })
     }
 
     /// Whether the rest of the request must not be read: the connection ends with the answer.
     pub fn closes(&self) -> bool {
         match self {
             Self::BadHost
-            | Self::RequestLineTooLong
-            | Self::HeadersTooLarge
+            | Self::Head(_)
+            | Self::HeadTimeout
             | Self::BodyTooLarge
             | Self::BodyTimeout
             | Self::BadBody
@@ -197,6 +204,6 @@ impl Rejection {
             headers.set(&name::CONTENT_TYPE, Value::known("text/plain; charset=utf-8"));
             format!("{} {}: {} (request {request_id})\n", self.status(), self.code(), self.message())
         };
-        Response { head, body: Body::text(text) }
+        Response::new(head, Body::text(text))
     }
 }

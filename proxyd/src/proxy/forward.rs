@@ -1,27 +1,33 @@
 //! Forwarding: the upstream's share, the endpoint's turn, a connection, the request, the answer; and, where that is safe,
 //! once more on a new connection when the one that was idle had died.
 
-use std::borrow::Cow;
-use std::pin::pin;
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Uri;
-use http::uri::PathAndQuery;
-use hyper::body::Incoming;
+use http1::{Framing, HeadError, HeadLimits, HeadParser, Incoming, is_target, persists, response_framing};
 use shared::config::{ForwardHost, Share};
 use shared::routing::rewrite::{pick_share, upstream_path};
 use tokio::time::Instant;
 
 use super::{Answer, headers, upgrade};
-use crate::exchange::body::BodyError;
+use crate::exchange::body::{BodyError, Gap};
 use crate::exchange::{
-    Body, Exchange, Headers, Rejection, Request, RequestBody, RequestHead, Response, ResponseHead, Upload, Value, name,
+    Body, Exchange, Headers, Link, Part, Rejection, Request, RequestBody, RequestHead, Response, ResponseHead, Upload,
+    Value, name,
 };
 use crate::snapshot::{Forward, Timeouts};
-use crate::upstream::{AttemptError, InFlight, Lease, LocalUpstream, Pool};
+use crate::upstream::pump::{PumpError, Sent};
+use crate::upstream::{AttemptError, InFlight, Lease, LocalUpstream, Pool, Pump, Relay};
 use crate::worker::{Local, Worker};
+
+/// How large the head of an answer may be.
+const HEAD_LIMITS: HeadLimits = HeadLimits { start_line: 8 * 1024, fields: 120 * 1024, count: 256 };
+/// Room for the head of an answer that is expected to be large.
+const HEAD_ROOM: usize = 2 * 1024;
+/// The most interim answers before the final one.
+const MAX_INTERIM: u32 = 32;
 
 /// Forwards a request.
 pub(super) async fn forward(
@@ -37,16 +43,13 @@ pub(super) async fn forward(
     };
     let upstream = local.upstream(share.upstream, worker).ok_or(Rejection::Internal)?;
     let timeouts = onward.timeouts(&upstream.upstream.timeouts);
-    let attempt = Attempt::prepare(onward, share, upstream, exchange, &request.head)?;
+    let Request { mut head, body, link, .. } = request;
+    let attempt = Attempt::prepare(onward, share, upstream, exchange, &mut head)?;
     let within = timeouts.total.map(|total| Instant::now() + total);
+    let run = attempt.run(&mut head, body, &link, exchange, &timeouts, within, worker);
     match within {
-        None => attempt.run(request, exchange, &timeouts, None, worker).await,
-        Some(until) => {
-            match tokio::time::timeout_at(until, attempt.run(request, exchange, &timeouts, within, worker)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(Rejection::TotalTimeout),
-            }
-        }
+        None => run.await,
+        Some(until) => tokio::time::timeout_at(until, run).await.unwrap_or(Err(Rejection::TotalTimeout)),
     }
 }
 
@@ -54,64 +57,75 @@ pub(super) async fn forward(
 struct Attempt<'a> {
     onward: &'a Forward,
     pool: Rc<Pool>,
-    uri: Uri,
+    /// Path and query, where they are not those that came.
+    target: Option<String>,
     /// The protocol that the client asks to change to.
     wanted: Option<Value>,
 }
 
+/// An answer's head, and the connection that its body comes on.
+struct Received {
+    head: ResponseHead,
+    lease: Lease,
+    /// What is still to be sent of the request.
+    pump: Option<Pump>,
+}
+
 impl<'a> Attempt<'a> {
+    /// Chooses the endpoint, and makes the head one of our own hop.
     fn prepare(
         onward: &'a Forward,
         share: &Share,
         upstream: &Rc<LocalUpstream>,
         exchange: &mut Exchange,
-        head: &RequestHead,
+        head: &mut RequestHead,
     ) -> Result<Self, Rejection> {
         let pool = upstream.next().ok_or(Rejection::Internal)?;
         exchange.finish.forwarded(&pool.tag);
-        let uri = target(onward, share, exchange, head)?;
-        Ok(Self { onward, pool: Rc::clone(pool), uri, wanted: headers::upgrade_wanted(head) })
+        let target = target(onward, share, exchange, head)?;
+        let wanted = headers::upgrade_wanted(head);
+        headers::upstream(exchange, head, wanted.as_ref());
+        Ok(Self { onward, pool: Rc::clone(pool), target, wanted })
     }
 
+    #[expect(clippy::too_many_arguments, reason = "one call, whose parts are borrowed apart")]
     async fn run(
         self,
-        request: Request,
+        head: &mut RequestHead,
+        body: RequestBody,
+        link: &Rc<Link>,
         exchange: &mut Exchange,
         timeouts: &Timeouts,
         until: Option<Instant>,
         worker: &Rc<Worker>,
     ) -> Result<Answer, Rejection> {
-        let Request { mut head, body } = request;
         let upload = body.upload().cloned();
-        let upgrade = self.wanted.is_some().then(|| head.take_upgrade()).flatten();
-        let repeatable = body.is_empty() && upgrade.is_none() && is_idempotent(head.method());
-        let again = repeatable.then(|| head.duplicate());
-        let first = self.send(head, body, exchange, timeouts, false, worker).await;
-        let sent = match (first, again) {
-            (Err(Failure { error: AttemptError::Reset, reused: true }), Some(head)) => {
-                self.send(head, RequestBody::empty(), exchange, timeouts, true, worker).await
-            }
-            (first, _) => first,
-        };
-        let (response, lease) = sent.map_err(|failure| match upload.and_then(|upload| upload.failure()) {
+        let repeatable = body.is_empty() && self.wanted.is_none() && is_idempotent(head.method());
+        let mut sent = self.send(head, body, link, exchange, timeouts, false, worker).await;
+        if repeatable && matches!(sent, Err(Failure { error: AttemptError::Reset, stale: true })) {
+            sent = self.send(head, RequestBody::empty(), link, exchange, timeouts, true, worker).await;
+        }
+        let received = sent.map_err(|failure| match upload.and_then(|upload| upload.failure()) {
             Some(BodyError::TooLarge) => Rejection::BodyTooLarge,
             Some(BodyError::TooSlow) => Rejection::BodyTimeout,
             Some(BodyError::OutOfTime | BodyError::BrokenOff) => Rejection::BadBody,
             None => rejection(failure.error),
         })?;
-        answer(response, lease, upgrade, timeouts.idle, until)
+        self.answer(received, exchange, Gap::new(timeouts.idle, until))
     }
 
     /// One attempt: a connection, the request, the answer's head.
+    #[expect(clippy::too_many_arguments, reason = "as for `run`")]
     async fn send(
         &self,
-        mut head: RequestHead,
+        head: &mut RequestHead,
         body: RequestBody,
+        link: &Link,
         exchange: &mut Exchange,
         timeouts: &Timeouts,
         fresh: bool,
         worker: &Rc<Worker>,
-    ) -> Result<(http::Response<Incoming>, Lease), Failure> {
+    ) -> Result<Received, Failure> {
         exchange.finish.attempts += 1;
         let pool = &self.pool;
         let counted = Counted::new(pool, worker);
@@ -119,63 +133,169 @@ impl<'a> Attempt<'a> {
             Ok(lease) => lease,
             Err(error) => return Err(counted.failed(error, false)),
         };
-        let reused = lease.reused;
+        set_host(&self.onward.host, pool, head);
         let upload = body.upload().cloned();
-        if let Some(upload) = &upload {
-            lease.carries(upload);
-        }
-        headers::upstream(exchange, &mut head, self.wanted.clone());
-        set_host(&self.onward.host, pool, &mut head);
-        let request = head.into_request(self.uri.clone(), body);
+        let mut pump = Some(Pump::start(body, |out| head.write(self.target.as_deref(), out)));
         let sent = worker.ledger.clock.now();
-        let Some(sender) = lease.sender() else { return Err(counted.failed(AttemptError::Reset, reused)) };
-        let answered = within(timeouts.response_headers, upload.as_deref(), sender.send_request(request)).await;
+        let patience = Patience {
+            since: Some(worker.daemon.instant(sent)),
+            longest: timeouts.response_headers,
+            upload: upload.as_deref(),
+            bytes: 0,
+        };
+        let interim = (head.version() == http1::Version::Http11).then_some(link);
+        let received = receive(&mut lease, &mut pump, patience, interim, exchange, pool.expected() + HEAD_ROOM).await;
         let took_us = worker.ledger.clock.now().since_us(sent);
         exchange.finish.upstream_us += took_us;
-        match answered {
-            Some(Ok(response)) => {
+        match received {
+            Ok(head) => {
                 pool.cells.responded(took_us);
                 lease.counts(counted.in_flight);
-                Ok((response, lease))
+                Ok(Received { head, lease, pump })
             }
-            Some(Err(error)) => {
-                let error = if error.is_parse() { AttemptError::Protocol } else { AttemptError::Reset };
-                Err(counted.failed(error, reused))
-            }
-            None => Err(counted.failed(AttemptError::Silent, reused)),
+            Err((error, stale)) => Err(counted.failed(error, stale && lease.reused)),
         }
+    }
+
+    /// The answer, as one of our own hop.
+    fn answer(&self, received: Received, exchange: &Exchange, gap: Gap) -> Result<Answer, Rejection> {
+        let Received { mut head, lease, pump } = received;
+        if head.status() == 101 {
+            return self.switched(head, lease);
+        }
+        let to_head = exchange.finish.trail.part(Part::Method) == "HEAD";
+        let framing = response_framing(&head, to_head).map_err(|fault| {
+            tracing::debug!(endpoint = %self.pool.endpoint.address, %fault, "an upstream's answer is malformed");
+            Rejection::UpstreamProtocol
+        })?;
+        let keeps = framing != Framing::Close && persists(head.headers(), head.version());
+        headers::from_upstream(head.headers_mut());
+        let incoming = Incoming::new(framing);
+        self.pool.note_answer(incoming.left().map_or(0, |left| usize::try_from(left).unwrap_or(usize::MAX)));
+        let relay = Relay::start(lease, pump, incoming, keeps, gap, &exchange.alarm);
+        let body = relay.map_or_else(Body::empty, |relay| Body::relayed(Box::new(relay)));
+        Ok(Response::new(head, body).into())
+    }
+
+    fn switched(&self, mut head: ResponseHead, lease: Lease) -> Result<Answer, Rejection> {
+        if self.wanted.is_none() {
+            return Err(Rejection::UpstreamProtocol);
+        }
+        let (upstream, lease) = lease.into_tunnel().ok_or(Rejection::Internal)?;
+        let protocol = head.headers().get(&name::UPGRADE).and_then(Value::from_bytes);
+        headers::from_upstream(head.headers_mut());
+        head.headers_mut().set(&name::CONNECTION, Value::known("upgrade"));
+        if let Some(protocol) = protocol {
+            head.headers_mut().set(&name::UPGRADE, protocol);
+        }
+        let tunnel = upgrade::Tunnel { upstream, lease };
+        Ok(Answer { response: Response::new(head, Body::empty()), tunnel: Some(tunnel) })
     }
 }
 
-/// Waits for an answer, so long after the request was sent. While its body still goes out that time has not begun; but an
-/// upstream that takes no byte of it for as long is silent too.
-async fn within<T>(longest: Duration, upload: Option<&Upload>, answer: impl Future<Output = T>) -> Option<T> {
-    let mut answer = pin!(answer);
-    let mut timer = pin!(tokio::time::sleep(longest));
-    let mut bytes = 0;
-    loop {
-        tokio::select! {
-            biased;
-            answer = &mut answer => return Some(answer),
-            () = &mut timer => {}
+/// How long an upstream may be silent: so long after it has taken the last of the request. While the client is slow with
+/// its body, that time has not begun.
+struct Patience<'a> {
+    since: Option<Instant>,
+    longest: Duration,
+    upload: Option<&'a Upload>,
+    bytes: u64,
+}
+
+impl Patience<'_> {
+    /// When it ends, as things stand.
+    fn end(&mut self, sent: Sent) -> Option<Instant> {
+        let bytes = self.upload.map_or(0, Upload::bytes);
+        if sent == Sent::AwaitsClient || bytes > self.bytes {
+            self.since = None;
         }
-        let upload = upload?;
-        match upload.ended_at() {
-            Some(ended) if ended + longest > timer.deadline() => timer.as_mut().reset(ended + longest),
-            None if upload.bytes() > bytes => {
-                bytes = upload.bytes();
-                let next = timer.deadline() + longest;
-                timer.as_mut().reset(next);
+        self.bytes = bytes;
+        if sent == Sent::AwaitsClient {
+            return None;
+        }
+        Some(*self.since.get_or_insert_with(Instant::now) + self.longest)
+    }
+}
+
+/// Sends the request and waits for the final answer's head. An error tells beside it whether the connection ended before
+/// anything was answered.
+async fn receive(
+    lease: &mut Lease,
+    pump: &mut Option<Pump>,
+    mut patience: Patience<'_>,
+    client: Option<&Link>,
+    exchange: &Exchange,
+    wanted: usize,
+) -> Result<ResponseHead, (AttemptError, bool)> {
+    let mut parser = HeadParser::response();
+    let mut interim = 0;
+    let mut broke_off = false;
+    let received = poll_fn(|cx| {
+        let Some(wire) = lease.wire_mut() else { return Poll::Ready(Err((AttemptError::Reset, false))) };
+        let mut sent = Sent::Whole;
+        if let Some(pumping) = pump {
+            match pumping.poll(cx, wire) {
+                Ok(Sent::Whole) => *pump = None,
+                Ok(partly) => sent = partly,
+                // It may have answered all the same: with that it is over, and without it the connection broke.
+                Err(PumpError::Upstream) => {
+                    *pump = None;
+                    broke_off = true;
+                }
+                Err(PumpError::Client(_)) => return Poll::Ready(Err((AttemptError::Reset, false))),
             }
-            Some(_) | None => return None,
         }
+        loop {
+            return match wire.poll_response(cx, &mut parser, &HEAD_LIMITS, wanted) {
+                Poll::Ready(Ok(head)) if head.status() < 200 && head.status() != 101 => {
+                    interim += 1;
+                    if interim > MAX_INTERIM {
+                        return Poll::Ready(Err((AttemptError::Protocol, false)));
+                    }
+                    if let Some(client) = client {
+                        relay_interim(head, client);
+                    }
+                    continue;
+                }
+                Poll::Ready(Ok(head)) => Poll::Ready(Ok(head)),
+                Poll::Ready(Err(HeadError::Malformed(fault))) => {
+                    tracing::debug!(%fault, "an upstream's answer is malformed");
+                    Poll::Ready(Err((AttemptError::Protocol, false)))
+                }
+                Poll::Ready(Err(HeadError::Closed | HeadError::Io(_))) => {
+                    Poll::Ready(Err((AttemptError::Reset, parser.is_untouched() && interim == 0)))
+                }
+                Poll::Ready(Err(HeadError::ClosedEarly)) => Poll::Ready(Err((AttemptError::Reset, false))),
+                Poll::Pending => {
+                    let Some(end) = patience.end(sent) else { return Poll::Pending };
+                    ready!(exchange.alarm.poll_at(cx, end));
+                    Poll::Ready(Err((AttemptError::Silent, false)))
+                }
+            };
+        }
+    })
+    .await;
+    if broke_off {
+        lease.spoil();
+    }
+    received
+}
+
+/// Hands an interim answer on (RFC 9110 section 15.2). A 100 is ours to give: the client's expectation was not sent on.
+fn relay_interim(mut head: ResponseHead, client: &Link) {
+    if head.status() != 100 {
+        headers::from_upstream(head.headers_mut());
+        client.interim(|out| {
+            head.write(out);
+            out.extend_from_slice(b"\r\n");
+        });
     }
 }
 
 struct Failure {
     error: AttemptError,
-    /// On a connection that had served before: it may have died while it was idle.
-    reused: bool,
+    /// A connection that had served before ended before anything was answered: it may have died while it was idle.
+    stale: bool,
 }
 
 /// Counts an attempt with its endpoint, however it ends.
@@ -190,42 +310,15 @@ impl<'a> Counted<'a> {
         Self { pool, worker, in_flight: InFlight::start(pool) }
     }
 
-    fn failed(&self, error: AttemptError, reused: bool) -> Failure {
+    fn failed(&self, error: AttemptError, stale: bool) -> Failure {
         let now_us = self.worker.ledger.clock.now().unix_us;
         self.pool.cells.failed(error.kind(), now_us);
         // An idle connection's death is how keep-alive ends, not a fault of the endpoint.
-        if error.blames_endpoint() && !(reused && error == AttemptError::Reset) {
+        if error.blames_endpoint() && !(stale && error == AttemptError::Reset) {
             self.pool.endpoint.failed(now_us, error);
         }
-        Failure { error, reused }
+        Failure { error, stale }
     }
-}
-
-fn answer(
-    response: http::Response<Incoming>,
-    lease: Lease,
-    upgrade: Option<hyper::upgrade::OnUpgrade>,
-    idle: Duration,
-    until: Option<Instant>,
-) -> Result<Answer, Rejection> {
-    let (mut parts, incoming) = response.into_parts();
-    let switched = parts.status == http::StatusCode::SWITCHING_PROTOCOLS;
-    let theirs = switched.then(|| parts.extensions.remove::<hyper::upgrade::OnUpgrade>()).flatten();
-    let mut head = ResponseHead::from_engine(parts);
-    if switched {
-        let (Some(client), Some(upstream)) = (upgrade, theirs) else { return Err(Rejection::UpstreamProtocol) };
-        let protocol = head.headers().get(&name::UPGRADE).and_then(Value::from_bytes);
-        headers::from_upstream(head.headers_mut());
-        head.headers_mut().set(&name::CONNECTION, Value::known("upgrade"));
-        if let Some(protocol) = protocol {
-            head.headers_mut().set(&name::UPGRADE, protocol);
-        }
-        let tunnel = upgrade::Tunnel { client, upstream, lease: lease.into_tunnel() };
-        return Ok(Answer { response: Response { head, body: Body::empty() }, tunnel: Some(tunnel) });
-    }
-    headers::from_upstream(head.headers_mut());
-    let body = Body::relayed(incoming, idle, until, Box::new(lease));
-    Ok(Response { head, body }.into())
 }
 
 fn rejection(error: AttemptError) -> Rejection {
@@ -247,34 +340,35 @@ fn is_idempotent(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
 }
 
-/// The target that the upstream sees: what the client sent, where nothing changed it.
-fn target(onward: &Forward, share: &Share, exchange: &Exchange, head: &RequestHead) -> Result<Uri, Rejection> {
+/// The path and query that the upstream sees, where they are not what the client sent.
+fn target(
+    onward: &Forward,
+    share: &Share,
+    exchange: &Exchange,
+    head: &RequestHead,
+) -> Result<Option<String>, Rejection> {
     let path = upstream_path(exchange.path(), onward.rewrite.as_ref(), &share.path_prefix);
-    if *path == *head.raw_path()
-        && let Some(unchanged) = head.path_and_query()
-    {
-        return Ok(Uri::from(unchanged.clone()));
+    if *path == *head.path() {
+        return Ok(None);
     }
-    let target = if head.has_query() { Cow::Owned(format!("{path}?{}", head.query())) } else { path };
-    let target = Bytes::from(target.into_owned());
-    PathAndQuery::from_maybe_shared(target)
-        .map(Uri::from)
-        .map_err(|_| Rejection::BadPath("The path cannot be forwarded."))
+    let mut target = path.into_owned();
+    if let Some(query) = head.query() {
+        target.push('?');
+        target.push_str(query);
+    }
+    if is_target(&target) { Ok(Some(target)) } else { Err(Rejection::BadPath("The path cannot be forwarded.")) }
 }
 
 fn set_host(host: &ForwardHost, pool: &Pool, head: &mut RequestHead) {
-    let authority = head.authority().map(str::to_owned);
-    let headers: &mut Headers = head.headers_mut();
     let host = match host {
-        ForwardHost::Keep => match authority {
-            Some(authority) => authority,
-            None if headers.has(&name::HOST) => return,
+        ForwardHost::Keep => match head.authority() {
+            Some(authority) => authority.to_owned(),
+            None if head.headers().has(&name::HOST) => return,
             None => pool.endpoint.address.to_string(),
         },
         ForwardHost::Target => pool.endpoint.address.to_string(),
         ForwardHost::Name(name) => name.to_string(),
     };
-    if let Some(host) = Value::parse(&host) {
-        headers.set(&name::HOST, host);
-    }
+    let headers: &mut Headers = head.headers_mut();
+    headers.set_text(&name::HOST, host.as_bytes());
 }

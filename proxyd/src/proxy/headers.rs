@@ -1,22 +1,23 @@
 //! The header lines that a proxy owes: what belongs to one hop is taken off, who came through is written down.
 
-use crate::exchange::{Exchange, Headers, Name, RequestHead, Response, Survey, Value, name};
+use http1::Version;
+
+use crate::exchange::{Exchange, Headers, Name, RequestHead, Response, Value, name};
 use crate::telemetry::clock::Now;
 
 /// What we call ourselves in `Via` (RFC 9110 section 7.6.3).
 const VIA: Value = Value::known("1.1 proxyd");
 
 /// Lines of one hop (RFC 9110 section 7.6.1), and those that only a proxy would read.
-static HOP_BY_HOP: [&Name; 4] =
-    [&name::KEEP_ALIVE, &name::PROXY_CONNECTION, &name::TRANSFER_ENCODING, &name::PROXY_AUTHENTICATE];
+static HOP_BY_HOP: [&Name; 5] =
+    [&name::KEEP_ALIVE, &name::PROXY_CONNECTION, &name::TRANSFER_ENCODING, &name::PROXY_AUTHENTICATE, &name::UPGRADE];
 
 /// Takes off what belongs to this hop, with what `Connection` names. Two names it may not take: without them the message
 /// would be another.
-fn strip(headers: &mut Headers, seen: Survey) {
-    if seen.connection {
-        let tokens = headers.all(&name::CONNECTION).flat_map(|line| line.split(|&byte| byte == b','));
+fn strip(headers: &mut Headers) {
+    if headers.has(&name::CONNECTION) {
+        let tokens = headers.all(&name::CONNECTION).flat_map(options);
         let named: Vec<Name> = tokens
-            .map(<[u8]>::trim_ascii)
             .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive") && !token.eq_ignore_ascii_case(b"close"))
             .filter_map(|token| Name::parse(std::str::from_utf8(token).ok()?))
             .filter(|named| *named != name::HOST && *named != name::CONTENT_LENGTH)
@@ -26,14 +27,14 @@ fn strip(headers: &mut Headers, seen: Survey) {
         }
         headers.remove(&name::CONNECTION);
     }
-    if seen.upgrade {
-        headers.remove(&name::UPGRADE);
+    for name in HOP_BY_HOP {
+        headers.remove(name);
     }
-    if seen.hop {
-        for name in HOP_BY_HOP {
-            headers.remove(name);
-        }
-    }
+}
+
+/// The members of a list (RFC 9110 section 5.6.1).
+fn options(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
 }
 
 /// The protocol that the client asks to change to, if it asks. `h2c` is not one: it would let a client speak to the
@@ -41,28 +42,20 @@ fn strip(headers: &mut Headers, seen: Survey) {
 pub(super) fn upgrade_wanted(head: &RequestHead) -> Option<Value> {
     let headers = head.headers();
     let upgrade = headers.get(&name::UPGRADE)?;
-    let mut options = headers.all(&name::CONNECTION).flat_map(|line| line.split(|&byte| byte == b','));
-    let asked = options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
-    let known = !upgrade.split(|&byte| byte == b',').any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"h2c"));
-    if asked && known && head.protocol() == "HTTP/1.1" { Value::from_bytes(upgrade) } else { None }
+    let asked = headers.all(&name::CONNECTION).flat_map(options).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+    let known = !options(upgrade).any(|protocol| protocol.eq_ignore_ascii_case(b"h2c"));
+    if asked && known && head.version() == Version::Http11 { Value::from_bytes(upgrade) } else { None }
 }
 
 /// Makes a request's lines those of our own hop.
-pub(super) fn upstream(exchange: &Exchange, head: &mut RequestHead, upgrade: Option<Value>) {
+pub(super) fn upstream(exchange: &Exchange, head: &mut RequestHead, upgrade: Option<&Value>) {
     let headers = head.headers_mut();
-    let seen = headers.survey();
-    let trailers = seen.te && headers.all(&name::TE).any(|line| line.split(|&byte| byte == b',').any(is_trailers));
-    strip(headers, seen);
-    if seen.te {
-        headers.remove(&name::TE);
-    }
-    if seen.proxy_authorization {
-        headers.remove(&name::PROXY_AUTHORIZATION);
-    }
-    if seen.expect {
-        // Answered here as soon as the body is read; upstream it is sent without waiting.
-        headers.remove(&name::EXPECT);
-    }
+    let trailers = headers.all(&name::TE).flat_map(options).any(is_trailers);
+    strip(headers);
+    headers.remove(&name::TE);
+    headers.remove(&name::PROXY_AUTHORIZATION);
+    // Answered here as soon as the body is read; upstream it is sent without waiting.
+    headers.remove(&name::EXPECT);
     if trailers {
         headers.set(&name::TE, Value::known("trailers"));
     }
@@ -70,10 +63,8 @@ pub(super) fn upstream(exchange: &Exchange, head: &mut RequestHead, upgrade: Opt
         headers.set(&name::CONNECTION, Value::known("upgrade"));
         headers.set(&name::UPGRADE, protocol);
     }
-    forwarding(exchange, headers, seen);
-    if let Some(id) = Value::parse(exchange.id()) {
-        headers.set(&name::X_REQUEST_ID, id);
-    }
+    forwarding(exchange, headers);
+    headers.set_text(&name::X_REQUEST_ID, exchange.id().as_bytes());
     headers.add(&name::VIA, VIA);
 }
 
@@ -83,7 +74,7 @@ fn is_trailers(option: &[u8]) -> bool {
 }
 
 /// Who came through. What a client says of itself is believed only from a trusted proxy; otherwise it goes.
-fn forwarding(exchange: &Exchange, headers: &mut Headers, seen: Survey) {
+fn forwarding(exchange: &Exchange, headers: &mut Headers) {
     if exchange.trusted {
         let peer = &exchange.peer.ip_text;
         let before = headers.all(&name::X_FORWARDED_FOR).map(String::from_utf8_lossy);
@@ -93,9 +84,7 @@ fn forwarding(exchange: &Exchange, headers: &mut Headers, seen: Survey) {
             chain
         });
         chain.push_str(peer);
-        if let Some(chain) = Value::parse(&chain) {
-            headers.set(&name::X_FORWARDED_FOR, chain);
-        }
+        headers.set_text(&name::X_FORWARDED_FOR, chain.as_bytes());
         if headers.has(&name::FORWARDED) {
             let node = if exchange.peer.ip.is_ipv6() { format!("for=\"[{peer}]\"") } else { format!("for={peer}") };
             if let Some(node) = Value::parse(&node) {
@@ -103,42 +92,32 @@ fn forwarding(exchange: &Exchange, headers: &mut Headers, seen: Survey) {
             }
         }
     } else {
-        if seen.forwarding {
-            headers.retain(|name| !name.starts_with("x-forwarded-") && name != "forwarded" && name != "x-real-ip");
-        }
-        if let Some(peer) = &exchange.peer.forwarded_for {
-            headers.set(&name::X_FORWARDED_FOR, peer.clone());
-        }
+        headers.remove_forwarded();
+        headers.remove(&name::FORWARDED);
+        headers.remove(&name::X_REAL_IP);
+        headers.set_text(&name::X_FORWARDED_FOR, exchange.peer.ip_text.as_bytes());
     }
-    if !exchange.trusted || !headers.has(&name::X_FORWARDED_PROTO) {
+    if !headers.has(&name::X_FORWARDED_PROTO) {
         headers
             .set(&name::X_FORWARDED_PROTO, if exchange.https { Value::known("https") } else { Value::known("http") });
     }
-    if !exchange.trusted || !headers.has(&name::X_FORWARDED_HOST) {
-        let host = headers.value(&name::HOST);
-        if let Some(host) = host {
-            headers.set(&name::X_FORWARDED_HOST, host);
-        }
+    if !headers.has(&name::X_FORWARDED_HOST) {
+        headers.set_from(&name::X_FORWARDED_HOST, &name::HOST);
     }
 }
 
 /// Makes an upstream's answer one of our own hop.
 pub(super) fn from_upstream(headers: &mut Headers) {
-    let seen = headers.survey();
-    strip(headers, seen);
+    strip(headers);
     headers.add(&name::VIA, VIA);
 }
 
 /// What every answer carries.
 pub(super) fn downstream(exchange: &Exchange, response: &mut Response, now: Now) {
     let headers = response.head.headers_mut();
-    if let Some(id) = Value::parse(exchange.id()) {
-        headers.set(&name::X_REQUEST_ID, id);
-    }
+    headers.set_text(&name::X_REQUEST_ID, exchange.id().as_bytes());
     let mut digits = [0; Milliseconds::MOST];
-    if let Some(time) = Value::from_bytes(Milliseconds::write(now.since_us(exchange.finish.started), &mut digits)) {
-        headers.set(&name::X_RESPONSE_TIME, time);
-    }
+    headers.set_text(&name::X_RESPONSE_TIME, Milliseconds::write(now.since_us(exchange.finish.started), &mut digits));
 }
 
 /// `12.3ms`, written without the formatting machinery: every answer carries one.

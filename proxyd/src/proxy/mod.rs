@@ -12,7 +12,7 @@ use shared::config;
 use shared::routing::rewrite::location;
 use shared::routing::{Decision, Facts, PathProblem, Refusal, resolve};
 
-use crate::exchange::{Body, Exchange, Name, Part, Peer, Rejection, Request, Response, Value, name};
+use crate::exchange::{Body, Exchange, Looked, Part, Peer, Rejection, Request, Response, ResponseHead, Value, name};
 use crate::filter::{Passed, Verdict};
 use crate::health;
 use crate::snapshot::{Action, Fixed};
@@ -31,7 +31,7 @@ impl From<Response> for Answer {
 }
 
 /// Serves one request. Whatever becomes of it, `Exchange::finish` records it when its body has ended, or when the client
-/// leaves and the engine drops this future or the body.
+/// leaves and this future or the body is dropped.
 pub async fn handle(mut request: Request, peer: &Rc<Peer>, worker: &Rc<Worker>) -> Response {
     let local = worker.local();
     let (mut exchange, fault) = open::open(&mut request, peer, &local, &worker.ledger);
@@ -46,8 +46,8 @@ pub async fn handle(mut request: Request, peer: &Rc<Peer>, worker: &Rc<Worker>) 
     let Exchange { mut finish, .. } = exchange;
     finish.answered(response.head.status());
     match tunnel {
-        Some(tunnel) => upgrade::start(tunnel, finish),
-        None => response.body = response.body.ride(finish, response.head.status()),
+        Some(tunnel) => response.takeover = Some(upgrade::takeover(tunnel, finish)),
+        None => response.body = response.body.ride(finish),
     }
     response
 }
@@ -70,9 +70,9 @@ async fn travel<'a>(
     let facts = Facts {
         method: request.head.method(),
         host: exchange.finish.trail.part(Part::Host),
-        path: request.head.raw_path(),
-        query: request.head.query(),
-        headers: request.head.headers(),
+        path: request.head.path(),
+        query: request.head.query().unwrap_or_default(),
+        headers: &Looked(request.head.headers()),
     };
     let resolved = resolve(&snapshot.table, &config.routes, &facts, config.server.merge_slashes);
     let resolved = resolved.map(|resolution| {
@@ -147,18 +147,18 @@ fn path_message(problem: PathProblem) -> &'static str {
 }
 
 fn health_answer(config: &config::Config, request: &Request, worker: &Worker) -> Option<Response> {
-    let asked = request.head.raw_path().strip_prefix(&**config.server.health_path.as_ref()?)?;
+    let asked = request.head.path().strip_prefix(&**config.server.health_path.as_ref()?)?;
     let (status, body) = health::answer(&worker.daemon, asked)?;
-    let mut response = Response { head: crate::exchange::ResponseHead::new(status), body: Body::text(body) };
+    let mut response = Response::new(ResponseHead::new(status), Body::text(body));
     response.head.headers_mut().set(&name::CONTENT_TYPE, Value::known("application/json"));
-    response.head.headers_mut().set(&Name::known("cache-control"), Value::known("no-store"));
+    response.head.headers_mut().set(&name::CACHE_CONTROL, Value::known("no-store"));
     Some(response)
 }
 
 fn redirected(redirect: &config::Redirect, exchange: &Exchange, request: &Request) -> Result<Response, Rejection> {
     let scheme = if exchange.https { "https" } else { "http" };
     let authority = request.head.authority().or_else(|| request.head.headers().text(&name::HOST)).unwrap_or_default();
-    let to = location(redirect, scheme, authority, exchange.path(), request.head.query());
+    let to = location(redirect, scheme, authority, exchange.path(), request.head.query().unwrap_or_default());
     let mut response = Response::empty(redirect.status);
     response.head.headers_mut().set(&name::LOCATION, Value::parse(&to).ok_or(Rejection::Internal)?);
     Ok(response)
@@ -167,7 +167,7 @@ fn redirected(redirect: &config::Redirect, exchange: &Exchange, request: &Reques
 fn fixed_response(fixed: &Fixed) -> Response {
     let mut response = Response::empty(fixed.status);
     for (name, value) in &fixed.headers {
-        response.head.headers_mut().set(name, value.clone());
+        response.head.headers_mut().set(name, value);
     }
     if !fixed.body.is_empty() {
         response.body = Body::text(fixed.body.to_string());

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 
+use http1::Version;
 use serde_json::{Map, Value as Json};
 use shared::audit::Mask;
 use shared::decide::client;
@@ -42,31 +43,31 @@ pub(super) fn open(
     let behind = (client != peer.ip).then(|| client.to_string());
     let client_text = behind.as_deref().unwrap_or(&peer.ip_text);
     let user_agent = headers.get(&name::USER_AGENT).map(String::from_utf8_lossy).unwrap_or_default();
-    let query = snapshot.mask.query(head.query());
+    let query = snapshot.mask.query(head.query().unwrap_or_default());
     let matched = matched(&snapshot.table, head, &snapshot.mask);
-    let trail =
-        Trail::open([id, client_text, head.method(), &host, &query, cut(&user_agent), &matched], head.raw_path());
+    let trail = Trail::open([id, client_text, head.method(), &host, &query, cut(&user_agent), &matched], head.path());
     let https =
         trusted && headers.get(&name::X_FORWARDED_PROTO).is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
-    let opening = Opening { trail, terms: Rc::clone(&local.terms), started, protocol: head.protocol(), https };
+    let opening = Opening { trail, terms: Rc::clone(&local.terms), started, protocol: head.version().as_str(), https };
     let mut finish = Finish::open(opening, ledger, peer);
     let json = accepts_json(headers);
     finish.upload = request.body.upload().cloned();
-    let fault = fault(head, authority.is_some(), config);
-    let exchange = Exchange { finish, peer: Rc::clone(peer), client, trusted, json, https, notes: Notes::default() };
+    let fault = fault(head, authority.is_some());
+    let exchange = Exchange {
+        finish,
+        peer: Rc::clone(peer),
+        client,
+        trusted,
+        json,
+        https,
+        notes: Notes::default(),
+        alarm: Rc::clone(&request.alarm),
+    };
     (exchange, fault)
 }
 
 /// Why a head cannot be served, if so.
-fn fault(head: &RequestHead, host_is_good: bool, config: &shared::config::Config) -> Option<Rejection> {
-    let limits = &config.server.limits;
-    // `METHOD SP target SP HTTP/1.1 CRLF`
-    if head.method().len() + head.target_bytes() + 12 > limits.request_line {
-        return Some(Rejection::RequestLineTooLong);
-    }
-    if head.headers().wire_bytes() > limits.headers {
-        return Some(Rejection::HeadersTooLarge);
-    }
+fn fault(head: &RequestHead, host_is_good: bool) -> Option<Rejection> {
     if !host_is_good {
         return Some(Rejection::BadHost);
     }
@@ -88,7 +89,7 @@ fn authority(head: &RequestHead) -> Option<Cow<'_, str>> {
         return None;
     }
     let host = match first {
-        None if head.protocol() == "HTTP/1.0" || head.authority().is_some() => None,
+        None if head.version() == Version::Http10 || head.authority().is_some() => None,
         None => return None,
         Some(host) => Some(std::str::from_utf8(host).ok().filter(|host| is_authority(host))?),
     };
@@ -148,16 +149,15 @@ fn matched(table: &Table, head: &RequestHead, mask: &Mask) -> String {
     }
     let mut object = Map::new();
     for wanted in table.headers_read() {
-        let values = head.headers().iter().filter(|(name, _)| *name == &**wanted);
-        let shown =
-            values.map(|(name, value)| Json::from(mask.header(name, &String::from_utf8_lossy(value)).into_owned()));
+        let values = head.headers().all_named(wanted);
+        let shown = values.map(|value| Json::from(mask.header(wanted, &String::from_utf8_lossy(value)).into_owned()));
         let shown: Vec<_> = shown.collect();
         if !shown.is_empty() {
             object.insert(format!("header {wanted}"), Json::from(shown));
         }
     }
     for wanted in table.query_read() {
-        let pairs = head.query().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let pairs = head.query().unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         let shown = pairs.filter(|(name, _)| *name == &**wanted).map(|(name, value)| {
             Json::from(if mask.hides_query(name) { Mask::hidden(value.len()) } else { value.to_owned() })
         });

@@ -8,11 +8,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
+use http1::Wire;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy};
 
-use crate::exchange::Finish;
+use crate::exchange::{Finish, Socket, Takeover};
 use crate::upstream::TunnelLease;
 
 /// How long a client may go on sending when its upstream has ended the tunnel.
@@ -20,26 +19,22 @@ const AFTER_UPSTREAM: Duration = Duration::from_secs(2);
 
 /// A tunnel about to begin.
 pub(super) struct Tunnel {
-    pub(super) client: OnUpgrade,
-    pub(super) upstream: OnUpgrade,
+    pub(super) upstream: Wire<Socket>,
     pub(super) lease: TunnelLease,
 }
 
-/// Joins the two sides, once the engine has sent the 101. The guard records the tunnel when it closes.
-pub(super) fn start(tunnel: Tunnel, finish: Finish) {
-    tokio::task::spawn_local(async move {
-        let mut closing = Closing::new(finish);
-        let Tunnel { client, upstream, lease } = tunnel;
-        let (client, upstream) = tokio::join!(client, upstream);
-        let (Ok(client), Ok(upstream)) = (client, upstream) else {
-            closing.outcome = "tunnel_failed";
-            return;
-        };
-        let client = Side { io: TokioIo::new(client), came: Rc::clone(&closing.bytes_in) };
-        let upstream = Side { io: TokioIo::new(upstream), came: Rc::clone(&closing.bytes_out) };
-        closing.outcome = if join(client, upstream).await.is_ok() { "served" } else { "tunnel_broken" };
-        drop(lease);
-    });
+/// What joins the two sides, once the 101 was sent. The guard records the tunnel when it closes.
+pub(super) fn takeover(tunnel: Tunnel, finish: Finish) -> Takeover {
+    Box::new(move |client| {
+        tokio::task::spawn_local(async move {
+            let mut closing = Closing::new(finish);
+            let Tunnel { upstream, lease } = tunnel;
+            let client = Side { wire: client, came: Rc::clone(&closing.bytes_in) };
+            let upstream = Side { wire: upstream, came: Rc::clone(&closing.bytes_out) };
+            closing.outcome = if join(client, upstream).await.is_ok() { "served" } else { "tunnel_broken" };
+            drop(lease);
+        });
+    })
 }
 
 /// Carries bytes both ways until both sides have ended. A client may end its side and go on listening for as long as the
@@ -93,31 +88,40 @@ impl Drop for Closing {
     }
 }
 
-/// One side of a tunnel, counting what comes from it.
+/// One side of a tunnel, counting what comes from it: first what lay behind the head.
 struct Side {
-    io: TokioIo<Upgraded>,
+    wire: Wire<Socket>,
     came: Rc<Cell<u64>>,
 }
 
 impl AsyncRead for Side {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        self.came.set(self.came.get() + (buffer.filled().len() - before) as u64);
+        let this = &mut *self;
+        if this.wire.input.is_empty() {
+            ready!(Pin::new(&mut this.wire.stream).poll_read(cx, buffer))?;
+        } else {
+            let held = this.wire.input.bytes();
+            let now = held.get(..buffer.remaining()).unwrap_or(held);
+            buffer.put_slice(now);
+            let taken = now.len();
+            this.wire.input.consume(taken);
+        }
+        this.came.set(this.came.get() + (buffer.filled().len() - before) as u64);
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Side {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        Pin::new(&mut self.wire.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        Pin::new(&mut self.wire.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        Pin::new(&mut self.wire.stream).poll_shutdown(cx)
     }
 }

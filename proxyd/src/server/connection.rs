@@ -1,25 +1,27 @@
-//! One client connection: the engine on one side, `proxy::handle` on the other, and a stopwatch that ends what idles or
-//! dawdles. Heads that never became a request are answered by the engine, counted and audited here.
+//! One client connection, from its first byte to its last: requests in order, each handed to `proxy::handle`, each answer
+//! written before the next is read. Bytes that never became a request are answered, counted and audited here.
 
-use std::convert::Infallible;
+use std::cell::Cell;
 use std::future::poll_fn;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hyper::server::conn::http1::Builder;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http1::{Framing, HeadError, HeadLimits, HeadParser, Version, persists, request_framing};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::farewell;
+use super::respond::{Asked, Sent, respond};
 use crate::exchange::finish::Opening;
-use crate::exchange::{Finish, Peer, Presence, Request, RequestBody, RequestHead, Stopwatch, Trail, Value};
+use crate::exchange::{
+    Alarm, Finish, Link, Peer, Presence, Rejection, Request, RequestBody, RequestHead, Response, Takeover, Trail, name,
+};
 use crate::proxy;
 use crate::worker::Worker;
 
@@ -29,233 +31,283 @@ const KEEPALIVE_AFTER: Duration = Duration::from_mins(1);
 /// How long a connection that has not yet asked anything may live on when the daemon drains: its request may be under way.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
 
-/// The engine's smallest read buffer.
-const MIN_BUFFER: usize = 8 * 1024;
-
-/// The engine counts up to this many header lines without an allocation.
-const ENGINE_HEADERS: usize = 100;
+/// How much a client may send ahead while its request is served. What goes beyond stays in the kernel.
+const READ_AHEAD: usize = 8 * 1024;
 
 /// Starts serving a connection.
 pub(super) fn start(stream: TcpStream, address: SocketAddr, listener: Arc<str>, worker: &Rc<Worker>) {
     let worker = Rc::clone(worker);
-    let local = worker.local();
-    let timeouts = &local.snapshot.checked.config.server.timeouts;
-    let stopwatch = Arc::new(Stopwatch::start(worker.ledger.clock.now().instant_us, timeouts));
     let ip = address.ip().to_canonical();
-    let ip_text = ip.to_string();
     let peer = Peer {
         address,
         ip,
-        forwarded_for: Value::parse(&ip_text),
-        ip_text: ip_text.into(),
+        ip_text: ip.to_string().into(),
         listener,
-        stopwatch,
         presence: Presence::enter(&worker.load, &worker.ledger.metrics, &worker.emptied),
     };
-    tokio::task::spawn_local(serve(stream, Rc::new(peer), worker));
-}
-
-/// How a connection ended.
-enum End {
-    Engine(hyper::Result<()>),
-    /// The stopwatch ran out.
-    Expired,
-}
-
-async fn serve(stream: TcpStream, peer: Rc<Peer>, worker: Rc<Worker>) {
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER));
-    let builder = engine(&worker);
-    let io = Watched { stream, stopwatch: Arc::clone(&peer.stopwatch), started: worker.daemon.started_at };
-    let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
-        let (peer, worker) = (Rc::clone(&peer), Rc::clone(&worker));
-        async move {
-            let gap = worker.local().snapshot.checked.config.server.timeouts.request_body;
-            let (parts, body) = request.into_parts();
-            let request = Request { head: RequestHead::from_engine(parts), body: RequestBody::from_engine(body, gap) };
-            let response = proxy::handle(request, &peer, &worker).await;
-            Ok::<_, Infallible>(response.head.into_engine(response.body))
-        }
-    });
-    let mut engine = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
-    let end = run(&mut engine, &peer, &worker).await;
-    match end {
-        End::Engine(Ok(())) => {}
-        End::Engine(Err(error)) => note_error(&error, &peer, &worker),
-        End::Expired if peer.stopwatch.head_started() => {
-            refused(408, "request_head_timeout", &peer, &worker);
-            if let Some(parts) = engine.into_parts() {
-                say_timeout(parts.io.into_inner().stream).await;
-            }
-        }
-        End::Expired => worker.ledger.metrics.connection_error("idle"),
-    }
-}
-
-fn engine(worker: &Worker) -> Builder {
-    let local = worker.local();
-    let limits = &local.snapshot.checked.config.server.limits;
-    let mut builder = Builder::new();
-    // The stopwatch does this, since the engine's own timer would also end idle connections.
-    builder.timer(TokioTimer::new()).header_read_timeout(None);
-    builder.max_buf_size((limits.request_line + limits.headers).max(MIN_BUFFER));
-    if limits.header_count != ENGINE_HEADERS {
-        builder.max_headers(limits.header_count);
-    }
-    builder
-}
-
-/// Drives the engine, and watches the clock and the drain beside it.
-async fn run<E: Engine>(engine: &mut E, peer: &Peer, worker: &Worker) -> End {
-    let stopwatch = &peer.stopwatch;
-    let at = |deadline_us: u64| {
-        tokio::time::Instant::from_std(worker.daemon.started_at + Duration::from_micros(deadline_us))
+    let connection = Connection {
+        link: Rc::new(Link::new(stream)),
+        alarm: Rc::default(),
+        peer: Rc::new(peer),
+        worker,
+        parser: HeadParser::request(),
+        served: false,
     };
-    let first = stopwatch.deadline_us().unwrap_or_default();
-    let mut timer = pin!(tokio::time::sleep_until(at(first)));
-    let mut draining = pin!(worker.draining.cancelled());
-    let mut drains = false;
-    poll_fn(|cx| {
-        loop {
-            if let Poll::Ready(result) = Pin::new(&mut *engine).poll(cx) {
-                return Poll::Ready(End::Engine(result));
+    tokio::task::spawn_local(connection.serve());
+}
+
+struct Connection {
+    link: Rc<Link>,
+    alarm: Rc<Alarm>,
+    peer: Rc<Peer>,
+    worker: Rc<Worker>,
+    parser: HeadParser,
+    /// Whether a request was answered on it.
+    served: bool,
+}
+
+/// What the wait for a request ended with.
+enum Next {
+    Request(RequestHead),
+    /// Nothing more is to be done for it.
+    Over,
+    Refuse(Rejection),
+}
+
+/// What comes after an exchange.
+enum After {
+    Next,
+    Over,
+    /// Another protocol.
+    Takeover(Takeover),
+}
+
+impl Connection {
+    async fn serve(mut self) {
+        let mut drain = Drain::of(&self.worker);
+        let takeover = loop {
+            let after = match self.next(&mut drain).await {
+                Next::Over => return,
+                Next::Refuse(rejection) => return self.refuse(&rejection).await,
+                Next::Request(head) => self.exchange(head).await,
+            };
+            match after {
+                After::Next => self.served = true,
+                After::Over => return,
+                After::Takeover(takeover) => break takeover,
             }
-            if !drains && draining.as_mut().poll(cx).is_ready() {
-                drains = true;
-                if stopwatch.is_untouched() {
-                    let now_us = worker.ledger.clock.now().instant_us;
-                    stopwatch.shorten(now_us + DRAIN_GRACE.as_micros() as u64);
-                } else {
-                    Pin::new(&mut *engine).drain();
-                    continue;
+        };
+        // Nothing else holds the connection by now.
+        if let Some(link) = Rc::into_inner(self.link) {
+            takeover(link.wire.into_inner());
+        }
+    }
+
+    /// Waits for the next request's head. Idle, the connection holds no buffer.
+    async fn next(&mut self, drain: &mut Drain) -> Next {
+        let (limits, head_within, idle_within) = {
+            let local = self.worker.local();
+            let server = &local.snapshot.checked.config.server;
+            let limits = HeadLimits {
+                start_line: server.limits.request_line,
+                fields: server.limits.headers,
+                count: server.limits.header_count,
+            };
+            (limits, server.timeouts.request_headers, server.timeouts.keep_alive)
+        };
+        let now = || self.worker.daemon.instant(self.worker.ledger.clock.now());
+        let waits = Cell::new(None);
+        let begun = Cell::new(false);
+        let parser = &mut self.parser;
+        poll_fn(|cx| {
+            let mut wire = self.link.wire.borrow_mut();
+            match wire.poll_request(cx, parser, &limits) {
+                Poll::Ready(Ok(head)) => return Poll::Ready(Next::Request(head)),
+                Poll::Ready(Err(error)) => return Poll::Ready(no_head(error, &self.worker)),
+                Poll::Pending => {}
+            }
+            if !wire.input.is_empty() && !begun.replace(true) {
+                // An idle connection wakes: from now on the head has its own time.
+                if self.served {
+                    waits.set(None);
                 }
             }
-            if drains && !stopwatch.is_untouched() {
-                Pin::new(&mut *engine).drain();
+            let within = if self.served && !begun.get() { idle_within } else { head_within };
+            let mut end = waits.get().unwrap_or_else(|| now() + within);
+            if let Some(since) = drain.poll(cx)
+                && !begun.get()
+            {
+                if self.served {
+                    return Poll::Ready(Next::Over);
+                }
+                end = end.min(since + DRAIN_GRACE);
             }
-            // While a request is served its own timeouts hold; the phase changes only when this task runs.
-            let Some(deadline_us) = stopwatch.deadline_us() else { return Poll::Pending };
-            if at(deadline_us) < timer.deadline() {
-                timer.as_mut().reset(at(deadline_us));
+            waits.set(Some(end));
+            ready!(self.alarm.poll_at(cx, end));
+            Poll::Ready(if begun.get() {
+                Next::Refuse(Rejection::HeadTimeout)
+            } else {
+                self.worker.ledger.metrics.connection_error("idle");
+                Next::Over
+            })
+        })
+        .await
+    }
+
+    /// Serves one request.
+    async fn exchange(&self, head: RequestHead) -> After {
+        let framing = match request_framing(&head) {
+            Ok(framing) => framing,
+            Err(fault) => {
+                self.refuse(&Rejection::Head(fault)).await;
+                return After::Over;
             }
-            // An earlier deadline may fire first: the timer is moved then, not at every request.
-            ready!(timer.as_mut().poll(cx));
-            if worker.ledger.clock.now().instant_us >= deadline_us {
-                return Poll::Ready(End::Expired);
+        };
+        let headers = head.headers();
+        let awaits_continue = framing != Framing::None
+            && head.version() == Version::Http11
+            && headers.get(&name::EXPECT).is_some_and(|expects| expects.eq_ignore_ascii_case(b"100-continue"));
+        let mut asked = Asked {
+            to_head: head.method() == "HEAD",
+            version: head.version(),
+            keeps: persists(headers, head.version()),
+            awaits_continue,
+            upload: None,
+        };
+        let gap = self.worker.local().snapshot.checked.config.server.timeouts.request_body;
+        let body = RequestBody::new(&self.link, &self.alarm, framing, gap, awaits_continue);
+        asked.upload = body.upload().cloned();
+        let request = Request { head, body, link: Rc::clone(&self.link), alarm: Rc::clone(&self.alarm) };
+        let answer = {
+            // On the heap: between requests a connection does not pay for it.
+            let mut answer = Box::pin(proxy::handle(request, &self.peer, &self.worker));
+            poll_fn(|cx| {
+                if let Poll::Ready(response) = answer.as_mut().poll(cx) {
+                    return Poll::Ready(Some(response));
+                }
+                if self.send_interim(cx).is_err() {
+                    return Poll::Ready(None);
+                }
+                if asked.is_read() && has_left(&self.link, cx) { Poll::Ready(None) } else { Poll::Pending }
+            })
+            .await
+        };
+        // Whoever leaves before the answer is there takes the whole exchange along.
+        let Some(Response { head, body, takeover }) = answer else { return After::Over };
+        asked.keeps &= !self.worker.draining.is_cancelled();
+        match respond(&self.link, &self.alarm, &self.worker, head, body, asked).await {
+            Sent::Whole => takeover.map_or(After::Next, After::Takeover),
+            Sent::WholeAndLast { unread } => {
+                farewell::say(&self.link, unread).await;
+                After::Over
             }
-            timer.as_mut().reset(at(deadline_us));
+            Sent::Gone => After::Over,
+            Sent::Broken => {
+                self.worker.ledger.metrics.connection_error("response_cut");
+                After::Over
+            }
         }
-    })
-    .await
-}
-
-/// What [`run`] needs of the engine's connection.
-trait Engine: Future<Output = hyper::Result<()>> + Unpin {
-    /// Ends the connection after the request under way, or at once if there is none.
-    fn drain(self: Pin<&mut Self>);
-}
-
-impl<S, B> Engine for hyper::server::conn::http1::UpgradeableConnection<TokioIo<Watched>, S>
-where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: http_body::Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    fn drain(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
     }
-}
 
-/// A connection that the engine ended with an error.
-fn note_error(error: &hyper::Error, peer: &Rc<Peer>, worker: &Rc<Worker>) {
-    if error.is_parse_too_large() {
-        // The engine tells a long target from large headers in the answer it gives, not in its error.
-        let line = error.to_string().contains("URI");
-        let (status, code) = if line { (414, "request_line_too_long") } else { (431, "headers_too_large") };
-        refused(status, code, peer, worker);
-    } else if error.is_parse() {
-        refused(400, "request_malformed", peer, worker);
-    } else if error.is_incomplete_message() {
-        worker.ledger.metrics.connection_error("closed_early");
-    } else if error.is_user() || error.is_body_write_aborted() {
-        // A response's body broke off: its exchange was recorded with the reason.
-        worker.ledger.metrics.connection_error("response_cut");
-    } else {
-        worker.ledger.metrics.connection_error("io");
-    }
-}
-
-/// A head that never became a request: recorded all the same, with what is known of it.
-fn refused(status: u16, code: &'static str, peer: &Rc<Peer>, worker: &Rc<Worker>) {
-    let ledger = &worker.ledger;
-    let local = worker.local();
-    let id = ledger.ids.next();
-    let opening = Opening {
-        trail: Trail::open([id.as_str(), &peer.ip_text, "", "", "", "", ""], ""),
-        terms: Rc::clone(&local.terms),
-        started: ledger.clock.now(),
-        protocol: "HTTP/1.1",
-        https: false,
-    };
-    let mut finish = Finish::open(opening, ledger, peer);
-    finish.refused(code);
-    finish.answered(status);
-    if let Some(place) = ledger.audit.try_reserve() {
-        finish.reserve(place);
-    }
-    ledger.metrics.connection_error(code);
-}
-
-async fn say_timeout(mut stream: TcpStream) {
-    const ANSWER: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-    let said = async {
-        stream.write_all(ANSWER).await?;
-        stream.shutdown().await
-    };
-    let _ = tokio::time::timeout(Duration::from_secs(1), said).await;
-}
-
-/// The client's socket, telling the stopwatch when bytes come.
-struct Watched {
-    stream: TcpStream,
-    stopwatch: Arc<Stopwatch>,
-    started: Instant,
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        if buffer.filled().len() > before && self.stopwatch.awaits_bytes() {
-            self.stopwatch.bytes_came(self.started.elapsed().as_micros() as u64);
+    /// Writes the interim answers that the exchange left.
+    fn send_interim(&self, cx: &mut Context<'_>) -> std::io::Result<()> {
+        let mut interim = self.link.take_interim();
+        while !interim.is_empty() {
+            let mut wire = self.link.wire.borrow_mut();
+            match tokio::io::AsyncWrite::poll_write(Pin::new(&mut wire.stream), cx, &interim) {
+                Poll::Ready(Ok(written)) => {
+                    interim.drain(..written);
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => {
+                    self.link.interim(|rest| *rest = interim);
+                    break;
+                }
+            }
         }
-        Poll::Ready(Ok(()))
+        Ok(())
+    }
+
+    /// Answers bytes that never became a request; recorded all the same, with what is known of them.
+    async fn refuse(&self, rejection: &Rejection) {
+        let ledger = &self.worker.ledger;
+        let id = ledger.ids.next();
+        {
+            let opening = Opening {
+                trail: Trail::open([id.as_str(), &self.peer.ip_text, "", "", "", "", ""], ""),
+                terms: Rc::clone(&self.worker.local().terms),
+                started: ledger.clock.now(),
+                protocol: "HTTP/1.1",
+                https: false,
+            };
+            let mut finish = Finish::open(opening, ledger, &self.peer);
+            finish.rejected(rejection);
+            finish.answered(rejection.status());
+            if let Some(place) = ledger.audit.try_reserve() {
+                finish.reserve(place);
+            }
+        }
+        ledger.metrics.connection_error(rejection.code());
+        let Response { mut head, body, .. } = rejection.response(id.as_str(), true);
+        head.headers_mut().set_text(&name::X_REQUEST_ID, id.as_str().as_bytes());
+        let asked =
+            Asked { to_head: false, version: Version::Http11, keeps: false, awaits_continue: false, upload: None };
+        if let Sent::WholeAndLast { .. } = respond(&self.link, &self.alarm, &self.worker, head, body, asked).await {
+            farewell::say(&self.link, true).await;
+        }
     }
 }
 
-impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+/// What a wait ends with that brought no head.
+fn no_head(error: HeadError, worker: &Worker) -> Next {
+    match error {
+        HeadError::Closed => return Next::Over,
+        HeadError::Malformed(fault) => return Next::Refuse(Rejection::Head(fault)),
+        HeadError::ClosedEarly => worker.ledger.metrics.connection_error("closed_early"),
+        HeadError::Io(_) => worker.ledger.metrics.connection_error("io"),
+    }
+    Next::Over
+}
+
+/// Whether the client has left: it sends no more, and whoever does that before the answer does not wait for it. What it
+/// sends ahead is kept, within bounds.
+pub(super) fn has_left(link: &Link, cx: &mut Context<'_>) -> bool {
+    let mut wire = link.wire.borrow_mut();
+    while wire.input.len() < READ_AHEAD {
+        match wire.poll_fill(cx, READ_AHEAD) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(0) | Err(_)) => return true,
+            Poll::Ready(Ok(_)) => {}
+        }
+    }
+    false
+}
+
+/// Tells a connection once that the daemon drains.
+struct Drain {
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    token: CancellationToken,
+    /// Whether the task is to be woken.
+    watched: bool,
+    since: Option<Instant>,
+}
+
+impl Drain {
+    fn of(worker: &Worker) -> Self {
+        let token = worker.draining.clone();
+        Self { cancelled: Box::pin(token.clone().cancelled_owned()), token, watched: false, since: None }
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    /// Since when; none while the daemon serves.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
+        let drains = if self.watched {
+            self.since.is_some() || self.token.is_cancelled()
+        } else {
+            self.watched = true;
+            self.cancelled.as_mut().poll(cx).is_ready()
+        };
+        if drains { Some(*self.since.get_or_insert_with(Instant::now)) } else { None }
     }
 }

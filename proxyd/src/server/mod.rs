@@ -1,7 +1,9 @@
 //! The clients' door: listeners and connections. A worker's whole life is [`serve`].
 
 mod connection;
+mod farewell;
 mod listener;
+mod respond;
 
 pub use listener::{BindError, Bound, bind, hand_out};
 

@@ -62,6 +62,12 @@ impl Clock {
         self.latest_us.get()
     }
 
+    /// The wall clock at the newest reading, in whole seconds since the Unix epoch.
+    #[must_use]
+    pub fn latest_unix_s(&self) -> i64 {
+        self.offset_us.get().saturating_add(self.latest_us.get() as i64).div_euclid(1_000_000)
+    }
+
     /// Takes the wall clock's offset anew. For the worker's tick.
     pub fn refresh(&self) {
         let instant_us = self.started.elapsed().as_micros() as i64;

@@ -6,10 +6,14 @@ pub mod connect;
 mod endpoint;
 pub mod local;
 pub mod pool;
+pub mod pump;
+mod relay;
 
 pub use endpoint::Endpoint;
 pub use local::LocalUpstream;
 pub use pool::{InFlight, Lease, Pool, TunnelLease};
+pub use pump::Pump;
+pub use relay::Relay;
 
 use std::sync::Arc;
 

@@ -5,14 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::http1::SendRequest;
+use http1::Wire;
 use shared::config;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 
-use super::connect::{self, Connection};
-use super::{AttemptError, Endpoint};
-use crate::exchange::{Ended, EndpointTag, Ledger, RequestBody, Upload};
+use super::{AttemptError, Endpoint, connect};
+use crate::exchange::{EndpointTag, Ledger, Socket};
 use crate::telemetry::metrics::EndpointCells;
 
 /// See the module.
@@ -27,11 +25,12 @@ pub struct Pool {
     waiting: Cell<usize>,
     freed: Notify,
     bounds: RefCell<Bounds>,
+    expected: Cell<usize>,
     ledger: Rc<Ledger>,
 }
 
 struct Idle {
-    connection: Connection,
+    wire: Wire<Socket>,
     since_us: u64,
 }
 
@@ -68,6 +67,7 @@ impl Pool {
             waiting: Cell::new(0),
             freed: Notify::new(),
             bounds: RefCell::new(Bounds::share(config, workers)),
+            expected: Cell::new(0),
             ledger: Rc::clone(ledger),
         }
     }
@@ -99,7 +99,7 @@ impl Pool {
     }
 
     /// Waits until a connection is free or may be opened.
-    async fn wait(&self, within: Duration) -> Result<Option<Connection>, AttemptError> {
+    async fn wait(&self, within: Duration) -> Result<Option<Wire<Socket>>, AttemptError> {
         if self.waiting.get() >= self.bounds.borrow().queue {
             return Err(AttemptError::QueueFull);
         }
@@ -118,37 +118,32 @@ impl Pool {
         tokio::time::timeout(within, free).await.map_err(|_| AttemptError::QueueTimeout)
     }
 
-    fn hand_out(self: &Rc<Self>, connection: Connection, reused: bool) -> Lease {
+    fn hand_out(self: &Rc<Self>, connection: Wire<Socket>, reused: bool) -> Lease {
         self.busy.set(self.busy.get() + 1);
         Lease::of(self, connection, reused)
     }
 
     /// The newest idle connection that is alive and ready; dead ones met on the way are dropped.
-    fn take_idle(&self) -> Option<Connection> {
+    fn take_idle(&self) -> Option<Wire<Socket>> {
         let mut idle = self.idle.borrow_mut();
-        let mut index = idle.len();
-        while let Some(candidate) = index.checked_sub(1).and_then(|last| idle.get(last)) {
-            index -= 1;
-            let sender = &candidate.connection.sender;
-            if sender.is_closed() {
-                let dead = idle.remove(index);
-                self.close(&dead.connection);
-            } else if sender.is_ready() {
-                self.cells.idle_ended();
-                return Some(idle.remove(index).connection);
+        while let Some(Idle { mut wire, .. }) = idle.pop() {
+            self.cells.idle_ended();
+            if wire.is_reusable() {
+                return Some(wire);
             }
+            self.cells.connection_closed();
         }
         None
     }
 
-    fn give_back(&self, connection: Connection) {
+    fn give_back(&self, wire: Wire<Socket>) {
         let full = self.idle.borrow().len() >= self.bounds.borrow().idle;
-        if full || connection.sender.is_closed() {
-            self.discard(&connection.task);
+        if full {
+            self.cells.connection_closed();
         } else {
             self.cells.idle_began();
             let since_us = self.ledger.clock.latest_us();
-            self.idle.borrow_mut().push(Idle { connection, since_us });
+            self.idle.borrow_mut().push(Idle { wire, since_us });
         }
         self.freed();
     }
@@ -161,35 +156,39 @@ impl Pool {
         }
     }
 
-    /// Closes an idle connection.
-    fn close(&self, connection: &Connection) {
-        self.cells.idle_ended();
-        self.discard(&connection.task);
-    }
-
-    fn discard(&self, task: &AbortHandle) {
-        self.cells.connection_closed();
-        task.abort();
-    }
-
     /// Closes what was idle for too long, or is closed already.
     pub fn sweep(&self, now_us: u64) {
         let idle_for_us = self.bounds.borrow().idle_for_us;
-        let mut idle = self.idle.borrow_mut();
-        let (keep, go) = std::mem::take(&mut *idle).into_iter().partition(|entry: &Idle| {
-            !entry.connection.sender.is_closed() && now_us.saturating_sub(entry.since_us) < idle_for_us
+        self.idle.borrow_mut().retain_mut(|entry| {
+            let keep = now_us.saturating_sub(entry.since_us) < idle_for_us && entry.wire.is_reusable();
+            if !keep {
+                self.closed_idle();
+            }
+            keep
         });
-        *idle = keep;
-        for entry in go {
-            self.close(&entry.connection);
-        }
+    }
+
+    fn closed_idle(&self) {
+        self.cells.idle_ended();
+        self.cells.connection_closed();
+    }
+
+    /// How much to expect of the next answer at once: what the largest of late brought.
+    pub fn expected(&self) -> usize {
+        self.expected.get()
+    }
+
+    /// An answer announced so many bytes. The expectation rises at once and falls slowly.
+    pub fn note_answer(&self, bytes: usize) {
+        let before = self.expected.get();
+        self.expected.set(if bytes >= before { bytes } else { before - (before - bytes) / 16 });
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        for entry in std::mem::take(&mut *self.idle.borrow_mut()) {
-            self.close(&entry.connection);
+        for _ in self.idle.borrow_mut().drain(..) {
+            self.closed_idle();
         }
     }
 }
@@ -238,11 +237,10 @@ impl Drop for Queued<'_> {
 /// A connection lent to one request. Given back when its answer has ended whole; closed otherwise.
 pub struct Lease {
     pool: Rc<Pool>,
-    connection: Option<Connection>,
+    wire: Option<Wire<Socket>>,
     /// Whether it served before: it may then have died unnoticed.
     pub reused: bool,
-    /// The request body that goes out on it: until it has ended, the connection is not free.
-    upload: Option<Rc<Upload>>,
+    spoilt: bool,
     in_flight: Option<InFlight>,
 }
 
@@ -264,8 +262,8 @@ impl Drop for InFlight {
 }
 
 impl Lease {
-    fn of(pool: &Rc<Pool>, connection: Connection, reused: bool) -> Self {
-        Self { pool: Rc::clone(pool), connection: Some(connection), reused, upload: None, in_flight: None }
+    fn of(pool: &Rc<Pool>, wire: Wire<Socket>, reused: bool) -> Self {
+        Self { pool: Rc::clone(pool), wire: Some(wire), reused, spoilt: false, in_flight: None }
     }
 
     /// The request that it serves, counted.
@@ -273,42 +271,43 @@ impl Lease {
         self.in_flight = Some(in_flight);
     }
 
-    /// The sending half.
-    pub fn sender(&mut self) -> Option<&mut SendRequest<RequestBody>> {
-        self.connection.as_mut().map(|connection| &mut connection.sender)
+    /// The connection.
+    pub fn wire(&self) -> Option<&Wire<Socket>> {
+        self.wire.as_ref()
     }
 
-    /// The body that goes out on it.
-    pub fn carries(&mut self, upload: &Rc<Upload>) {
-        self.upload = Some(Rc::clone(upload));
+    /// The connection.
+    pub fn wire_mut(&mut self) -> Option<&mut Wire<Socket>> {
+        self.wire.as_mut()
+    }
+
+    /// It is not to serve again, however its exchange ends.
+    pub fn spoil(&mut self) {
+        self.spoilt = true;
+    }
+
+    /// The exchange on it has ended whole, in both directions: it may serve again.
+    pub fn give_back(&mut self) {
+        if !self.spoilt
+            && let Some(wire) = self.wire.take()
+        {
+            self.pool.give_back(wire);
+        }
+        self.in_flight = None;
     }
 
     /// The connection became a tunnel: it is no longer the pool's, but counts until the tunnel closes.
-    pub fn into_tunnel(mut self) -> TunnelLease {
-        if let Some(connection) = self.connection.take() {
-            drop(connection);
-        }
-        TunnelLease { pool: Rc::clone(&self.pool), _in_flight: self.in_flight.take() }
+    pub fn into_tunnel(mut self) -> Option<(Wire<Socket>, TunnelLease)> {
+        let wire = self.wire.take()?;
+        Some((wire, TunnelLease { pool: Rc::clone(&self.pool), _in_flight: self.in_flight.take() }))
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.pool.discard(&connection.task);
+        if self.wire.take().is_some() {
+            self.pool.cells.connection_closed();
             self.pool.freed();
-        }
-    }
-}
-
-impl Ended for Lease {
-    fn ended(mut self: Box<Self>, whole: bool) {
-        let sent = self.upload.as_ref().is_none_or(|upload| upload.ended());
-        if whole
-            && sent
-            && let Some(connection) = self.connection.take()
-        {
-            self.pool.give_back(connection);
         }
     }
 }
