@@ -119,6 +119,21 @@ pub(crate) fn token_length(bytes: &[u8]) -> usize {
     bytes.iter().position(|&byte| !has(byte, TOKEN)).unwrap_or(bytes.len())
 }
 
+/// How many bytes stand before the first colon, blank or control byte. Sixteen at a time.
+pub(crate) fn name_length(bytes: &[u8]) -> usize {
+    let ends = |byte: u8| byte == b':' || byte <= b' ';
+    let (blocks, rest) = bytes.as_chunks::<16>();
+    let mut passed = 0;
+    for block in blocks {
+        if block.iter().fold(0u8, |found, &byte| found | u8::from(ends(byte))) != 0 {
+            break;
+        }
+        passed += 16;
+    }
+    let tail = if passed == blocks.len() * 16 { rest } else { bytes.get(passed..).unwrap_or_default() };
+    passed + tail.iter().position(|&byte| ends(byte)).unwrap_or(tail.len())
+}
+
 /// How many bytes from the start may stand in a target.
 pub(crate) fn target_length(bytes: &[u8]) -> usize {
     bytes.iter().position(|&byte| !has(byte, TARGET)).unwrap_or(bytes.len())

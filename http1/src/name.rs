@@ -99,15 +99,14 @@ const fn slot(length: usize, first: u8, last: u8) -> usize {
 /// How the names of the forwarding family begin.
 const FORWARDED: &[u8] = b"x-forwarded-";
 
-/// The number of a name that is known to be a token, in any case.
+/// The number of a name, in any case. It must hold no control bytes.
 pub(crate) fn number(name: &[u8]) -> Number {
     let (Some(&first), Some(&last)) = (name.first(), name.last()) else { return 0 };
     let (heads, next) = &TABLE;
     let mut candidate = heads.get(slot(name.len(), first, last)).copied().unwrap_or(0);
     while candidate != 0 {
         let text = NAMES.get(usize::from(candidate) - 1).map_or(&[][..], |text| text.as_bytes());
-        // In a token, setting this bit changes letters only, and to lower case.
-        if text.len() == name.len() && text.iter().zip(name).all(|(&known, &byte)| known == byte | 0x20) {
+        if text.len() == name.len() && is_lower_of(text, name) {
             return candidate;
         }
         candidate = next.get(usize::from(candidate)).copied().unwrap_or(0);
@@ -116,6 +115,23 @@ pub(crate) fn number(name: &[u8]) -> Number {
         return OTHER_FORWARDED;
     }
     0
+}
+
+/// Whether `text`, of lower-case letters and hyphens, is `name` in lower case. But for control bytes, setting the bit 0x20
+/// makes a letter only of a letter, and a hyphen only of a hyphen. Eight bytes at a time.
+fn is_lower_of(text: &[u8], name: &[u8]) -> bool {
+    const BITS: u64 = 0x2020_2020_2020_2020;
+    let (texts, text_rest) = text.as_chunks::<8>();
+    let (names, name_rest) = name.as_chunks::<8>();
+    let same = |text: &[u8; 8], name: &[u8; 8]| u64::from_ne_bytes(*text) == u64::from_ne_bytes(*name) | BITS;
+    if !texts.iter().zip(names).all(|(text, name)| same(text, name)) {
+        return false;
+    }
+    // The last eight bytes once more in one piece, where there are as many.
+    match (text.last_chunk(), name.last_chunk()) {
+        (Some(text), Some(name)) => same(text, name),
+        _ => text_rest.iter().zip(name_rest).all(|(text, name)| *text == *name | 0x20),
+    }
 }
 
 /// A field's name, without case.

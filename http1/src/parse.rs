@@ -1,7 +1,7 @@
 //! Heads from bytes: a start line and field lines, once, in order, each line as soon as it is there. What does not fit the
 //! grammar is refused at the first byte that breaks it.
 
-use crate::grammar::{Fault, is_token, target_length, token_length, value_length};
+use crate::grammar::{Fault, is_token, name_length, target_length, token_length, value_length};
 use crate::headers::{Line, bit};
 use crate::name;
 use crate::{Version, buffer};
@@ -242,35 +242,67 @@ enum Step {
 
 fn field_line(bytes: &[u8], start: usize) -> Result<Step, Fault> {
     let rest = bytes.get(start..).unwrap_or_default();
-    let name_length = token_length(rest);
+    let name_length = name_length(rest);
     match rest.get(name_length) {
-        None => return Ok(Step::More),
-        Some(b':') if name_length > 0 => {}
-        Some(b'\r' | b'\n') if name_length == 0 => {
-            return Ok(line_end(bytes, start, Fault::FieldName)?.map_or(Step::More, Step::End));
+        None => {
+            // A byte that cannot be part of a name is told at once.
+            return if token_length(rest) == rest.len() { Ok(Step::More) } else { Err(Fault::FieldName) };
         }
-        Some(b'\n') => return Err(Fault::BareLf),
-        Some(b' ' | b'\t') if name_length == 0 => return Err(Fault::Fold),
-        Some(b' ' | b'\t') => return Err(Fault::SpaceBeforeColon),
-        Some(_) => return Err(Fault::FieldName),
+        Some(b':') if name_length > 0 => {}
+        Some(_) => return no_name(bytes, start),
     }
-    let name_end = start + name_length;
-    let raw_start = name_end + 1;
+    let name = rest.get(..name_length).unwrap_or_default();
+    let number = name::number(name);
+    // A numbered name is a token.
+    if number == 0 && token_length(name) != name_length {
+        return Err(Fault::FieldName);
+    }
+    let raw_start = start + name_length + 1;
     let raw_end = raw_start + value_length(bytes.get(raw_start..).unwrap_or_default());
     let Some(end) = line_end(bytes, raw_end, Fault::FieldValue)? else { return Ok(Step::More) };
     let raw = bytes.get(raw_start..raw_end).unwrap_or_default();
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let lead = raw.iter().take_while(|byte| blank(byte)).count();
-    let trail = raw.iter().skip(lead).rev().take_while(|byte| blank(byte)).count();
-    let number = name::number(rest.get(..name_length).unwrap_or_default());
+    let (length, with_trail) = trim_blanks(raw);
+    let value_start = raw_end - with_trail;
     Ok(Step::Line(Line {
         start: start as u32,
-        name_end: name_end as u32,
-        value_start: (raw_start + lead) as u32,
-        value_end: (raw_end - trail) as u32,
+        name_end: (start + name_length) as u32,
+        value_start: value_start as u32,
+        value_end: (value_start + length) as u32,
         end: end as u32,
         number,
     }))
+}
+
+/// The length without blanks on either side, and with those behind it.
+fn trim_blanks(mut value: &[u8]) -> (usize, usize) {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    let with_trail = value.len();
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    (value.len(), with_trail)
+}
+
+/// What a line is that does not begin with a name and a colon: the empty line, or a fault.
+#[cold]
+fn odd_line(bytes: &[u8], start: usize) -> Result<Step, Fault> {
+    let rest = bytes.get(start..).unwrap_or_default();
+    let name_length = token_length(rest);
+    match rest.get(name_length) {
+        Some(b'\n') => Err(Fault::BareLf),
+        Some(b' ' | b'\t') if name_length == 0 => Err(Fault::Fold),
+        Some(b' ' | b'\t') => Err(Fault::SpaceBeforeColon),
+        Some(_) | None => Err(Fault::FieldName),
+    }
+}
+
+fn no_name(bytes: &[u8], start: usize) -> Result<Step, Fault> {
+    match bytes.get(start..) {
+        Some([b'\r', ..]) => Ok(line_end(bytes, start, Fault::FieldName)?.map_or(Step::More, Step::End)),
+        Some(_) | None => odd_line(bytes, start),
+    }
 }
 
 /// Whether these bytes are a token (RFC 9110 section 5.6.2).

@@ -21,6 +21,9 @@ pub enum Target {
     Asterisk,
 }
 
+/// ` HTTP/1.1` and its CRLF.
+const VERSION_AND_END: u32 = 11;
+
 /// Method, target, version and fields.
 #[derive(Clone)]
 pub struct RequestHead {
@@ -69,10 +72,13 @@ impl RequestHead {
         Ok(Self { headers, version, form, method_end, target_end, authority, path })
     }
 
+    fn bytes(&self, range: Range<u32>) -> &[u8] {
+        self.headers.source().get(range.start as usize..range.end as usize).unwrap_or_default()
+    }
+
     fn part(&self, range: Range<u32>) -> &str {
-        let bytes = self.headers.source().get(range.start as usize..range.end as usize).unwrap_or_default();
         // Methods and targets are ASCII.
-        std::str::from_utf8(bytes).unwrap_or_default()
+        std::str::from_utf8(self.bytes(range)).unwrap_or_default()
     }
 
     #[must_use]
@@ -130,15 +136,23 @@ impl RequestHead {
     /// Appends the head as HTTP/1.1 with this path and query (none: as they came), up to the last field line: framing lines
     /// and the empty line are still owed.
     pub fn write(&self, target: Option<&str>, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.method().as_bytes());
-        out.push(b' ');
-        if let Some(target) = target {
-            out.extend_from_slice(target.as_bytes());
-        } else {
-            out.extend_from_slice(self.path().as_bytes());
-            if let Some(query) = self.query() {
-                out.push(b'?');
-                out.extend_from_slice(query.as_bytes());
+        match target {
+            // As it came, with what stands around it.
+            None if self.form == Target::Origin && self.version == Version::Http11 => {
+                out.extend_from_slice(self.bytes(0..self.target_end + VERSION_AND_END));
+                return self.headers.write(out);
+            }
+            None => {
+                out.extend_from_slice(self.bytes(0..self.method_end + 1));
+                out.extend_from_slice(self.path().as_bytes());
+                if let Some(query) = self.query() {
+                    out.push(b'?');
+                    out.extend_from_slice(query.as_bytes());
+                }
+            }
+            Some(target) => {
+                out.extend_from_slice(self.bytes(0..self.method_end + 1));
+                out.extend_from_slice(target.as_bytes());
             }
         }
         out.extend_from_slice(b" HTTP/1.1\r\n");

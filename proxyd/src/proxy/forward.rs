@@ -3,7 +3,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http1::{Framing, HeadError, HeadLimits, HeadParser, Incoming, is_target, persists, response_framing};
@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use super::{Answer, headers, upgrade};
 use crate::exchange::body::{BodyError, Gap};
 use crate::exchange::{
-    Body, Exchange, Headers, Link, Part, Rejection, Request, RequestBody, RequestHead, Response, ResponseHead, Upload,
-    Value, name,
+    Alarm, Body, Exchange, Headers, Link, Part, Rejection, Request, RequestBody, RequestHead, Response, ResponseHead,
+    Upload, Value, name,
 };
 use crate::snapshot::{Forward, Timeouts};
 use crate::upstream::pump::{PumpError, Sent};
@@ -45,12 +45,8 @@ pub(super) async fn forward(
     let timeouts = onward.timeouts(&upstream.upstream.timeouts);
     let Request { mut head, body, link, .. } = request;
     let attempt = Attempt::prepare(onward, share, upstream, exchange, &mut head)?;
-    let within = timeouts.total.map(|total| Instant::now() + total);
-    let run = attempt.run(&mut head, body, &link, exchange, &timeouts, within, worker);
-    match within {
-        None => run.await,
-        Some(until) => tokio::time::timeout_at(until, run).await.unwrap_or(Err(Rejection::TotalTimeout)),
-    }
+    let until = timeouts.total.map(|total| Instant::now() + total);
+    attempt.run(&mut head, body, &link, exchange, &timeouts, until, worker).await
 }
 
 /// What is needed to send a request to one endpoint, once or again.
@@ -101,10 +97,17 @@ impl<'a> Attempt<'a> {
     ) -> Result<Answer, Rejection> {
         let upload = body.upload().cloned();
         let repeatable = body.is_empty() && self.wanted.is_none() && is_idempotent(head.method());
-        let mut sent = self.send(head, body, link, exchange, timeouts, false, worker).await;
-        if repeatable && matches!(sent, Err(Failure { error: AttemptError::Reset, stale: true })) {
-            sent = self.send(head, RequestBody::empty(), link, exchange, timeouts, true, worker).await;
-        }
+        let mut body = Some(body);
+        let mut fresh = false;
+        let sent = loop {
+            let body = body.take().unwrap_or_else(RequestBody::empty);
+            let sent = self.send(head, body, link, exchange, timeouts, until, fresh, worker).await;
+            let stale = matches!(sent, Err(Failure { error: AttemptError::Reset, stale: true }));
+            if fresh || !repeatable || !stale {
+                break sent;
+            }
+            fresh = true;
+        };
         let received = sent.map_err(|failure| match upload.and_then(|upload| upload.failure()) {
             Some(BodyError::TooLarge) => Rejection::BodyTooLarge,
             Some(BodyError::TooSlow) => Rejection::BodyTimeout,
@@ -123,29 +126,33 @@ impl<'a> Attempt<'a> {
         link: &Link,
         exchange: &mut Exchange,
         timeouts: &Timeouts,
+        until: Option<Instant>,
         fresh: bool,
         worker: &Rc<Worker>,
     ) -> Result<Received, Failure> {
         exchange.finish.attempts += 1;
         let pool = &self.pool;
         let counted = Counted::new(pool, worker);
-        let mut lease = match pool.lease(timeouts.connect, fresh).await {
+        let mut lease = match pool.lease(timeouts.connect, until, fresh).await {
             Ok(lease) => lease,
             Err(error) => return Err(counted.failed(error, false)),
         };
         set_host(&self.onward.host, pool, head);
         let upload = body.upload().cloned();
         let mut pump = Some(Pump::start(body, |out| head.write(self.target.as_deref(), out)));
-        let sent = worker.ledger.clock.now();
+        // On a connection that was there, nothing was waited for since the request was opened.
+        let clock = &worker.ledger.clock;
+        let sent = if lease.reused { clock.latest() } else { clock.now() };
         let patience = Patience {
             since: Some(worker.daemon.instant(sent)),
             longest: timeouts.response_headers,
+            until,
             upload: upload.as_deref(),
             bytes: 0,
         };
         let interim = (head.version() == http1::Version::Http11).then_some(link);
         let received = receive(&mut lease, &mut pump, patience, interim, exchange, pool.expected() + HEAD_ROOM).await;
-        let took_us = worker.ledger.clock.now().since_us(sent);
+        let took_us = clock.now().since_us(sent);
         exchange.finish.upstream_us += took_us;
         match received {
             Ok(head) => {
@@ -198,22 +205,30 @@ impl<'a> Attempt<'a> {
 struct Patience<'a> {
     since: Option<Instant>,
     longest: Duration,
+    /// When the whole request's time is up.
+    until: Option<Instant>,
     upload: Option<&'a Upload>,
     bytes: u64,
 }
 
 impl Patience<'_> {
-    /// When it ends, as things stand.
-    fn end(&mut self, sent: Sent) -> Option<Instant> {
+    /// The error once there is none left, as things stand.
+    fn poll_ended(&mut self, cx: &mut Context<'_>, sent: Sent, alarm: &Alarm) -> Poll<AttemptError> {
         let bytes = self.upload.map_or(0, Upload::bytes);
         if sent == Sent::AwaitsClient || bytes > self.bytes {
             self.since = None;
         }
         self.bytes = bytes;
-        if sent == Sent::AwaitsClient {
-            return None;
+        if let Some(until) = self.until
+            && alarm.poll_at(cx, until).is_ready()
+        {
+            return Poll::Ready(AttemptError::OutOfTime);
         }
-        Some(*self.since.get_or_insert_with(Instant::now) + self.longest)
+        if sent == Sent::AwaitsClient {
+            return Poll::Pending;
+        }
+        let since = *self.since.get_or_insert_with(Instant::now);
+        alarm.poll_at(cx, since + self.longest).map(|()| AttemptError::Silent)
     }
 }
 
@@ -267,9 +282,8 @@ async fn receive(
                 }
                 Poll::Ready(Err(HeadError::ClosedEarly)) => Poll::Ready(Err((AttemptError::Reset, false))),
                 Poll::Pending => {
-                    let Some(end) = patience.end(sent) else { return Poll::Pending };
-                    ready!(exchange.alarm.poll_at(cx, end));
-                    Poll::Ready(Err((AttemptError::Silent, false)))
+                    let error = ready!(patience.poll_ended(cx, sent, &exchange.alarm));
+                    Poll::Ready(Err((error, false)))
                 }
             };
         }

@@ -42,7 +42,8 @@ pub async fn handle(mut request: Request, peer: &Rc<Peer>, worker: &Rc<Worker>) 
     };
     let Answer { mut response, tunnel } = outcome.unwrap_or_else(|rejection| exchange.reject(&rejection).into());
     passed.on_response(&mut exchange, &mut response);
-    headers::downstream(&exchange, &mut response, worker.ledger.clock.now());
+    // Read in this turn of the loop, when the answer came or the request did.
+    headers::downstream(&exchange, &mut response, worker.ledger.clock.latest());
     let Exchange { mut finish, .. } = exchange;
     finish.answered(response.head.status());
     match tunnel {

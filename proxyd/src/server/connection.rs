@@ -117,7 +117,7 @@ impl Connection {
             };
             (limits, server.timeouts.request_headers, server.timeouts.keep_alive)
         };
-        let now = || self.worker.daemon.instant(self.worker.ledger.clock.now());
+        let now = || self.worker.daemon.instant(self.worker.ledger.clock.latest());
         let waits = Cell::new(None);
         let begun = Cell::new(false);
         let parser = &mut self.parser;

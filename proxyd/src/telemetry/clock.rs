@@ -55,6 +55,13 @@ impl Clock {
         Now { instant_us, unix_us: self.offset_us.get().saturating_add(instant_us as i64) }
     }
 
+    /// The newest reading once more. For what happens in the same turn of the loop as that: a few microseconds old.
+    #[must_use]
+    pub fn latest(&self) -> Now {
+        let instant_us = self.latest_us.get();
+        Now { instant_us, unix_us: self.offset_us.get().saturating_add(instant_us as i64) }
+    }
+
     /// The newest reading, in microseconds since the process started: older than now by what the worker did since, hence
     /// a tick at most. For what need not be exact.
     #[must_use]

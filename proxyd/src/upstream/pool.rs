@@ -1,6 +1,7 @@
 //! A worker's connections to one endpoint. Used on one thread only: no lock, no atomics.
 
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use http1::Wire;
 use shared::config;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::{AttemptError, Endpoint, connect};
 use crate::exchange::{EndpointTag, Ledger, Socket};
@@ -80,22 +82,43 @@ impl Pool {
     /// A connection for one request: an idle one, a new one, or the next to become free.
     ///
     /// `fresh` asks for a new one: an idle one has just died under the same request.
-    pub async fn lease(self: &Rc<Self>, connect_within: Duration, fresh: bool) -> Result<Lease, AttemptError> {
+    pub async fn lease(
+        self: &Rc<Self>,
+        connect_within: Duration,
+        until: Option<Instant>,
+        fresh: bool,
+    ) -> Result<Lease, AttemptError> {
         if !fresh && let Some(connection) = self.take_idle() {
             return Ok(self.hand_out(connection, true));
         }
-        if self.busy.get() >= self.bounds.borrow().connections {
-            let waited = self.wait(connect_within).await?;
-            if let Some(connection) = waited {
-                return Ok(self.hand_out(connection, true));
-            }
+        let opened = self.open(connect_within);
+        match until {
+            None => opened.await,
+            // Rare and short: a timer of its own may be made and dropped.
+            Some(until) => tokio::time::timeout_at(until, opened).await.unwrap_or(Err(AttemptError::OutOfTime)),
         }
-        let opening = Opening::new(self);
-        let started = self.ledger.clock.now();
-        let connection = connect::connect(&self.endpoint, connect_within).await?;
-        opening.done();
-        self.cells.connection_opened(self.ledger.clock.now().since_us(started));
-        Ok(Lease::of(self, connection, false))
+    }
+
+    /// A new connection, or the next to become free where no more may be opened. Apart on the heap: nearly all requests
+    /// find a connection that is idle.
+    fn open(
+        self: &Rc<Self>,
+        connect_within: Duration,
+    ) -> Pin<Box<dyn Future<Output = Result<Lease, AttemptError>> + '_>> {
+        Box::pin(async move {
+            if self.busy.get() >= self.bounds.borrow().connections {
+                let waited = self.wait(connect_within).await?;
+                if let Some(connection) = waited {
+                    return Ok(self.hand_out(connection, true));
+                }
+            }
+            let opening = Opening::new(self);
+            let started = self.ledger.clock.now();
+            let connection = connect::connect(&self.endpoint, connect_within).await?;
+            opening.done();
+            self.cells.connection_opened(self.ledger.clock.now().since_us(started));
+            Ok(Lease::of(self, connection, false))
+        })
     }
 
     /// Waits until a connection is free or may be opened.
