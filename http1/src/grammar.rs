@@ -119,19 +119,38 @@ pub(crate) fn token_length(bytes: &[u8]) -> usize {
     bytes.iter().position(|&byte| !has(byte, TOKEN)).unwrap_or(bytes.len())
 }
 
-/// How many bytes stand before the first colon, blank or control byte. Sixteen at a time.
-pub(crate) fn name_length(bytes: &[u8]) -> usize {
-    let ends = |byte: u8| byte == b':' || byte <= b' ';
-    let (blocks, rest) = bytes.as_chunks::<16>();
-    let mut passed = 0;
-    for block in blocks {
-        if block.iter().fold(0u8, |found, &byte| found | u8::from(ends(byte))) != 0 {
-            break;
+/// One in each byte of a word, and the highest bit of each.
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// A bit in the first byte below `bound` (at most 0x80), if there is one; bits in later bytes mean nothing.
+fn below(word: u64, bound: u8) -> u64 {
+    word.wrapping_sub(ONES * u64::from(bound)) & !word & HIGHS
+}
+
+/// The same for the first byte that is `byte`.
+fn equal(word: u64, byte: u8) -> u64 {
+    below(word ^ (ONES * u64::from(byte)), 1)
+}
+
+/// Where the first byte stands that `found` marks in a word and `is` tells of a byte. Eight at a time.
+fn first(bytes: &[u8], found: impl Fn(u64) -> u64, is: impl Fn(u8) -> bool) -> Option<usize> {
+    let mut rest = bytes;
+    while let Some((word, behind)) = rest.split_first_chunk::<8>() {
+        let marks = found(u64::from_le_bytes(*word));
+        if marks != 0 {
+            return Some(bytes.len() - rest.len() + (marks.trailing_zeros() / 8) as usize);
         }
-        passed += 16;
+        rest = behind;
     }
-    let tail = if passed == blocks.len() * 16 { rest } else { bytes.get(passed..).unwrap_or_default() };
-    passed + tail.iter().position(|&byte| ends(byte)).unwrap_or(tail.len())
+    let at = rest.iter().position(|&byte| is(byte))?;
+    Some(bytes.len() - rest.len() + at)
+}
+
+/// How many bytes stand before the first colon, blank or control byte.
+pub(crate) fn name_length(bytes: &[u8]) -> usize {
+    let found = |word| below(word, 0x21) | equal(word, b':');
+    first(bytes, found, |byte| byte == b':' || byte <= b' ').unwrap_or(bytes.len())
 }
 
 /// How many bytes from the start may stand in a target.
@@ -145,23 +164,19 @@ pub fn is_target(text: &str) -> bool {
     !text.is_empty() && target_length(text.as_bytes()) == text.len()
 }
 
-/// How many bytes from the start may stand in a field's value. Sixteen at a time: values are most of a head.
+/// How many bytes from the start may stand in a field's value.
 pub(crate) fn value_length(bytes: &[u8]) -> usize {
-    let (blocks, rest) = bytes.as_chunks::<16>();
+    let found = |word| below(word, 0x20) | equal(word, 0x7f);
     let mut passed = 0;
-    for block in blocks {
-        let bad = block.iter().fold(0u8, |bad, &byte| bad | u8::from(byte < 0x20) | u8::from(byte == 0x7f));
-        if bad != 0 {
+    loop {
+        let rest = bytes.get(passed..).unwrap_or_default();
+        match first(rest, found, |byte| !is_value(byte)) {
             // HTAB is among what the quick look stops at.
-            match block.iter().position(|&byte| !is_value(byte)) {
-                Some(at) => return passed + at,
-                None => passed += 16,
-            }
-        } else {
-            passed += 16;
+            Some(at) if rest.get(at) == Some(&b'\t') => passed += at + 1,
+            Some(at) => return passed + at,
+            None => return bytes.len(),
         }
     }
-    passed + rest.iter().position(|&byte| !is_value(byte)).unwrap_or(rest.len())
 }
 
 #[cfg(test)]
@@ -182,5 +197,18 @@ mod tests {
             assert_eq!(value_length(&tabbed), length);
         }
         assert_eq!(value_length("grüße".as_bytes()), "grüße".len());
+    }
+
+    #[test]
+    fn names_end_where_no_name_goes_on() {
+        for length in 0..40 {
+            for end in [b':', b' ', b'\t', b'\r', b'\n', 0, 1, 0x1f] {
+                let mut text = vec![b'~'; length];
+                text.push(end);
+                text.extend_from_slice(b": tail\x80 of the line");
+                assert_eq!(name_length(&text), length, "{end}");
+            }
+            assert_eq!(name_length(&vec![0xff; length]), length);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 use std::fmt;
 
 use crate::buffer;
-use crate::name::{self, Name, Number, OTHER_FORWARDED};
+use crate::name::{self, Name, NameSet, Number, OTHER_FORWARDED};
 use crate::value::Value;
 
 /// A field line's place in the text.
@@ -123,12 +123,6 @@ impl Headers {
         self.present & bit(OTHER_FORWARDED) != 0
     }
 
-    /// Whether there is any line of these names.
-    #[must_use]
-    pub fn has_any(&self, names: &[&Name]) -> bool {
-        names.iter().any(|name| self.has(name))
-    }
-
     /// The value of the one line of this name and nothing else: none where there is none, and none where there are more.
     #[must_use]
     pub fn only(&self, name: &Name) -> Option<&[u8]> {
@@ -230,16 +224,25 @@ impl Headers {
         }
     }
 
+    /// Removes every line of these names.
+    pub fn remove_all(&mut self, names: NameSet) {
+        self.remove_bits(names.bits());
+    }
+
+    fn remove_bits(&mut self, bits: u64) {
+        if self.present & bits != 0 {
+            self.lines.retain(|line| line.number == 0 || bit(line.number) & bits == 0);
+            self.present &= !bits;
+        }
+    }
+
     /// Removes every line of the forwarding family: `X-Forwarded-…`, whatever follows.
     pub fn remove_forwarded(&mut self) {
         let family = bit(OTHER_FORWARDED)
             | bit(name::known::X_FORWARDED_FOR.number())
             | bit(name::known::X_FORWARDED_HOST.number())
             | bit(name::known::X_FORWARDED_PROTO.number());
-        if self.present & family != 0 {
-            self.lines.retain(|line| line.number == 0 || bit(line.number) & family == 0);
-            self.present &= !family;
-        }
+        self.remove_bits(family);
     }
 
     /// Every line: name (in the case it came in) and value.

@@ -25,7 +25,7 @@ pub use framing::{Framing, persists, request_framing, response_framing};
 pub use grammar::{Fault, is_target};
 pub use headers::Headers;
 pub use incoming::{BodyFault, Incoming, Ready};
-pub use name::{Name, known};
+pub use name::{Name, NameSet, known};
 pub use outgoing::{Outgoing, Shape};
 pub use parse::{HeadLimits, HeadParser};
 pub use request::{RequestHead, Target};

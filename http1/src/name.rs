@@ -134,6 +134,28 @@ fn is_lower_of(text: &[u8], name: &[u8]) -> bool {
     }
 }
 
+/// Some of the numbered names.
+#[derive(Clone, Copy, Debug)]
+pub struct NameSet(u64);
+
+impl NameSet {
+    /// These. A name without a number is left out.
+    #[must_use]
+    pub const fn of(names: &[&str]) -> Self {
+        let mut bits = 0;
+        let mut rest = names;
+        while let [name, others @ ..] = rest {
+            bits |= 1 << Name::known_number(name.as_bytes());
+            rest = others;
+        }
+        Self(bits & !1)
+    }
+
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+}
+
 /// A field's name, without case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
@@ -144,17 +166,20 @@ pub struct Name {
 impl Name {
     /// A name known when this was written: lower case, a token.
     #[must_use]
-    #[expect(clippy::indexing_slicing, reason = "the loop bounds the index; a constant cannot call `get`")]
     pub const fn known(name: &'static str) -> Self {
-        let text = name.as_bytes();
+        Self { text: Cow::Borrowed(name), number: Self::known_number(name.as_bytes()) }
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the loop bounds the index; a constant cannot call `get`")]
+    const fn known_number(name: &[u8]) -> Number {
         let mut index = 0;
         while index < NAMES.len() {
-            if same(NAMES[index].as_bytes(), text) {
-                return Self { text: Cow::Borrowed(name), number: index as Number + 1 };
+            if same(NAMES[index].as_bytes(), name) {
+                return index as Number + 1;
             }
             index += 1;
         }
-        Self { text: Cow::Borrowed(name), number: 0 }
+        0
     }
 
     /// A name from elsewhere; none where it is no token.

@@ -106,6 +106,15 @@ impl RequestHead {
         }
     }
 
+    /// The same, unread.
+    #[must_use]
+    pub fn path_bytes(&self) -> &[u8] {
+        match self.bytes(self.path.clone()) {
+            b"" if self.form == Target::Absolute => b"/",
+            path => path,
+        }
+    }
+
     /// The query as it came, without `?`; none where there is no `?`.
     #[must_use]
     pub fn query(&self) -> Option<&str> {

@@ -83,7 +83,7 @@ impl Upload {
 }
 
 /// A request's body, on its way upstream.
-pub struct RequestBody(Option<Inbound>);
+pub struct RequestBody(Option<Box<Inbound>>);
 
 /// A body that is there.
 struct Inbound {
@@ -109,7 +109,7 @@ impl RequestBody {
         if framing == Framing::None {
             return Self::empty();
         }
-        Self(Some(Inbound {
+        Self(Some(Box::new(Inbound {
             link: Rc::clone(link),
             alarm: Rc::clone(alarm),
             incoming: Incoming::new(framing),
@@ -117,7 +117,7 @@ impl RequestBody {
             limit: u64::MAX,
             gap: Gap::new(longest_gap, None),
             awaits_continue: awaits,
-        }))
+        })))
     }
 
     /// No body at all.
@@ -230,7 +230,7 @@ pub trait Source {
 /// A response's body, on its way to the client.
 pub struct Body {
     from: From,
-    finish: Option<Finish>,
+    finish: Option<Box<Finish>>,
 }
 
 enum From {
@@ -267,7 +267,7 @@ impl Body {
     }
 
     /// Lets the guard ride on the body: it records the request when the body has gone out.
-    pub(crate) fn ride(mut self, finish: Finish) -> Self {
+    pub(crate) fn ride(mut self, finish: Box<Finish>) -> Self {
         self.finish = Some(finish);
         self
     }

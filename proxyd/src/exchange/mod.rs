@@ -63,7 +63,7 @@ impl Response {
 /// What is known of a request besides its message: written by the rooms it passes, read on the way back.
 pub struct Exchange {
     /// Records the request when it ends, however it ends.
-    pub finish: Finish,
+    pub finish: Box<Finish>,
     pub peer: Rc<Peer>,
     /// The timer of the task that serves it.
     pub alarm: Rc<Alarm>,
@@ -104,6 +104,11 @@ impl Exchange {
     /// The request's id.
     pub fn id(&self) -> &str {
         self.finish.trail.part(Part::Id)
+    }
+
+    /// The request's method.
+    pub fn method(&self) -> &str {
+        self.finish.trail.part(Part::Method)
     }
 
     /// The host asked for: lower case, no port; empty where none was named.

@@ -1,45 +1,45 @@
 //! Which fields may stand behind a body.
 
-use super::head::{Headers, Name, name};
+use http1::NameSet;
+
+use super::Headers;
 
 /// Fields that frame a message, route it, change how it is handled, or belong to one hop (RFC 9110 sections 6.5.1, 7.6.1).
-static REFUSED: [&Name; 22] = [
-    &name::AUTHORIZATION,
-    &name::CACHE_CONTROL,
-    &name::CONNECTION,
-    &name::CONTENT_ENCODING,
-    &name::CONTENT_LENGTH,
-    &name::CONTENT_TYPE,
-    &name::COOKIE,
-    &name::EXPECT,
-    &name::FORWARDED,
-    &name::HOST,
-    &name::KEEP_ALIVE,
-    &name::PROXY_AUTHENTICATE,
-    &name::PROXY_AUTHORIZATION,
-    &name::PROXY_CONNECTION,
-    &name::SET_COOKIE,
-    &name::TE,
-    &name::TRAILER,
-    &name::TRANSFER_ENCODING,
-    &name::UPGRADE,
-    &name::VIA,
-    &name::X_REAL_IP,
-    &name::X_REQUEST_ID,
-];
+const REFUSED: NameSet = NameSet::of(&[
+    "authorization",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-real-ip",
+    "x-request-id",
+]);
 
 /// Takes off a trailer section what may not stand in one.
 pub fn clean(fields: &mut Headers) {
-    for name in REFUSED {
-        fields.remove(name);
-    }
+    fields.remove_all(REFUSED);
     fields.remove_forwarded();
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::Value;
+    use crate::exchange::{Name, Value};
 
     #[test]
     fn what_frames_or_routes_is_taken_off() {

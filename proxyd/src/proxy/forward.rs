@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use super::{Answer, headers, upgrade};
 use crate::exchange::body::{BodyError, Gap};
 use crate::exchange::{
-    Alarm, Body, Exchange, Headers, Link, Part, Rejection, Request, RequestBody, RequestHead, Response, ResponseHead,
-    Upload, Value, name,
+    Alarm, Body, Exchange, Headers, Link, Rejection, Request, RequestBody, RequestHead, Response, ResponseHead, Upload,
+    Value, name,
 };
 use crate::snapshot::{Forward, Timeouts};
 use crate::upstream::pump::{PumpError, Sent};
@@ -33,7 +33,7 @@ const MAX_INTERIM: u32 = 32;
 pub(super) async fn forward(
     onward: &Forward,
     exchange: &mut Exchange,
-    request: Request,
+    request: &mut Request,
     local: &Local,
     worker: &Rc<Worker>,
 ) -> Result<Answer, Rejection> {
@@ -43,10 +43,9 @@ pub(super) async fn forward(
     };
     let upstream = local.upstream(share.upstream, worker).ok_or(Rejection::Internal)?;
     let timeouts = onward.timeouts(&upstream.upstream.timeouts);
-    let Request { mut head, body, link, .. } = request;
-    let attempt = Attempt::prepare(onward, share, upstream, exchange, &mut head)?;
+    let attempt = Attempt::prepare(onward, share, upstream, exchange, &mut request.head)?;
     let until = timeouts.total.map(|total| Instant::now() + total);
-    attempt.run(&mut head, body, &link, exchange, &timeouts, until, worker).await
+    attempt.run(request, exchange, &timeouts, until, worker).await
 }
 
 /// What is needed to send a request to one endpoint, once or again.
@@ -84,24 +83,19 @@ impl<'a> Attempt<'a> {
         Ok(Self { onward, pool: Rc::clone(pool), target, wanted })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, whose parts are borrowed apart")]
     async fn run(
         self,
-        head: &mut RequestHead,
-        body: RequestBody,
-        link: &Rc<Link>,
+        request: &mut Request,
         exchange: &mut Exchange,
         timeouts: &Timeouts,
         until: Option<Instant>,
         worker: &Rc<Worker>,
     ) -> Result<Answer, Rejection> {
-        let upload = body.upload().cloned();
-        let repeatable = body.is_empty() && self.wanted.is_none() && is_idempotent(head.method());
-        let mut body = Some(body);
+        let upload = request.body.upload().cloned();
+        let repeatable = request.body.is_empty() && self.wanted.is_none() && is_idempotent(exchange.method());
         let mut fresh = false;
         let sent = loop {
-            let body = body.take().unwrap_or_else(RequestBody::empty);
-            let sent = self.send(head, body, link, exchange, timeouts, until, fresh, worker).await;
+            let sent = self.send(request, exchange, timeouts, until, fresh, worker).await;
             let stale = matches!(sent, Err(Failure { error: AttemptError::Reset, stale: true }));
             if fresh || !repeatable || !stale {
                 break sent;
@@ -118,12 +112,9 @@ impl<'a> Attempt<'a> {
     }
 
     /// One attempt: a connection, the request, the answer's head.
-    #[expect(clippy::too_many_arguments, reason = "as for `run`")]
     async fn send(
         &self,
-        head: &mut RequestHead,
-        body: RequestBody,
-        link: &Link,
+        request: &mut Request,
         exchange: &mut Exchange,
         timeouts: &Timeouts,
         until: Option<Instant>,
@@ -137,8 +128,10 @@ impl<'a> Attempt<'a> {
             Ok(lease) => lease,
             Err(error) => return Err(counted.failed(error, false)),
         };
+        let Request { head, body, link, .. } = request;
         set_host(&self.onward.host, pool, head);
         let upload = body.upload().cloned();
+        let body = std::mem::replace(body, RequestBody::empty());
         let mut pump = Some(Pump::start(body, |out| head.write(self.target.as_deref(), out)));
         // On a connection that was there, nothing was waited for since the request was opened.
         let clock = &worker.ledger.clock;
@@ -150,7 +143,7 @@ impl<'a> Attempt<'a> {
             upload: upload.as_deref(),
             bytes: 0,
         };
-        let interim = (head.version() == http1::Version::Http11).then_some(link);
+        let interim = (head.version() == http1::Version::Http11).then_some(&**link);
         let received = receive(&mut lease, &mut pump, patience, interim, exchange, pool.expected() + HEAD_ROOM).await;
         let took_us = clock.now().since_us(sent);
         exchange.finish.upstream_us += took_us;
@@ -170,7 +163,7 @@ impl<'a> Attempt<'a> {
         if head.status() == 101 {
             return self.switched(head, lease);
         }
-        let to_head = exchange.finish.trail.part(Part::Method) == "HEAD";
+        let to_head = exchange.method() == "HEAD";
         let framing = response_framing(&head, to_head).map_err(|fault| {
             tracing::debug!(endpoint = %self.pool.endpoint.address, %fault, "an upstream's answer is malformed");
             Rejection::UpstreamProtocol
@@ -362,7 +355,7 @@ fn target(
     head: &RequestHead,
 ) -> Result<Option<String>, Rejection> {
     let path = upstream_path(exchange.path(), onward.rewrite.as_ref(), &share.path_prefix);
-    if *path == *head.path() {
+    if path.as_bytes() == head.path_bytes() {
         return Ok(None);
     }
     let mut target = path.into_owned();

@@ -1,6 +1,6 @@
 //! The header lines that a proxy owes: what belongs to one hop is taken off, who came through is written down.
 
-use http1::Version;
+use http1::{NameSet, Version};
 
 use crate::exchange::{Exchange, Headers, Name, RequestHead, Response, Value, name};
 use crate::telemetry::clock::Now;
@@ -9,8 +9,21 @@ use crate::telemetry::clock::Now;
 const VIA: Value = Value::known("1.1 proxyd");
 
 /// Lines of one hop (RFC 9110 section 7.6.1), and those that only a proxy would read.
-static HOP_BY_HOP: [&Name; 5] =
-    [&name::KEEP_ALIVE, &name::PROXY_CONNECTION, &name::TRANSFER_ENCODING, &name::PROXY_AUTHENTICATE, &name::UPGRADE];
+const HOP_BY_HOP: NameSet = NameSet::of(&[
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "proxy-authenticate",
+    "upgrade",
+]);
+
+/// And those of a request that are answered here. An expectation is met as soon as the body is read; upstream the body is
+/// sent without waiting.
+const OURS: NameSet = NameSet::of(&["te", "proxy-authorization", "expect"]);
+
+/// What a client may say of where it comes from, beside the family of X-Forwarded.
+const ORIGINS: NameSet = NameSet::of(&["forwarded", "x-real-ip"]);
 
 /// Takes off what belongs to this hop, with what `Connection` names. Two names it may not take: without them the message
 /// would be another.
@@ -25,11 +38,8 @@ fn strip(headers: &mut Headers) {
         for named in &named {
             headers.remove(named);
         }
-        headers.remove(&name::CONNECTION);
     }
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
+    headers.remove_all(HOP_BY_HOP);
 }
 
 /// The members of a list (RFC 9110 section 5.6.1).
@@ -52,10 +62,7 @@ pub(super) fn upstream(exchange: &Exchange, head: &mut RequestHead, upgrade: Opt
     let headers = head.headers_mut();
     let trailers = headers.all(&name::TE).flat_map(options).any(is_trailers);
     strip(headers);
-    headers.remove(&name::TE);
-    headers.remove(&name::PROXY_AUTHORIZATION);
-    // Answered here as soon as the body is read; upstream it is sent without waiting.
-    headers.remove(&name::EXPECT);
+    headers.remove_all(OURS);
     if trailers {
         headers.set(&name::TE, Value::known("trailers"));
     }
@@ -93,8 +100,7 @@ fn forwarding(exchange: &Exchange, headers: &mut Headers) {
         }
     } else {
         headers.remove_forwarded();
-        headers.remove(&name::FORWARDED);
-        headers.remove(&name::X_REAL_IP);
+        headers.remove_all(ORIGINS);
         headers.set_text(&name::X_FORWARDED_FOR, exchange.peer.ip_text.as_bytes());
     }
     if !headers.has(&name::X_FORWARDED_PROTO) {

@@ -12,7 +12,7 @@ use shared::config;
 use shared::routing::rewrite::location;
 use shared::routing::{Decision, Facts, PathProblem, Refusal, resolve};
 
-use crate::exchange::{Body, Exchange, Looked, Part, Peer, Rejection, Request, Response, ResponseHead, Value, name};
+use crate::exchange::{Body, Exchange, Looked, Peer, Rejection, Request, Response, ResponseHead, Value, name};
 use crate::filter::{Passed, Verdict};
 use crate::health;
 use crate::snapshot::{Action, Fixed};
@@ -37,7 +37,7 @@ pub async fn handle(mut request: Request, peer: &Rc<Peer>, worker: &Rc<Worker>) 
     let (mut exchange, fault) = open::open(&mut request, peer, &local, &worker.ledger);
     let mut passed = Passed::none();
     let outcome = match fault {
-        None => travel(&local, &mut exchange, &mut passed, request, worker).await,
+        None => travel(&local, &mut exchange, &mut passed, &mut request, worker).await,
         Some(fault) => Err(fault),
     };
     let Answer { mut response, tunnel } = outcome.unwrap_or_else(|rejection| exchange.reject(&rejection).into());
@@ -58,20 +58,20 @@ async fn travel<'a>(
     local: &'a Local,
     exchange: &mut Exchange,
     passed: &mut Passed<'a>,
-    mut request: Request,
+    request: &mut Request,
     worker: &Rc<Worker>,
 ) -> Result<Answer, Rejection> {
     reserve(exchange, worker).await?;
     let snapshot = &*local.snapshot;
     let config = &*snapshot.checked.config;
-    if let Some(response) = health_answer(config, &request, worker) {
+    if let Some(response) = health_answer(config, exchange, worker) {
         exchange.finish.answers_itself();
         return Ok(response.into());
     }
     let facts = Facts {
-        method: request.head.method(),
-        host: exchange.finish.trail.part(Part::Host),
-        path: request.head.path(),
+        method: exchange.method(),
+        host: exchange.host(),
+        path: exchange.path(),
         query: request.head.query().unwrap_or_default(),
         headers: &Looked(request.head.headers()),
     };
@@ -102,7 +102,7 @@ async fn travel<'a>(
         }
         None => &snapshot.unmatched,
     };
-    match passed.on_request(chain, exchange, &mut request, &worker.ledger) {
+    match passed.on_request(chain, exchange, request, &worker.ledger) {
         Verdict::Pass => {}
         Verdict::Answer(response) => {
             exchange.finish.answers_itself();
@@ -115,7 +115,7 @@ async fn travel<'a>(
         Action::Forward(onward) => forward::forward(onward, exchange, request, local, worker).await,
         Action::Redirect(redirect) => {
             exchange.finish.answers_itself();
-            Ok(redirected(redirect, exchange, &request)?.into())
+            Ok(redirected(redirect, exchange, request)?.into())
         }
         Action::Respond(fixed) => {
             exchange.finish.answers_itself();
@@ -147,8 +147,8 @@ fn path_message(problem: PathProblem) -> &'static str {
     }
 }
 
-fn health_answer(config: &config::Config, request: &Request, worker: &Worker) -> Option<Response> {
-    let asked = request.head.path().strip_prefix(&**config.server.health_path.as_ref()?)?;
+fn health_answer(config: &config::Config, exchange: &Exchange, worker: &Worker) -> Option<Response> {
+    let asked = exchange.path().strip_prefix(&**config.server.health_path.as_ref()?)?;
     let (status, body) = health::answer(&worker.daemon, asked)?;
     let mut response = Response::new(ResponseHead::new(status), Body::text(body));
     response.head.headers_mut().set(&name::CONTENT_TYPE, Value::known("application/json"));

@@ -49,7 +49,7 @@ pub(super) fn open(
     let https =
         trusted && headers.get(&name::X_FORWARDED_PROTO).is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
     let opening = Opening { trail, terms: Rc::clone(&local.terms), started, protocol: head.version().as_str(), https };
-    let mut finish = Finish::open(opening, ledger, peer);
+    let mut finish = Box::new(Finish::open(opening, ledger, peer));
     let json = accepts_json(headers);
     finish.upload = request.body.upload().cloned();
     let fault = fault(head, authority.is_some());

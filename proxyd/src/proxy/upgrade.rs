@@ -24,7 +24,7 @@ pub(super) struct Tunnel {
 }
 
 /// What joins the two sides, once the 101 was sent. The guard records the tunnel when it closes.
-pub(super) fn takeover(tunnel: Tunnel, finish: Finish) -> Takeover {
+pub(super) fn takeover(tunnel: Tunnel, finish: Box<Finish>) -> Takeover {
     Box::new(move |client| {
         tokio::task::spawn_local(async move {
             let mut closing = Closing::new(finish);
@@ -67,14 +67,14 @@ async fn join(client: Side, upstream: Side) -> io::Result<()> {
 
 /// Tells the guard what the tunnel carried, however it closes.
 struct Closing {
-    finish: Option<Finish>,
+    finish: Option<Box<Finish>>,
     bytes_in: Rc<Cell<u64>>,
     bytes_out: Rc<Cell<u64>>,
     outcome: &'static str,
 }
 
 impl Closing {
-    fn new(finish: Finish) -> Self {
+    fn new(finish: Box<Finish>) -> Self {
         finish.tunnel_opened();
         Self { finish: Some(finish), bytes_in: Rc::default(), bytes_out: Rc::default(), outcome: "stopped" }
     }

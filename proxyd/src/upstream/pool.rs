@@ -149,7 +149,7 @@ impl Pool {
     /// The newest idle connection that is alive and ready; dead ones met on the way are dropped.
     fn take_idle(&self) -> Option<Wire<Socket>> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { mut wire, .. }) = idle.pop() {
+        while let Some(Idle { wire, .. }) = idle.pop() {
             self.cells.idle_ended();
             if wire.is_reusable() {
                 return Some(wire);
