@@ -1,0 +1,112 @@
+"""What one request costs, in figures that do not depend on how busy the machine is, and whether that is within bounds.
+
+Usage: run.py PROXYD [CASE]
+
+Serves the same requests twice, few and many, under callgrind and under strace; the difference is what the requests took.
+Prints one line a figure with pass or miss, and fails where one misses. Needs valgrind and strace.
+"""
+
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+from traffic import Daemon, ask, request
+
+CONNECTIONS = 16
+FEW, MANY = 125, 750
+
+COMMON = """
+server: {{listen: 127.0.0.1:{port}, workers: 1, state_dir: {folder}/state}}
+admin: {{listen: off, socket: {folder}/control.sock}}
+routes: [{{path: /, target: 'http://127.0.0.1:{backend}'}}]
+"""
+PLAIN = COMMON + "log: {{access: off}}\naudit: {{requests: off}}\n"
+EVERYTHING = (
+    COMMON + "log: {{access: {folder}/access.log}}\nrate_limit: {{limits: [{{requests: 1000000000, per: 1m}}]}}\n"
+)
+
+# What a request may take, writer threads included.
+BOUNDS = {
+    "plain": (PLAIN, {"instructions": 22_000, "allocations": 8, "system calls": 4.5}),
+    "everything": (EVERYTHING, {"instructions": 38_000, "allocations": 10, "system calls": 4.5}),
+}
+
+
+def serve(command: list[str], config: str, rounds: int, folder: pathlib.Path) -> None:
+    """Lets proxyd, started by this command, serve so many rounds."""
+    message = (request("GET", "/1024"), 1024)
+    with Daemon(command, folder, config, patience=120) as daemon:
+        ask(daemon.port, [message] * rounds, CONNECTIONS)
+
+
+def callgrind(proxyd: str, config: str, rounds: int, folder: pathlib.Path) -> dict[str, int]:
+    """User instructions and calls of the allocator, in all."""
+    out = folder / "callgrind.out"
+    tool = ["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={out}", proxyd]
+    serve(tool, config, rounds, folder)
+    text = out.read_text(errors="replace")
+    totals = re.search(r"^(?:summary|totals): (\d+)", text, re.MULTILINE)
+    if not totals:
+        raise SystemExit("callgrind wrote no totals")
+    allocator = {"malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"}
+    names: dict[str, str] = {}
+    calls, called = 0, ""
+    for line in text.splitlines():
+        if line.startswith(("fn=", "cfn=")):
+            number, _, name = line.partition("=")[2].partition(" ")
+            if name:
+                names[number] = name
+            if line.startswith("cfn="):
+                called = names.get(number, "")
+        elif line.startswith("calls=") and called in allocator:
+            calls += int(line[6:].split()[0])
+    return {"instructions": int(totals.group(1)), "allocations": calls}
+
+
+def strace(proxyd: str, config: str, rounds: int, folder: pathlib.Path) -> dict[str, int]:
+    """System calls of all threads, in all."""
+    out = folder / "strace.out"
+    # With -D the process that is told to end is proxyd itself; the tracer writes its table behind it.
+    serve(["strace", "-D", "-f", "-c", "-U", "calls,name", "-o", str(out), proxyd], config, rounds, folder)
+    until = time.monotonic() + 10
+    while "total" not in out.read_text() and time.monotonic() < until:
+        time.sleep(0.05)
+    rows = (line.split() for line in out.read_text().splitlines())
+    return {"system calls": sum(int(row[0]) for row in rows if len(row) == 2 and row[0].isdigit() and row[1] != "total")}
+
+
+def measure(proxyd: str, config: str) -> dict[str, float]:
+    """What one request takes."""
+    found: dict[str, float] = {}
+    for tool in (callgrind, strace):
+        counts = []
+        for rounds in (FEW, MANY):
+            with tempfile.TemporaryDirectory(prefix="proxyd-cost-") as folder:
+                counts.append(tool(proxyd, config, rounds, pathlib.Path(folder)))
+        for figure, few in counts[0].items():
+            found[figure] = (counts[1][figure] - few) / ((MANY - FEW) * CONNECTIONS)
+    return found
+
+
+def main() -> None:
+    """Measures, prints, judges."""
+    proxyd, only = sys.argv[1], sys.argv[2:]
+    missed = False
+    for case, (config, bounds) in BOUNDS.items():
+        if only and case not in only:
+            continue
+        for figure, value in measure(proxyd, config).items():
+            bound = bounds[figure]
+            verdict = "pass" if value <= bound else "MISS"
+            missed |= value > bound
+            print(f"{case:12} {figure:14} {value:10.2f} of at most {bound:8.1f}  {verdict}", flush=True)
+    if missed:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    subprocess.run(["valgrind", "--version"], check=True, stdout=subprocess.DEVNULL)
+    main()
