@@ -1,10 +1,8 @@
 //! A batch of request rows in two allocations: how a worker hands what it served to the audit writer.
 
-use std::ops::Range;
-
 use super::RequestFacts;
 
-/// Request rows, packed: their texts lie end to end in one string.
+/// Request rows, packed: their texts lie end to end in one string, those that the row before has too only once.
 #[derive(Debug, Default)]
 pub struct Chunk {
     text: String,
@@ -14,6 +12,13 @@ pub struct Chunk {
 /// How many texts a row has.
 const TEXTS: usize = 16;
 
+/// Where a text is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    bytes: u32,
+}
+
 #[derive(Debug)]
 struct Packed {
     time_us: i64,
@@ -22,9 +27,7 @@ struct Packed {
     duration_us: u64,
     upstream_us: u64,
     generation: u64,
-    start: usize,
-    /// The end of each text, relative to `start`.
-    ends: [u32; TEXTS],
+    texts: [Span; TEXTS],
     attempts: u32,
     status: u16,
 }
@@ -38,11 +41,13 @@ impl Chunk {
 
     /// Adds a row.
     pub fn push(&mut self, facts: &RequestFacts<'_>) {
-        let start = self.text.len();
-        let mut ends = [0; TEXTS];
-        for (end, text) in ends.iter_mut().zip(texts(facts)) {
-            self.text.push_str(text);
-            *end = (self.text.len() - start) as u32;
+        let mut spans = self.rows.last().map_or([Span::default(); TEXTS], |row| row.texts);
+        for (span, text) in spans.iter_mut().zip(texts(facts)) {
+            if span.bytes as usize != text.len() || span.of(&self.text) != text.as_bytes() {
+                // Chunks are handed over long before they have four gigabytes.
+                *span = Span { start: self.text.len() as u32, bytes: text.len() as u32 };
+                self.text.push_str(text);
+            }
         }
         self.rows.push(Packed {
             time_us: facts.time_us,
@@ -51,8 +56,7 @@ impl Chunk {
             duration_us: facts.duration_us,
             upstream_us: facts.upstream_us,
             generation: facts.generation,
-            start,
-            ends,
+            texts: spans,
             attempts: facts.attempts,
             status: facts.status,
         });
@@ -88,34 +92,53 @@ impl Chunk {
         self.rows.clear();
     }
 
-    /// The rows, in the order they were pushed.
+    /// The rows, in the order they were pushed. Where a row has a text of the row before it, it is the same piece of memory.
     pub fn iter(&self) -> impl Iterator<Item = RequestFacts<'_>> {
-        self.rows.iter().map(|row| {
-            let mut from = 0;
-            let mut texts = row.ends.iter().map(|&end| {
-                let range: Range<usize> = row.start + from as usize..row.start + end as usize;
-                from = end;
-                self.text.get(range).unwrap_or_default()
-            });
-            let mut next = || texts.next().unwrap_or_default();
+        let mut spans = [Span::default(); TEXTS];
+        let mut texts = [""; TEXTS];
+        self.rows.iter().map(move |row| {
+            for ((text, span), now) in texts.iter_mut().zip(&mut spans).zip(&row.texts) {
+                if *span != *now {
+                    *span = *now;
+                    *text = self.text.get(now.start as usize..now.end()).unwrap_or_default();
+                }
+            }
+            let [
+                request_id,
+                client,
+                method,
+                scheme,
+                listener,
+                host,
+                path,
+                query,
+                protocol,
+                route,
+                upstream,
+                endpoint,
+                outcome,
+                principal,
+                user_agent,
+                matched,
+            ] = texts;
             RequestFacts {
                 time_us: row.time_us,
-                request_id: next(),
-                client: next(),
-                method: next(),
-                scheme: next(),
-                listener: next(),
-                host: next(),
-                path: next(),
-                query: next(),
-                protocol: next(),
-                route: next(),
-                upstream: next(),
-                endpoint: next(),
-                outcome: next(),
-                principal: next(),
-                user_agent: next(),
-                matched: next(),
+                request_id,
+                client,
+                method,
+                scheme,
+                listener,
+                host,
+                path,
+                query,
+                protocol,
+                route,
+                upstream,
+                endpoint,
+                outcome,
+                principal,
+                user_agent,
+                matched,
                 status: row.status,
                 bytes_in: row.bytes_in,
                 bytes_out: row.bytes_out,
@@ -125,6 +148,16 @@ impl Chunk {
                 generation: row.generation,
             }
         })
+    }
+}
+
+impl Span {
+    fn end(self) -> usize {
+        self.start as usize + self.bytes as usize
+    }
+
+    fn of(self, text: &str) -> &[u8] {
+        text.as_bytes().get(self.start as usize..self.end()).unwrap_or_default()
     }
 }
 
@@ -157,8 +190,22 @@ mod tests {
     #[test]
     fn rows_come_back_as_they_went_in() {
         let rows = [
-            RequestFacts { request_id: "a1", path: "/x", status: 200, user_agent: "curl", ..RequestFacts::default() },
-            RequestFacts { host: "h", matched: "{}", outcome: "served", attempts: 2, ..RequestFacts::default() },
+            RequestFacts {
+                request_id: "a1",
+                scheme: "http",
+                path: "/x",
+                status: 200,
+                user_agent: "curl",
+                ..RequestFacts::default()
+            },
+            RequestFacts {
+                scheme: "http",
+                host: "h",
+                matched: "{}",
+                outcome: "served",
+                attempts: 2,
+                ..RequestFacts::default()
+            },
             RequestFacts::default(),
         ];
         let mut chunk = Chunk::with_capacity(1);
@@ -166,6 +213,8 @@ mod tests {
             chunk.push(row);
         }
         assert_eq!(chunk.iter().collect::<Vec<_>>(), rows);
+        let all = chunk.iter().collect::<Vec<_>>();
+        assert!(std::ptr::eq(all[0].scheme, all[1].scheme), "an unchanged text is kept once");
         chunk.clear();
         assert!(chunk.is_empty() && chunk.iter().next().is_none());
     }
