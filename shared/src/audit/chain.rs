@@ -64,20 +64,7 @@ pub fn canonical_request(previous: &Link, seq: u64, row: &HeldRequest<'_>, out: 
             out.extend_from_slice(facts.request_id.as_bytes());
         }
     }
-    for text in row.interned {
-        match *text {
-            Held::Empty => out.push(0),
-            Held::Known(number) => small(out, number << 2 | 1),
-            Held::Inline(text) => {
-                small(out, (text.len() as u64) << 2 | 2);
-                out.extend_from_slice(text.as_bytes());
-            }
-            Held::First(number, text) => {
-                small(out, number << 2 | 3);
-                short(out, text);
-            }
-        }
-    }
+    interned(row.interned, out);
     short(out, facts.matched);
     small(out, facts.bytes_in);
     small(out, facts.bytes_out);
@@ -144,6 +131,32 @@ pub fn canonical_gap(previous: &Link, seq: u64, gap: &Gap, out: &mut Vec<u8>) {
     text(out, &gap.reason);
 }
 
+fn interned(texts: &[Held<'_>; INTERNED], out: &mut Vec<u8>) {
+    // Nearly always all of them are known, by small numbers.
+    let known = texts.map(|text| match text {
+        Held::Empty => 0,
+        Held::Known(number) => number << 2 | 1,
+        Held::First(..) | Held::Inline(_) => u64::MAX,
+    });
+    if known.iter().fold(0, |all, known| all | known) < 0x80 {
+        return out.extend_from_slice(&known.map(|known| known as u8));
+    }
+    for text in texts {
+        match *text {
+            Held::Empty => out.push(0),
+            Held::Known(number) => small(out, number << 2 | 1),
+            Held::Inline(text) => {
+                small(out, (text.len() as u64) << 2 | 2);
+                out.extend_from_slice(text.as_bytes());
+            }
+            Held::First(number, text) => {
+                small(out, number << 2 | 3);
+                short(out, text);
+            }
+        }
+    }
+}
+
 fn begin(out: &mut Vec<u8>, previous: &Link, kind: u8) {
     out.clear();
     out.extend_from_slice(previous);
@@ -151,6 +164,7 @@ fn begin(out: &mut Vec<u8>, previous: &Link, kind: u8) {
 }
 
 /// Seven bits a byte, the lowest first; all but the last byte have their top bit set.
+#[inline]
 fn small(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -181,4 +195,57 @@ fn optional(out: &mut Vec<u8>, value: Option<u64>) {
 fn text(out: &mut Vec<u8>, value: &str) {
     out.extend_from_slice(&(value.len() as u32).to_be_bytes());
     out.extend_from_slice(value.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELD: [Held<'_>; INTERNED] = [
+        Held::First(1, "http"),
+        Held::Empty,
+        Held::Known(31),
+        Held::Known(32),
+        Held::Inline("x"),
+        Held::Empty,
+        Held::Empty,
+        Held::Empty,
+        Held::Empty,
+        Held::Empty,
+    ];
+
+    fn bytes(interned: &[Held<'_>; INTERNED], packed_id: Option<&[u8; 16]>, facts: &RequestFacts<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        canonical_request(&[9; 16], 300, &HeldRequest { facts, packed_id, interned }, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_request_is_spelled_as_the_reference_says() {
+        let facts = RequestFacts { time_us: -2, status: 200, method: "GET", attempts: 1, ..RequestFacts::default() };
+        let mut expected = vec![9; 16];
+        expected.extend_from_slice(b"r\xac\x02\xff\xff\xff\xff\xff\xff\xff\xfe\xc8\x01\x03GET\0\0\0");
+        expected.push(1);
+        expected.extend_from_slice(&[7; 16]);
+        expected.extend_from_slice(b"\x07\x04http\0\x7d\x81\x01\x06x\0\0\0\0\0");
+        expected.extend_from_slice(b"\0\0\0\0\0\x01\0");
+        assert_eq!(bytes(&HELD, Some(&[7; 16]), &facts), expected);
+        let facts = RequestFacts { request_id: "id", ..RequestFacts::default() };
+        let known = [Held::Known(31); INTERNED];
+        let out = bytes(&known, None, &facts);
+        assert_eq!(out.get(29..43), Some(&b"\0\0\0\x04id\x7d\x7d\x7d\x7d\x7d\x7d\x7d\x7d"[..]));
+    }
+
+    #[test]
+    fn texts_held_in_different_ways_differ() {
+        let facts = RequestFacts::default();
+        let of = |held| bytes(&[held; INTERNED], None, &facts);
+        let all =
+            [Held::Empty, Held::Known(1), Held::Known(2), Held::First(1, "a"), Held::Inline("a"), Held::Inline("")];
+        for (at, one) in all.iter().enumerate() {
+            for other in all.iter().skip(at + 1) {
+                assert_ne!(of(*one), of(*other), "{one:?} and {other:?}");
+            }
+        }
+    }
 }
