@@ -1,12 +1,12 @@
 //! How rows are written: one batch, one transaction, every row numbered and chained.
 
 use rusqlite::Connection;
-use shared::audit::chain::{self, HeldRequest, canonical_action, canonical_gap, canonical_request};
+use shared::audit::chain::{self, Held, HeldRequest, INTERNED, canonical_action, canonical_gap, canonical_request};
 use shared::audit::{ActionFacts, Chunk, Gap, Link};
 
 use crate::insert::Inserts;
 use crate::schema::Predecessor;
-use crate::texts::{Repeated, Texts};
+use crate::texts::Texts;
 
 /// Rows for one transaction, in the order in which they are numbered.
 pub type Batch<'a> = [Entry<'a>];
@@ -76,16 +76,20 @@ impl Appender<'_> {
     }
 
     fn requests(&mut self, chunk: &Chunk, inserts: &mut Inserts<'_>) -> rusqlite::Result<()> {
-        let mut rows = chunk.iter();
+        let mut rows = chunk.repeating();
         let mut left = chunk.len();
-        let mut repeated = Repeated::default();
+        let mut interned = [Held::Empty; INTERNED];
         while left > 0 {
             left -= inserts.write(self.head.seq + 1, left, |values| {
-                let Some(facts) = rows.next() else { return Ok(()) };
+                let Some((facts, repeats)) = rows.next() else { return Ok(()) };
                 let seq = self.head.seq + 1;
                 let packed_id = packed_id(facts.request_id);
-                self.texts.store_all(self.conn, &facts, &mut repeated)?;
-                let held = HeldRequest { facts: &facts, packed_id: packed_id.as_ref(), interned: &repeated.held };
+                if repeats {
+                    interned.iter_mut().for_each(Held::repeat);
+                } else {
+                    interned = self.texts.store_all(self.conn, &facts)?;
+                }
+                let held = HeldRequest { facts: &facts, packed_id: packed_id.as_ref(), interned: &interned };
                 canonical_request(&self.head.link, seq, &held, self.canonical);
                 let link = chain::link(self.canonical);
                 values.row(&held, &link)?;

@@ -47,19 +47,6 @@ const ALL: usize = 262_144;
 /// A longer text is stored in its row: memory for the table stays below `ALL` times this.
 const LONGEST_BYTES: usize = 256;
 
-/// The texts of the row before, where they are, and how they were stored.
-#[derive(Debug)]
-pub(crate) struct Repeated<'a> {
-    texts: [&'a str; INTERNED],
-    pub(crate) held: [Held<'a>; INTERNED],
-}
-
-impl Default for Repeated<'_> {
-    fn default() -> Self {
-        Self { texts: [""; INTERNED], held: [Held::Empty; INTERNED] }
-    }
-}
-
 /// The open segment's interned texts.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
@@ -115,38 +102,24 @@ impl Texts {
         Ok(held)
     }
 
-    /// As [`Texts::store`], for all the texts of a row that may be interned. `repeated` is what was stored for the row before
-    /// it in the chunk, and becomes what is stored for this one.
+    /// As [`Texts::store`], for all the texts of a row that may be interned.
     pub(crate) fn store_all<'a>(
         &mut self,
         conn: &Connection,
         facts: &RequestFacts<'a>,
-        repeated: &mut Repeated<'a>,
-    ) -> rusqlite::Result<()> {
-        let texts = [
-            (Column::Scheme, facts.scheme),
-            (Column::Listener, facts.listener),
-            (Column::Host, facts.host),
-            (Column::Protocol, facts.protocol),
-            (Column::Route, facts.route),
-            (Column::Upstream, facts.upstream),
-            (Column::Endpoint, facts.endpoint),
-            (Column::Outcome, facts.outcome),
-            (Column::Principal, facts.principal),
-            (Column::UserAgent, facts.user_agent),
-        ];
-        for (((column, text), before), held) in texts.into_iter().zip(&mut repeated.texts).zip(&mut repeated.held) {
-            // A chunk holds a text once for all rows in a row that have it: what is at the same place is the same.
-            if std::ptr::eq(text, *before) {
-                if let Held::First(number, _) = *held {
-                    *held = Held::Known(number);
-                }
-            } else {
-                *held = self.store(conn, column, text)?;
-                *before = text;
-            }
-        }
-        Ok(())
+    ) -> rusqlite::Result<[Held<'a>; INTERNED]> {
+        Ok([
+            self.store(conn, Column::Scheme, facts.scheme)?,
+            self.store(conn, Column::Listener, facts.listener)?,
+            self.store(conn, Column::Host, facts.host)?,
+            self.store(conn, Column::Protocol, facts.protocol)?,
+            self.store(conn, Column::Route, facts.route)?,
+            self.store(conn, Column::Upstream, facts.upstream)?,
+            self.store(conn, Column::Endpoint, facts.endpoint)?,
+            self.store(conn, Column::Outcome, facts.outcome)?,
+            self.store(conn, Column::Principal, facts.principal)?,
+            self.store(conn, Column::UserAgent, facts.user_agent)?,
+        ])
     }
 
     fn add(&mut self, conn: &Connection, column: Column, text: &str) -> rusqlite::Result<Option<u64>> {

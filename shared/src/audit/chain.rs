@@ -33,6 +33,15 @@ pub enum Held<'a> {
     Inline(&'a str),
 }
 
+impl Held<'_> {
+    /// Makes this how the next row holds the same text.
+    pub fn repeat(&mut self) {
+        if let Self::First(number, _) = *self {
+            *self = Self::Known(number);
+        }
+    }
+}
+
 /// A request row as the store holds it. The texts that may be interned are those of `interned`, in the order scheme,
 /// listener, host, protocol, route, upstream, endpoint, outcome, principal, user agent; `facts` need not repeat them.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,7 @@
 //! A batch of request rows in two allocations: how a worker hands what it served to the audit writer.
 
 use super::RequestFacts;
+use super::chain::INTERNED;
 
 /// Request rows, packed: their texts lie end to end in one string, those that the row before has too only once.
 #[derive(Debug, Default)]
@@ -9,8 +10,9 @@ pub struct Chunk {
     rows: Vec<Packed>,
 }
 
-/// How many texts a row has.
-const TEXTS: usize = 16;
+/// How many texts a row has: first those that a store may intern, as most rows repeat all of them, then the others.
+const TEXTS: usize = INTERNED + OTHERS;
+const OTHERS: usize = 6;
 
 /// Where a text is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +29,8 @@ struct Packed {
     duration_us: u64,
     upstream_us: u64,
     generation: u64,
-    texts: [Span; TEXTS],
+    interned: [Span; INTERNED],
+    others: [Span; OTHERS],
     attempts: u32,
     status: u16,
 }
@@ -41,8 +44,11 @@ impl Chunk {
 
     /// Adds a row.
     pub fn push(&mut self, facts: &RequestFacts<'_>) {
-        let mut spans = self.rows.last().map_or([Span::default(); TEXTS], |row| row.texts);
-        for (span, text) in spans.iter_mut().zip(texts(facts)) {
+        let (mut interned, mut others) = match self.rows.last() {
+            Some(row) => (row.interned, row.others),
+            None => ([Span::default(); INTERNED], [Span::default(); OTHERS]),
+        };
+        for (span, text) in interned.iter_mut().chain(&mut others).zip(texts(facts)) {
             if span.bytes as usize != text.len() || span.of(&self.text) != text.as_bytes() {
                 // Chunks are handed over long before they have four gigabytes.
                 *span = Span { start: self.text.len() as u32, bytes: text.len() as u32 };
@@ -56,7 +62,8 @@ impl Chunk {
             duration_us: facts.duration_us,
             upstream_us: facts.upstream_us,
             generation: facts.generation,
-            texts: spans,
+            interned,
+            others,
             attempts: facts.attempts,
             status: facts.status,
         });
@@ -92,36 +99,26 @@ impl Chunk {
         self.rows.clear();
     }
 
-    /// The rows, in the order they were pushed. Where a row has a text of the row before it, it is the same piece of memory.
+    /// The rows, in the order they were pushed.
     pub fn iter(&self) -> impl Iterator<Item = RequestFacts<'_>> {
-        let mut spans = [Span::default(); TEXTS];
-        let mut texts = [""; TEXTS];
-        self.rows.iter().map(move |row| {
-            for ((text, span), now) in texts.iter_mut().zip(&mut spans).zip(&row.texts) {
-                if *span != *now {
-                    *span = *now;
-                    *text = self.text.get(now.start as usize..now.end()).unwrap_or_default();
-                }
+        self.repeating().map(|(facts, _)| facts)
+    }
+
+    /// The rows, in the order they were pushed, each with whether it has the very texts of the row before it as far as they may
+    /// be interned (see [`super::chain::HeldRequest`]).
+    pub fn repeating(&self) -> impl Iterator<Item = (RequestFacts<'_>, bool)> {
+        let mut spans = [Span::default(); INTERNED];
+        let mut interned = [""; INTERNED];
+        self.rows.iter().enumerate().map(move |(index, row)| {
+            let repeats = index > 0 && spans == row.interned;
+            if !repeats {
+                spans = row.interned;
+                interned = spans.map(|span| self.at(span));
             }
-            let [
-                request_id,
-                client,
-                method,
-                scheme,
-                listener,
-                host,
-                path,
-                query,
-                protocol,
-                route,
-                upstream,
-                endpoint,
-                outcome,
-                principal,
-                user_agent,
-                matched,
-            ] = texts;
-            RequestFacts {
+            let [scheme, listener, host, protocol, route, upstream, endpoint, outcome, principal, user_agent] =
+                interned;
+            let [request_id, client, method, path, query, matched] = row.others.map(|span| self.at(span));
+            let facts = RequestFacts {
                 time_us: row.time_us,
                 request_id,
                 client,
@@ -146,8 +143,13 @@ impl Chunk {
                 upstream_us: row.upstream_us,
                 attempts: row.attempts,
                 generation: row.generation,
-            }
+            };
+            (facts, repeats)
         })
+    }
+
+    fn at(&self, span: Span) -> &str {
+        self.text.get(span.start as usize..span.end()).unwrap_or_default()
     }
 }
 
@@ -164,14 +166,9 @@ impl Span {
 /// The texts of a row, in the one order that packing and unpacking share.
 fn texts<'a>(facts: &RequestFacts<'a>) -> [&'a str; TEXTS] {
     [
-        facts.request_id,
-        facts.client,
-        facts.method,
         facts.scheme,
         facts.listener,
         facts.host,
-        facts.path,
-        facts.query,
         facts.protocol,
         facts.route,
         facts.upstream,
@@ -179,6 +176,11 @@ fn texts<'a>(facts: &RequestFacts<'a>) -> [&'a str; TEXTS] {
         facts.outcome,
         facts.principal,
         facts.user_agent,
+        facts.request_id,
+        facts.client,
+        facts.method,
+        facts.path,
+        facts.query,
         facts.matched,
     ]
 }
@@ -213,9 +215,28 @@ mod tests {
             chunk.push(row);
         }
         assert_eq!(chunk.iter().collect::<Vec<_>>(), rows);
-        let all = chunk.iter().collect::<Vec<_>>();
-        assert!(std::ptr::eq(all[0].scheme, all[1].scheme), "an unchanged text is kept once");
         chunk.clear();
         assert!(chunk.is_empty() && chunk.iter().next().is_none());
+    }
+
+    #[test]
+    fn repeated_texts_are_kept_once_and_told() {
+        let one = RequestFacts { host: "h", user_agent: "curl", path: "/x", ..RequestFacts::default() };
+        let rows = [one, one, RequestFacts { path: "/y", ..one }, RequestFacts { host: "i", ..one }, one];
+        let mut chunk = Chunk::default();
+        let sizes = rows.map(|row| {
+            chunk.push(&row);
+            chunk.text_bytes()
+        });
+        assert_eq!(sizes, [7, 7, 9, 12, 13]);
+        assert_eq!(
+            chunk.repeating().map(|(_, repeats)| repeats).collect::<Vec<_>>(),
+            [false, true, true, false, false]
+        );
+        assert_eq!(chunk.iter().collect::<Vec<_>>(), rows);
+        // The first of all repeats nothing, even if it has no texts.
+        let mut chunk = Chunk::default();
+        chunk.push(&RequestFacts::default());
+        assert!(chunk.repeating().all(|(_, repeats)| !repeats));
     }
 }
