@@ -6,6 +6,7 @@
 
 mod append;
 mod error;
+mod insert;
 mod meta;
 mod reader;
 mod retention;

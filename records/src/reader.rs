@@ -9,7 +9,8 @@ use rusqlite::types::Value;
 use shared::audit::filter::{Client, PathFilter};
 use shared::audit::{Filter, RequestRow, Row};
 
-use crate::rows::{self, Lookup, REQUEST_COLUMNS};
+use crate::rows::{self, Lookup};
+use crate::schema::REQUEST_COLUMNS;
 use crate::segment::{Segment, segments};
 use crate::verify::Head;
 use crate::{StoreError, meta, schema};

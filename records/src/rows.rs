@@ -4,14 +4,10 @@ use std::collections::HashMap;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row as SqlRow};
+use shared::audit::chain::{Held, HeldRequest, INTERNED as INTERNED_TEXTS};
 use shared::audit::{ActionFacts, ActionRow, Door, Gap, GapRow, Link, RequestFacts};
 
-/// The columns of `requests`, in the order in which [`request`] reads them.
-pub(crate) const REQUEST_COLUMNS: &str = "seq, time_us, status, method, path, query, client, request_id, scheme, \
-    listener, host, protocol, route, upstream, endpoint, outcome, principal, user_agent, matched, bytes_in, bytes_out, \
-    duration_us, upstream_us, attempts, generation, link";
-
-/// Where the interned columns stand in it.
+/// Where the interned columns stand in [`crate::schema::REQUEST_COLUMNS`].
 const INTERNED: std::ops::Range<usize> = 8..18;
 
 /// Texts held at once; beyond that they are looked up again.
@@ -55,6 +51,11 @@ fn plain(value: ValueRef<'_>) -> &str {
     value.as_str_or_null().ok().flatten().unwrap_or_default()
 }
 
+/// A number. What is none was put there by hand: it reads as nothing, and the chain tells.
+fn whole(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get_ref(column)?.as_i64().unwrap_or_default() as u64)
+}
+
 /// A link; none: the column holds no such thing.
 fn link(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Option<Link>> {
     Ok(row.get_ref(column)?.as_blob_or_null().ok().flatten().and_then(|bytes| bytes.try_into().ok()))
@@ -79,9 +80,9 @@ pub(crate) fn request<T>(
         }
         ValueRef::Blob(_) | ValueRef::Text(_) | ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => plain(id),
     };
-    let number = |column: usize| row.get::<_, i64>(column).map(|number| number as u64);
+    let number = |column: usize| whole(row, column);
     let facts = RequestFacts {
-        time_us: row.get(1)?,
+        time_us: number(1)? as i64,
         status: number(2)? as u16,
         method: plain(row.get_ref(3)?),
         path: plain(row.get_ref(4)?),
@@ -107,6 +108,95 @@ pub(crate) fn request<T>(
         generation: number(24)?,
     };
     Ok(visit(number(0)?, &facts, link(row, 25)?))
+}
+
+/// The texts that the rows of a segment have spelled out so far, as a proof goes through them.
+#[derive(Debug, Default)]
+pub(crate) struct Spelled {
+    /// The highest number met.
+    newest: u64,
+    /// Those that the present row spells out.
+    fresh: [String; INTERNED_TEXTS],
+}
+
+/// Hands a row of `requests` to `visit` as it is held, for its proof. A value of another kind than is ever written is an
+/// error: nothing that a reader would see differently may read the same here.
+pub(crate) fn held<T>(
+    conn: &Connection,
+    spelled: &mut Spelled,
+    row: &SqlRow<'_>,
+    visit: impl FnOnce(u64, &HeldRequest<'_>, Option<Link>) -> T,
+) -> rusqlite::Result<T> {
+    let mut numbers = [0; INTERNED_TEXTS];
+    let before = spelled.newest;
+    for ((column, number), text) in INTERNED.zip(&mut numbers).zip(&mut spelled.fresh) {
+        if let ValueRef::Integer(found) = row.get_ref(column)? {
+            *number = found as u64;
+            if *number == spelled.newest + 1 {
+                spelled.newest = *number;
+                *text = conn
+                    .prepare_cached("SELECT text FROM texts WHERE id = ?1")?
+                    .query_row([found], |row| row.get(0))
+                    .map_err(|_| odd(column, row))?;
+            } else if !(1..=spelled.newest).contains(number) {
+                return Err(odd(column, row));
+            }
+        }
+    }
+    let mut interned = [Held::Empty; INTERNED_TEXTS];
+    let mut newest = before;
+    for (((held, number), text), column) in interned.iter_mut().zip(numbers).zip(&spelled.fresh).zip(INTERNED) {
+        *held = if number > newest {
+            newest = number;
+            Held::First(number, text)
+        } else if number > 0 {
+            Held::Known(number)
+        } else {
+            match exact(row, column)? {
+                "" => Held::Empty,
+                text => Held::Inline(text),
+            }
+        };
+    }
+    let packed_id = match row.get_ref(7)? {
+        ValueRef::Blob(packed) => Some(packed.try_into().map_err(|_| odd(7, row))?),
+        ValueRef::Text(_) | ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => None,
+    };
+    let number = |column: usize| row.get::<_, i64>(column).map(|number| number as u64);
+    let facts = RequestFacts {
+        time_us: row.get(1)?,
+        status: row.get(2)?,
+        method: exact(row, 3)?,
+        path: exact(row, 4)?,
+        query: exact(row, 5)?,
+        client: exact(row, 6)?,
+        request_id: if packed_id.is_some() { "" } else { exact(row, 7)? },
+        matched: exact(row, 18)?,
+        bytes_in: number(19)?,
+        bytes_out: number(20)?,
+        duration_us: number(21)?,
+        upstream_us: number(22)?,
+        attempts: row.get(23)?,
+        generation: number(24)?,
+        ..RequestFacts::default()
+    };
+    let held = HeldRequest { facts: &facts, packed_id, interned: &interned };
+    Ok(visit(number(0)?, &held, link(row, 25)?))
+}
+
+/// A text, or NULL for the empty one, and nothing else.
+fn exact<'a>(row: &'a SqlRow<'_>, column: usize) -> rusqlite::Result<&'a str> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(""),
+        value @ (ValueRef::Text(_) | ValueRef::Blob(_) | ValueRef::Integer(_) | ValueRef::Real(_)) => {
+            value.as_str().ok().filter(|text| !text.is_empty()).ok_or_else(|| odd(column, row))
+        }
+    }
+}
+
+fn odd(column: usize, row: &SqlRow<'_>) -> rusqlite::Error {
+    let kind = row.get_ref(column).map_or(rusqlite::types::Type::Null, |value| value.data_type());
+    rusqlite::Error::InvalidColumnType(column, String::new(), kind)
 }
 
 fn digit(nibble: u8) -> u8 {

@@ -62,6 +62,8 @@ struct Open {
     conn: Connection,
     texts: Texts,
     span: Option<Span>,
+    newest_request: Option<u64>,
+    version: u32,
     created_us: i64,
     is_full_sync: bool,
 }
@@ -146,11 +148,18 @@ impl Store {
 
     fn try_write(&mut self, batch: &Batch<'_>, durable: bool) -> rusqlite::Result<()> {
         self.open.full_sync(durable)?;
-        let Open { conn, texts, span, .. } = &mut self.open;
+        let Open { conn, texts, span, newest_request, .. } = &mut self.open;
         conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let mut appender = Appender { conn, texts, canonical: &mut self.canonical, head: self.head, span: *span };
+        let mut appender = Appender {
+            conn,
+            texts,
+            canonical: &mut self.canonical,
+            head: self.head,
+            span: *span,
+            newest_request: *newest_request,
+        };
         let appended = appender.append(batch);
-        let (head, new_span) = (appender.head, appender.span);
+        let (head, new_span, newest) = (appender.head, appender.span, appender.newest_request);
         let committed = appended.and_then(|()| {
             let committed = conn.prepare_cached("COMMIT")?.execute([]);
             if committed.is_err() {
@@ -165,6 +174,7 @@ impl Store {
         }
         self.head = head;
         *span = new_span;
+        *newest_request = newest;
         Ok(())
     }
 
@@ -281,13 +291,18 @@ impl Open {
         let first_seq = segment.first_seq.max(last as u64 + 1);
         let times = meta::times(&conn, first_seq).map_err(lift)?;
         let span = times.map(|(oldest_us, newest_us)| Span { first_seq, oldest_us, newest_us });
-        let open = Self { segment, identity, conn, texts, span, created_us, is_full_sync: false };
+        let newest_request: Option<i64> =
+            conn.query_row("SELECT max(seq) FROM requests", [], |row| row.get(0)).map_err(lift)?;
+        let newest_request = newest_request.map(|seq| seq as u64);
+        let version = conn.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(lift)?;
+        let open =
+            Self { segment, identity, conn, texts, span, newest_request, version, created_us, is_full_sync: false };
         open.limit_pages(limits).map_err(|error| StoreError::sqlite(&open.segment.path, error))?;
         Ok(open)
     }
 
-    /// The segment to go on in, where this one was closed for good. One from which all rows were taken is gone on in
-    /// itself: the next one would have its name.
+    /// The segment to go on in, where this one was closed for good, or is of an older schema. One from which all rows were
+    /// taken is gone on in itself: the next one would have its name.
     fn next_after(
         &self,
         left: &Left,
@@ -296,8 +311,17 @@ impl Open {
         limits: Limits,
         now_us: i64,
     ) -> Result<Option<Self>, StoreError> {
-        let is_ended = left.is_closed && head.seq >= self.segment.first_seq;
-        is_ended.then(|| Self::create(dir, head, limits, now_us)).transpose()
+        let is_older = self.version < schema::VERSION;
+        if head.seq >= self.segment.first_seq {
+            let is_ended = left.is_closed || is_older;
+            return is_ended.then(|| Self::create(dir, head, limits, now_us)).transpose();
+        }
+        if is_older {
+            // Without rows it differs in its number only.
+            let marked = self.conn.pragma_update(None, "user_version", schema::VERSION);
+            marked.map_err(|error| StoreError::sqlite(&self.segment.path, error))?;
+        }
+        Ok(None)
     }
 
     fn limit_pages(&self, limits: Limits) -> rusqlite::Result<()> {
@@ -343,7 +367,7 @@ impl Open {
         self.full_sync(true)?;
         let Self { conn, texts, span, .. } = self;
         let tx = rusqlite::Transaction::new(conn, rusqlite::TransactionBehavior::Immediate)?;
-        Appender { conn: &tx, texts, canonical, head, span: span.take() }.end_span()?;
+        Appender { conn: &tx, texts, canonical, head, span: span.take(), newest_request: None }.end_span()?;
         meta::set(&tx, "last_seq", head.seq as i64)?;
         meta::set(&tx, "last_link", head.link)?;
         meta::set(&tx, "clean", 1)?;

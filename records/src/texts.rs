@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 
 use rusqlite::Connection;
+use shared::audit::RequestFacts;
+use shared::audit::chain::{Held, INTERNED};
 
 /// The columns that hold numbers of texts, in the order of the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +40,6 @@ impl Column {
     }
 }
 
-/// How a text stands in a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stored<'a> {
-    Empty,
-    Number(i64),
-    Inline(&'a str),
-}
-
 /// Texts of peers that a segment interns, at most.
 const PEERS: usize = 65_536;
 /// Texts that a segment interns, at most.
@@ -56,13 +50,14 @@ const LONGEST_BYTES: usize = 256;
 /// The open segment's interned texts.
 #[derive(Debug, Default)]
 pub(crate) struct Texts {
-    numbers: HashMap<Box<str>, i64>,
+    numbers: HashMap<Box<str>, u64>,
     peers: usize,
-    newest: i64,
+    /// Numbers are given out without a hole, so that a higher one is one that no row has used yet.
+    newest: u64,
     /// Since the transaction began: texts and whether they count as peers'.
     fresh: Vec<(Box<str>, bool)>,
     /// What each column held last, as most rows repeat it.
-    last: [(String, i64); 10],
+    last: [(String, u64); INTERNED],
 }
 
 impl Texts {
@@ -72,50 +67,68 @@ impl Texts {
         let mut statement = conn.prepare("SELECT id, text FROM texts ORDER BY id LIMIT ?1")?;
         let mut rows = statement.query([ALL as i64])?;
         while let Some(row) = rows.next()? {
-            texts.numbers.insert(row.get::<_, String>(1)?.into_boxed_str(), row.get(0)?);
+            texts.numbers.insert(row.get::<_, String>(1)?.into_boxed_str(), row.get::<_, i64>(0)? as u64);
         }
         texts.peers = texts.numbers.len();
-        texts.newest = conn.query_row("SELECT coalesce(max(id), 0) FROM texts", [], |row| row.get(0))?;
+        let newest: i64 = conn.query_row("SELECT coalesce(max(id), 0) FROM texts", [], |row| row.get(0))?;
+        texts.newest = newest as u64;
         Ok(texts)
     }
 
     /// How `text` is to be stored; a new one is written to the table `texts`.
-    pub(crate) fn store<'a>(
-        &mut self,
-        conn: &Connection,
-        column: Column,
-        text: &'a str,
-    ) -> rusqlite::Result<Stored<'a>> {
+    pub(crate) fn store<'a>(&mut self, conn: &Connection, column: Column, text: &'a str) -> rusqlite::Result<Held<'a>> {
         if text.is_empty() {
-            return Ok(Stored::Empty);
+            return Ok(Held::Empty);
         }
         if let Some((last, number)) = self.last.get(column as usize)
             && last == text
         {
-            return Ok(Stored::Number(*number));
+            return Ok(Held::Known(*number));
         }
-        let number = match self.numbers.get(text) {
-            Some(&number) => number,
+        let held = match self.numbers.get(text) {
+            Some(&number) => Held::Known(number),
             None => match self.add(conn, column, text)? {
-                Some(number) => number,
-                None => return Ok(Stored::Inline(text)),
+                Some(number) => Held::First(number, text),
+                None => return Ok(Held::Inline(text)),
             },
         };
-        if let Some((last, of_last)) = self.last.get_mut(column as usize) {
+        if let Some((last, of_last)) = self.last.get_mut(column as usize)
+            && let Held::Known(number) | Held::First(number, _) = held
+        {
             last.clear();
             last.push_str(text);
             *of_last = number;
         }
-        Ok(Stored::Number(number))
+        Ok(held)
     }
 
-    fn add(&mut self, conn: &Connection, column: Column, text: &str) -> rusqlite::Result<Option<i64>> {
+    /// As [`Texts::store`], for all the texts of a row that may be interned.
+    pub(crate) fn store_all<'a>(
+        &mut self,
+        conn: &Connection,
+        facts: &RequestFacts<'a>,
+    ) -> rusqlite::Result<[Held<'a>; INTERNED]> {
+        Ok([
+            self.store(conn, Column::Scheme, facts.scheme)?,
+            self.store(conn, Column::Listener, facts.listener)?,
+            self.store(conn, Column::Host, facts.host)?,
+            self.store(conn, Column::Protocol, facts.protocol)?,
+            self.store(conn, Column::Route, facts.route)?,
+            self.store(conn, Column::Upstream, facts.upstream)?,
+            self.store(conn, Column::Endpoint, facts.endpoint)?,
+            self.store(conn, Column::Outcome, facts.outcome)?,
+            self.store(conn, Column::Principal, facts.principal)?,
+            self.store(conn, Column::UserAgent, facts.user_agent)?,
+        ])
+    }
+
+    fn add(&mut self, conn: &Connection, column: Column, text: &str) -> rusqlite::Result<Option<u64>> {
         let of_peers = column.is_of_peers();
         if text.len() > LONGEST_BYTES || self.numbers.len() >= ALL || (of_peers && self.peers >= PEERS) {
             return Ok(None);
         }
         let number = self.newest + 1;
-        conn.prepare_cached("INSERT INTO texts (id, text) VALUES (?1, ?2)")?.execute((number, text))?;
+        conn.prepare_cached("INSERT INTO texts (id, text) VALUES (?1, ?2)")?.execute((number as i64, text))?;
         self.newest = number;
         self.peers += usize::from(of_peers);
         self.numbers.insert(text.into(), number);
@@ -157,11 +170,11 @@ mod tests {
         for number in 0..PEERS + 10 {
             texts.store(&conn, Column::UserAgent, &format!("bot {number}")).unwrap();
         }
-        assert_eq!(texts.store(&conn, Column::UserAgent, "one more").unwrap(), Stored::Inline("one more"));
-        assert_eq!(texts.store(&conn, Column::UserAgent, "bot 7").unwrap(), Stored::Number(8));
-        assert_eq!(texts.store(&conn, Column::Route, "users").unwrap(), Stored::Number(PEERS as i64 + 1));
+        assert_eq!(texts.store(&conn, Column::UserAgent, "one more").unwrap(), Held::Inline("one more"));
+        assert_eq!(texts.store(&conn, Column::UserAgent, "bot 7").unwrap(), Held::Known(8));
+        assert_eq!(texts.store(&conn, Column::Route, "users").unwrap(), Held::First(PEERS as u64 + 1, "users"));
         let long = "x".repeat(LONGEST_BYTES + 1);
-        assert_eq!(texts.store(&conn, Column::Route, &long).unwrap(), Stored::Inline(&long));
+        assert_eq!(texts.store(&conn, Column::Route, &long).unwrap(), Held::Inline(&long));
     }
 
     #[test]
@@ -169,16 +182,16 @@ mod tests {
         let conn = table();
         let mut texts = Texts::default();
         conn.execute_batch("BEGIN").unwrap();
-        assert_eq!(texts.store(&conn, Column::Host, "a").unwrap(), Stored::Number(1));
+        assert_eq!(texts.store(&conn, Column::Host, "a").unwrap(), Held::First(1, "a"));
         conn.execute_batch("COMMIT").unwrap();
         texts.committed();
         conn.execute_batch("BEGIN").unwrap();
-        assert_eq!(texts.store(&conn, Column::Host, "b").unwrap(), Stored::Number(2));
+        assert_eq!(texts.store(&conn, Column::Host, "b").unwrap(), Held::First(2, "b"));
         conn.execute_batch("ROLLBACK").unwrap();
         texts.rolled_back();
-        assert_eq!(texts.store(&conn, Column::Host, "c").unwrap(), Stored::Number(2));
+        assert_eq!(texts.store(&conn, Column::Host, "c").unwrap(), Held::First(2, "c"));
         let loaded = Texts::load(&conn).unwrap();
         assert_eq!(loaded.numbers.len(), 2);
-        assert_eq!(texts.store(&conn, Column::Host, "a").unwrap(), Stored::Number(1));
+        assert_eq!(texts.store(&conn, Column::Host, "a").unwrap(), Held::Known(1));
     }
 }

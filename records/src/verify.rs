@@ -8,12 +8,12 @@ use std::str::FromStr;
 
 use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
 use rusqlite::{Connection, Rows};
-use shared::audit::chain::{canonical_action, canonical_gap, canonical_request};
-use shared::audit::{GapRow, Link, chain};
+use shared::audit::chain::{self, canonical_action, canonical_gap, canonical_request, canonical_request_1};
+use shared::audit::{GapRow, Link};
 use shared::control::report::{AuditVerified, Broken};
 
-use crate::rows::{self, Lookup, REQUEST_COLUMNS};
-use crate::schema::Predecessor;
+use crate::rows::{self, Lookup, Spelled};
+use crate::schema::{Predecessor, REQUEST_COLUMNS};
 use crate::segment::{Segment, segments};
 use crate::{StoreError, meta, schema};
 
@@ -155,13 +155,14 @@ impl<'a> Proof<'a> {
         let is_clean = meta::get::<i64>(conn, "clean")? == Some(1);
         let closing = meta::seq(conn, "last_seq")?.filter(|_| is_clean);
         let last = meta::newest(conn)?.map_or(before.seq, |(seq, _)| seq);
-        let mut lookup = Lookup::default();
+        let version: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let mut texts = if version < 2 { Reading::All(Lookup::default()) } else { Reading::Held(Spelled::default()) };
         while self.at.seq < last && self.report.broken.is_none() {
             if !(self.goes_on)() {
                 return Err(Trouble::Cancelled);
             }
             let until = last.min(self.at.seq.saturating_add(STRETCH));
-            self.stretch(conn, &mut lookup, &name, until)?;
+            self.stretch(conn, &mut texts, &name, until)?;
         }
         if let Some(closing) = closing.filter(|closing| self.report.broken.is_none() && *closing > self.at.seq) {
             self.broken(self.at.seq + 1, name, format!("cut off: the rows from here to {closing} were removed"));
@@ -170,7 +171,7 @@ impl<'a> Proof<'a> {
     }
 
     /// Proves the rows up to `until`, which the segment is known to reach.
-    fn stretch(&mut self, conn: &Connection, lookup: &mut Lookup, name: &str, until: u64) -> Result<(), Trouble> {
+    fn stretch(&mut self, conn: &Connection, texts: &mut Reading, name: &str, until: u64) -> Result<(), Trouble> {
         let range = (self.at.seq as i64, until as i64);
         let sql = |columns: &str, table: &str| {
             format!("SELECT {columns} FROM {table} WHERE seq > ?1 AND seq <= ?2 ORDER BY seq")
@@ -196,25 +197,34 @@ impl<'a> Proof<'a> {
                 self.broken(seq, name.to_owned(), "added: there are two rows of this number".to_owned());
                 return Ok(());
             }
+            if !self.follows(seq, name) {
+                return Ok(());
+            }
             let rows = match table {
                 0 => &mut requests,
                 1 => &mut actions,
                 _ => &mut gaps,
             };
-            let canonical = &mut self.canonical;
+            let (canonical, before) = (&mut self.canonical, &self.at.link);
             let mut told: Option<GapRow> = None;
             let read = match (table, current(rows)) {
                 (_, None) => Ok(None),
-                (0, Some(row)) => rows::request(conn, lookup, row, |seq, facts, link| {
-                    canonical_request(seq, facts, canonical);
-                    link
-                }),
+                (0, Some(row)) => match texts {
+                    Reading::Held(spelled) => rows::held(conn, spelled, row, |seq, held, link| {
+                        canonical_request(before, seq, held, canonical);
+                        link
+                    }),
+                    Reading::All(lookup) => rows::request(conn, lookup, row, |seq, facts, link| {
+                        canonical_request_1(before, seq, facts, canonical);
+                        link
+                    }),
+                },
                 (1, Some(row)) => rows::action(row).map(|(row, link)| {
-                    canonical_action(row.seq, &row.facts, canonical);
+                    canonical_action(before, row.seq, &row.facts, canonical);
                     link
                 }),
                 (_, Some(row)) => rows::gap(row).map(|(row, link)| {
-                    canonical_gap(row.seq, &row.gap, canonical);
+                    canonical_gap(before, row.seq, &row.gap, canonical);
                     told = Some(row);
                     link
                 }),
@@ -240,20 +250,25 @@ impl<'a> Proof<'a> {
         Ok(())
     }
 
-    /// Holds the next row, whose canonical bytes are made, against the one before it.
-    fn row(&mut self, seq: u64, link: Option<Link>, name: &str) {
+    /// Whether the next row there is has the next number.
+    fn follows(&mut self, seq: u64, name: &str) -> bool {
         let expected = self.at.seq + 1;
         if seq > expected {
             let reason = match seq - expected {
                 1 => "missing: the row was removed".to_owned(),
                 _ => format!("missing: the rows {expected} to {} were removed", seq - 1),
             };
-            return self.broken(expected, name.to_owned(), reason);
+            self.broken(expected, name.to_owned(), reason);
         }
+        seq <= expected
+    }
+
+    /// Holds the next row, whose canonical bytes are made, against the one before it.
+    fn row(&mut self, seq: u64, link: Option<Link>, name: &str) {
         let Some(link) = link else {
             return self.broken(seq, name.to_owned(), "added: the row has no link".to_owned());
         };
-        if link != chain(&self.at.link, &self.canonical) {
+        if link != chain::link(&self.canonical) {
             let reason = "changed: the row is not what was written here, or was added later";
             return self.broken(seq, name.to_owned(), reason.to_owned());
         }
@@ -288,6 +303,14 @@ impl<'a> Proof<'a> {
         }
         Ok(self.report)
     }
+}
+
+/// How a segment's texts are read: each schema chains them in its own way.
+enum Reading {
+    /// Schema 1: every row spells out all of its texts.
+    All(Lookup),
+    /// Since schema 2: only those that it uses first.
+    Held(Spelled),
 }
 
 enum Trouble {

@@ -118,13 +118,10 @@ impl TimeText {
     /// Appends `2026-11-22T23:14:35.123456Z` (RFC 3339, section 5.6).
     pub fn rfc3339(&self, unix_us: i64, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.texts(unix_us).rfc3339);
-        let mut fraction = *b".000000Z";
-        let mut rest = unix_us.rem_euclid(1_000_000);
-        for digit in fraction.iter_mut().skip(1).take(6).rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
-        }
-        out.extend_from_slice(&fraction);
+        let rest = unix_us.rem_euclid(1_000_000) as u64;
+        let ([a, b], [c, d], [e, f]) =
+            (two_digits(rest / 10_000), two_digits(rest / 100 % 100), two_digits(rest % 100));
+        out.extend_from_slice(&[b'.', a, b, c, d, e, f, b'Z']);
     }
 
     /// Appends `22/Nov/2026:23:14:35 +0000`, as the combined log format has it.
@@ -140,6 +137,24 @@ impl TimeText {
         }
         self.texts.get()
     }
+}
+
+/// Both digits of a number below a hundred.
+pub(super) fn two_digits(value: u64) -> [u8; 2] {
+    DIGITS.get(value as usize).copied().unwrap_or([b'0'; 2])
+}
+
+const DIGITS: [[u8; 2]; 100] = digits();
+
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, where a wrong index is a build error")]
+const fn digits() -> [[u8; 2]; 100] {
+    let mut digits = [[b'0'; 2]; 100];
+    let mut value = 0;
+    while value < 100 {
+        digits[value] = [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
+        value += 1;
+    }
+    digits
 }
 
 fn spell(second: i64) -> Option<Texts> {

@@ -39,11 +39,12 @@ impl Ids {
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
         let bits = (u128::from(self.seed.prefix) << 64) | u128::from(mix(number ^ self.seed.key));
-        let mut digits = [0; 32];
-        for (place, digit) in digits.iter_mut().rev().enumerate() {
-            let nibble = (bits >> (4 * place)) as u8 & 15;
-            *digit = if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+        let mut nibbles = [0; 32];
+        for (pair, byte) in nibbles.as_chunks_mut::<2>().0.iter_mut().zip(bits.to_be_bytes()) {
+            *pair = [byte >> 4, byte & 15];
         }
+        // All digits at once, without a branch for each: the compiler turns this into vector instructions.
+        let digits = nibbles.map(|nibble| if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble });
         RequestId(digits)
     }
 }

@@ -32,6 +32,57 @@ fn a_changed_row_is_named() {
 }
 
 #[test]
+fn no_column_of_a_request_can_be_changed_unnoticed() {
+    let columns = crate::schema::REQUEST_COLUMNS.split(", ").filter(|column| *column != "seq");
+    for column in columns {
+        // Another of the same kind, of each other kind, and none at all.
+        for value in
+            ["'x'", "12345", "2.5", "x'00112233445566778899aabbccddeeff'", "x'ff'", "CAST(x'ff' AS TEXT)", "''"]
+        {
+            check(&format!("UPDATE requests SET {column} = {value} WHERE seq = 10"), 10, "");
+        }
+        let is_empty = matches!(column, "query" | "listener" | "principal" | "matched");
+        if !is_empty {
+            check(&format!("UPDATE requests SET {column} = NULL WHERE seq = 10"), 10, "");
+        }
+    }
+}
+
+#[test]
+fn what_would_read_the_same_is_a_change_all_the_same() {
+    // The same number after it is cut to the width of the field.
+    check("UPDATE requests SET status = status + 65536 WHERE seq = 10", 10, "changed");
+    check("UPDATE requests SET attempts = attempts + 4294967296 WHERE seq = 10", 10, "changed");
+    // The same text, in the row instead of by its number, and by another number.
+    check("UPDATE requests SET host = 'shop.example' WHERE seq = 10", 10, "changed");
+    check(
+        "INSERT INTO texts VALUES (900, 'shop.example'); UPDATE requests SET host = 900 WHERE seq = 10",
+        10,
+        "changed",
+    );
+    check("UPDATE requests SET request_id = lower(hex(request_id)) WHERE seq = 10", 10, "changed");
+    // A number that was not given out, and none at all.
+    check("UPDATE requests SET host = host + (1 << 61) WHERE seq = 10", 10, "changed");
+    check("UPDATE requests SET host = -host WHERE seq = 10", 10, "changed");
+    check("UPDATE requests SET query = x'' WHERE seq = 10", 10, "changed");
+}
+
+#[test]
+fn a_text_is_proven_where_it_was_used_first() {
+    check("UPDATE texts SET text = 'odder' WHERE text = 'odd'", 1, "changed");
+    check("UPDATE texts SET text = 'evener' WHERE text = 'even'", 2, "changed");
+    check("UPDATE texts SET text = '' WHERE text = 'even'", 2, "changed");
+    check("DELETE FROM texts WHERE text = 'even'", 2, "changed");
+    check("UPDATE texts SET id = id + 100 WHERE text = 'even'", 2, "changed");
+    // Two texts exchanged, and the rows that use them with them: 3 is the first to differ.
+    check(
+        "UPDATE requests SET route = CASE route WHEN 4 THEN 9 ELSE 4 END WHERE seq > 2 AND route IN (4, 9)",
+        3,
+        "changed",
+    );
+}
+
+#[test]
 fn a_removed_row_is_named() {
     check("DELETE FROM requests WHERE seq = 1", 1, "missing: the row");
     check("DELETE FROM requests WHERE seq BETWEEN 20 AND 30", 20, "missing: the rows 20 to 30");

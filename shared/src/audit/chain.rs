@@ -1,35 +1,91 @@
 //! The hash chain: each row's link is a truncated SHA-256 over the previous link and the row's canonical bytes.
 //!
-//! Canonical bytes: a kind byte (`R`, `A`, `G`), the sequence number and the other numbers as eight big-endian bytes
-//! each, texts as their length in four big-endian bytes and then themselves, in the order of the struct's fields; an
-//! absent number is a zero byte, a present one a one byte and the number. docs/reference/audit.md repeats this.
+//! A request's canonical bytes say what its row holds, as it holds it: a text that is interned is spelled out by the first
+//! row that uses it, and later rows say its number. That is a third of the bytes of spelling it out every time, and proves
+//! the same: whoever changes the text, changes what the first row said. docs/reference/audit.md has the bytes.
 
-use sha2::{Digest, Sha256};
+use aws_lc_rs::digest::{SHA256, digest};
 
 use super::{ActionFacts, Gap, RequestFacts};
 
 /// One link: the first 16 bytes of the SHA-256.
 pub type Link = [u8; 16];
 
-/// The link of a row whose canonical bytes are `canonical`, after the row whose link is `previous`. The very first row
-/// follows a link of zeros.
+/// The link of a row, from what one of the functions below wrote: the previous row's link (zeros before the very first
+/// row) and the row's canonical bytes.
 #[must_use]
-pub fn chain(previous: &Link, canonical: &[u8]) -> Link {
-    let mut hash = Sha256::new();
-    hash.update(previous);
-    hash.update(canonical);
-    let digest = hash.finalize();
-    let mut link = Link::default();
-    for (to, from) in link.iter_mut().zip(digest) {
-        *to = from;
-    }
-    link
+pub fn link(linked: &[u8]) -> Link {
+    digest(&SHA256, linked).as_ref().first_chunk().copied().unwrap_or_default()
 }
 
-/// Writes a request row's canonical bytes to `out`, which is cleared first.
-pub fn canonical_request(seq: u64, facts: &RequestFacts<'_>, out: &mut Vec<u8>) {
-    out.clear();
-    out.push(b'R');
+/// How many of a request's texts may be interned.
+pub const INTERNED: usize = 10;
+
+/// A text as a row holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held<'a> {
+    Empty,
+    /// The number of a text that an earlier row of the segment, or an earlier column, has spelled out.
+    Known(u64),
+    /// The number of a text that is used here first.
+    First(u64, &'a str),
+    /// The text itself.
+    Inline(&'a str),
+}
+
+impl Held<'_> {
+    /// Makes this how the next row holds the same text.
+    pub fn repeat(&mut self) {
+        if let Self::First(number, _) = *self {
+            *self = Self::Known(number);
+        }
+    }
+}
+
+/// A request row as the store holds it. The texts that may be interned are those of `interned`, in the order scheme,
+/// listener, host, protocol, route, upstream, endpoint, outcome, principal, user agent; `facts` need not repeat them.
+#[derive(Clone, Copy, Debug)]
+pub struct HeldRequest<'a> {
+    pub facts: &'a RequestFacts<'a>,
+    /// The request id where it is stored as bytes; otherwise it is the one in `facts`.
+    pub packed_id: Option<&'a [u8; 16]>,
+    pub interned: &'a [Held<'a>; INTERNED],
+}
+
+/// Writes the previous link and a request row's canonical bytes to `out`, which is cleared first.
+pub fn canonical_request(previous: &Link, seq: u64, row: &HeldRequest<'_>, out: &mut Vec<u8>) {
+    let facts = row.facts;
+    begin(out, previous, b'r');
+    small(out, seq);
+    number(out, facts.time_us as u64);
+    small(out, u64::from(facts.status));
+    short(out, facts.method);
+    short(out, facts.path);
+    short(out, facts.query);
+    short(out, facts.client);
+    match row.packed_id {
+        Some(packed) => {
+            out.push(1);
+            out.extend_from_slice(packed);
+        }
+        None => {
+            small(out, (facts.request_id.len() as u64) << 1);
+            out.extend_from_slice(facts.request_id.as_bytes());
+        }
+    }
+    interned(row.interned, out);
+    short(out, facts.matched);
+    small(out, facts.bytes_in);
+    small(out, facts.bytes_out);
+    small(out, facts.duration_us);
+    small(out, facts.upstream_us);
+    small(out, u64::from(facts.attempts));
+    small(out, facts.generation);
+}
+
+/// As [`canonical_request`], for a segment of schema 1: every text is spelled out.
+pub fn canonical_request_1(previous: &Link, seq: u64, facts: &RequestFacts<'_>, out: &mut Vec<u8>) {
+    begin(out, previous, b'R');
     number(out, seq);
     number(out, facts.time_us as u64);
     text(out, facts.request_id);
@@ -57,10 +113,9 @@ pub fn canonical_request(seq: u64, facts: &RequestFacts<'_>, out: &mut Vec<u8>) 
     text(out, facts.matched);
 }
 
-/// Writes an action row's canonical bytes to `out`, which is cleared first.
-pub fn canonical_action(seq: u64, facts: &ActionFacts, out: &mut Vec<u8>) {
-    out.clear();
-    out.push(b'A');
+/// Writes the previous link and an action row's canonical bytes to `out`, which is cleared first.
+pub fn canonical_action(previous: &Link, seq: u64, facts: &ActionFacts, out: &mut Vec<u8>) {
+    begin(out, previous, b'A');
     number(out, seq);
     number(out, facts.time_us as u64);
     text(out, facts.door.as_str());
@@ -74,16 +129,62 @@ pub fn canonical_action(seq: u64, facts: &ActionFacts, out: &mut Vec<u8>) {
     text(out, &facts.changes);
 }
 
-/// Writes a gap row's canonical bytes to `out`, which is cleared first.
-pub fn canonical_gap(seq: u64, gap: &Gap, out: &mut Vec<u8>) {
-    out.clear();
-    out.push(b'G');
+/// Writes the previous link and a gap row's canonical bytes to `out`, which is cleared first.
+pub fn canonical_gap(previous: &Link, seq: u64, gap: &Gap, out: &mut Vec<u8>) {
+    begin(out, previous, b'G');
     number(out, seq);
     number(out, gap.time_us as u64);
     optional(out, gap.missing);
     optional(out, gap.from_us.map(|time| time as u64));
     optional(out, gap.until_us.map(|time| time as u64));
     text(out, &gap.reason);
+}
+
+fn interned(texts: &[Held<'_>; INTERNED], out: &mut Vec<u8>) {
+    // Nearly always all of them are known, by small numbers.
+    let known = texts.map(|text| match text {
+        Held::Empty => 0,
+        Held::Known(number) => number << 2 | 1,
+        Held::First(..) | Held::Inline(_) => u64::MAX,
+    });
+    if known.iter().fold(0, |all, known| all | known) < 0x80 {
+        return out.extend_from_slice(&known.map(|known| known as u8));
+    }
+    for text in texts {
+        match *text {
+            Held::Empty => out.push(0),
+            Held::Known(number) => small(out, number << 2 | 1),
+            Held::Inline(text) => {
+                small(out, (text.len() as u64) << 2 | 2);
+                out.extend_from_slice(text.as_bytes());
+            }
+            Held::First(number, text) => {
+                small(out, number << 2 | 3);
+                short(out, text);
+            }
+        }
+    }
+}
+
+fn begin(out: &mut Vec<u8>, previous: &Link, kind: u8) {
+    out.clear();
+    out.extend_from_slice(previous);
+    out.push(kind);
+}
+
+/// Seven bits a byte, the lowest first; all but the last byte have their top bit set.
+#[inline]
+fn small(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn short(out: &mut Vec<u8>, value: &str) {
+    small(out, value.len() as u64);
+    out.extend_from_slice(value.as_bytes());
 }
 
 fn number(out: &mut Vec<u8>, value: u64) {
@@ -103,4 +204,57 @@ fn optional(out: &mut Vec<u8>, value: Option<u64>) {
 fn text(out: &mut Vec<u8>, value: &str) {
     out.extend_from_slice(&(value.len() as u32).to_be_bytes());
     out.extend_from_slice(value.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELD: [Held<'_>; INTERNED] = [
+        Held::First(1, "http"),
+        Held::Empty,
+        Held::Known(31),
+        Held::Known(32),
+        Held::Inline("x"),
+        Held::Empty,
+        Held::Empty,
+        Held::Empty,
+        Held::Empty,
+        Held::Empty,
+    ];
+
+    fn bytes(interned: &[Held<'_>; INTERNED], packed_id: Option<&[u8; 16]>, facts: &RequestFacts<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        canonical_request(&[9; 16], 300, &HeldRequest { facts, packed_id, interned }, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_request_is_spelled_as_the_reference_says() {
+        let facts = RequestFacts { time_us: -2, status: 200, method: "GET", attempts: 1, ..RequestFacts::default() };
+        let mut expected = vec![9; 16];
+        expected.extend_from_slice(b"r\xac\x02\xff\xff\xff\xff\xff\xff\xff\xfe\xc8\x01\x03GET\0\0\0");
+        expected.push(1);
+        expected.extend_from_slice(&[7; 16]);
+        expected.extend_from_slice(b"\x07\x04http\0\x7d\x81\x01\x06x\0\0\0\0\0");
+        expected.extend_from_slice(b"\0\0\0\0\0\x01\0");
+        assert_eq!(bytes(&HELD, Some(&[7; 16]), &facts), expected);
+        let facts = RequestFacts { request_id: "id", ..RequestFacts::default() };
+        let known = [Held::Known(31); INTERNED];
+        let out = bytes(&known, None, &facts);
+        assert_eq!(out.get(29..43), Some(&b"\0\0\0\x04id\x7d\x7d\x7d\x7d\x7d\x7d\x7d\x7d"[..]));
+    }
+
+    #[test]
+    fn texts_held_in_different_ways_differ() {
+        let facts = RequestFacts::default();
+        let of = |held| bytes(&[held; INTERNED], None, &facts);
+        let all =
+            [Held::Empty, Held::Known(1), Held::Known(2), Held::First(1, "a"), Held::Inline("a"), Held::Inline("")];
+        for (at, one) in all.iter().enumerate() {
+            for other in all.iter().skip(at + 1) {
+                assert_ne!(of(*one), of(*other), "{one:?} and {other:?}");
+            }
+        }
+    }
 }

@@ -1,18 +1,25 @@
 //! A batch of request rows in two allocations: how a worker hands what it served to the audit writer.
 
-use std::ops::Range;
-
 use super::RequestFacts;
+use super::chain::INTERNED;
 
-/// Request rows, packed: their texts lie end to end in one string.
+/// Request rows, packed: their texts lie end to end in one string, those that the row before has too only once.
 #[derive(Debug, Default)]
 pub struct Chunk {
     text: String,
     rows: Vec<Packed>,
 }
 
-/// How many texts a row has.
-const TEXTS: usize = 16;
+/// How many texts a row has: first those that a store may intern, as most rows repeat all of them, then the others.
+const TEXTS: usize = INTERNED + OTHERS;
+const OTHERS: usize = 6;
+
+/// Where a text is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    bytes: u32,
+}
 
 #[derive(Debug)]
 struct Packed {
@@ -22,9 +29,8 @@ struct Packed {
     duration_us: u64,
     upstream_us: u64,
     generation: u64,
-    start: usize,
-    /// The end of each text, relative to `start`.
-    ends: [u32; TEXTS],
+    interned: [Span; INTERNED],
+    others: [Span; OTHERS],
     attempts: u32,
     status: u16,
 }
@@ -38,11 +44,16 @@ impl Chunk {
 
     /// Adds a row.
     pub fn push(&mut self, facts: &RequestFacts<'_>) {
-        let start = self.text.len();
-        let mut ends = [0; TEXTS];
-        for (end, text) in ends.iter_mut().zip(texts(facts)) {
-            self.text.push_str(text);
-            *end = (self.text.len() - start) as u32;
+        let (mut interned, mut others) = match self.rows.last() {
+            Some(row) => (row.interned, row.others),
+            None => ([Span::default(); INTERNED], [Span::default(); OTHERS]),
+        };
+        for (span, text) in interned.iter_mut().chain(&mut others).zip(texts(facts)) {
+            if span.bytes as usize != text.len() || span.of(&self.text) != text.as_bytes() {
+                // Chunks are handed over long before they have four gigabytes.
+                *span = Span { start: self.text.len() as u32, bytes: text.len() as u32 };
+                self.text.push_str(text);
+            }
         }
         self.rows.push(Packed {
             time_us: facts.time_us,
@@ -51,8 +62,8 @@ impl Chunk {
             duration_us: facts.duration_us,
             upstream_us: facts.upstream_us,
             generation: facts.generation,
-            start,
-            ends,
+            interned,
+            others,
             attempts: facts.attempts,
             status: facts.status,
         });
@@ -90,32 +101,41 @@ impl Chunk {
 
     /// The rows, in the order they were pushed.
     pub fn iter(&self) -> impl Iterator<Item = RequestFacts<'_>> {
-        self.rows.iter().map(|row| {
-            let mut from = 0;
-            let mut texts = row.ends.iter().map(|&end| {
-                let range: Range<usize> = row.start + from as usize..row.start + end as usize;
-                from = end;
-                self.text.get(range).unwrap_or_default()
-            });
-            let mut next = || texts.next().unwrap_or_default();
-            RequestFacts {
+        self.repeating().map(|(facts, _)| facts)
+    }
+
+    /// The rows, in the order they were pushed, each with whether it has the very texts of the row before it as far as they may
+    /// be interned (see [`super::chain::HeldRequest`]).
+    pub fn repeating(&self) -> impl Iterator<Item = (RequestFacts<'_>, bool)> {
+        let mut spans = [Span::default(); INTERNED];
+        let mut interned = [""; INTERNED];
+        self.rows.iter().enumerate().map(move |(index, row)| {
+            let repeats = index > 0 && spans == row.interned;
+            if !repeats {
+                spans = row.interned;
+                interned = spans.map(|span| self.at(span));
+            }
+            let [scheme, listener, host, protocol, route, upstream, endpoint, outcome, principal, user_agent] =
+                interned;
+            let [request_id, client, method, path, query, matched] = row.others.map(|span| self.at(span));
+            let facts = RequestFacts {
                 time_us: row.time_us,
-                request_id: next(),
-                client: next(),
-                method: next(),
-                scheme: next(),
-                listener: next(),
-                host: next(),
-                path: next(),
-                query: next(),
-                protocol: next(),
-                route: next(),
-                upstream: next(),
-                endpoint: next(),
-                outcome: next(),
-                principal: next(),
-                user_agent: next(),
-                matched: next(),
+                request_id,
+                client,
+                method,
+                scheme,
+                listener,
+                host,
+                path,
+                query,
+                protocol,
+                route,
+                upstream,
+                endpoint,
+                outcome,
+                principal,
+                user_agent,
+                matched,
                 status: row.status,
                 bytes_in: row.bytes_in,
                 bytes_out: row.bytes_out,
@@ -123,22 +143,32 @@ impl Chunk {
                 upstream_us: row.upstream_us,
                 attempts: row.attempts,
                 generation: row.generation,
-            }
+            };
+            (facts, repeats)
         })
+    }
+
+    fn at(&self, span: Span) -> &str {
+        self.text.get(span.start as usize..span.end()).unwrap_or_default()
+    }
+}
+
+impl Span {
+    fn end(self) -> usize {
+        self.start as usize + self.bytes as usize
+    }
+
+    fn of(self, text: &str) -> &[u8] {
+        text.as_bytes().get(self.start as usize..self.end()).unwrap_or_default()
     }
 }
 
 /// The texts of a row, in the one order that packing and unpacking share.
 fn texts<'a>(facts: &RequestFacts<'a>) -> [&'a str; TEXTS] {
     [
-        facts.request_id,
-        facts.client,
-        facts.method,
         facts.scheme,
         facts.listener,
         facts.host,
-        facts.path,
-        facts.query,
         facts.protocol,
         facts.route,
         facts.upstream,
@@ -146,6 +176,11 @@ fn texts<'a>(facts: &RequestFacts<'a>) -> [&'a str; TEXTS] {
         facts.outcome,
         facts.principal,
         facts.user_agent,
+        facts.request_id,
+        facts.client,
+        facts.method,
+        facts.path,
+        facts.query,
         facts.matched,
     ]
 }
@@ -157,8 +192,22 @@ mod tests {
     #[test]
     fn rows_come_back_as_they_went_in() {
         let rows = [
-            RequestFacts { request_id: "a1", path: "/x", status: 200, user_agent: "curl", ..RequestFacts::default() },
-            RequestFacts { host: "h", matched: "{}", outcome: "served", attempts: 2, ..RequestFacts::default() },
+            RequestFacts {
+                request_id: "a1",
+                scheme: "http",
+                path: "/x",
+                status: 200,
+                user_agent: "curl",
+                ..RequestFacts::default()
+            },
+            RequestFacts {
+                scheme: "http",
+                host: "h",
+                matched: "{}",
+                outcome: "served",
+                attempts: 2,
+                ..RequestFacts::default()
+            },
             RequestFacts::default(),
         ];
         let mut chunk = Chunk::with_capacity(1);
@@ -168,5 +217,26 @@ mod tests {
         assert_eq!(chunk.iter().collect::<Vec<_>>(), rows);
         chunk.clear();
         assert!(chunk.is_empty() && chunk.iter().next().is_none());
+    }
+
+    #[test]
+    fn repeated_texts_are_kept_once_and_told() {
+        let one = RequestFacts { host: "h", user_agent: "curl", path: "/x", ..RequestFacts::default() };
+        let rows = [one, one, RequestFacts { path: "/y", ..one }, RequestFacts { host: "i", ..one }, one];
+        let mut chunk = Chunk::default();
+        let sizes = rows.map(|row| {
+            chunk.push(&row);
+            chunk.text_bytes()
+        });
+        assert_eq!(sizes, [7, 7, 9, 12, 13]);
+        assert_eq!(
+            chunk.repeating().map(|(_, repeats)| repeats).collect::<Vec<_>>(),
+            [false, true, true, false, false]
+        );
+        assert_eq!(chunk.iter().collect::<Vec<_>>(), rows);
+        // The first of all repeats nothing, even if it has no texts.
+        let mut chunk = Chunk::default();
+        chunk.push(&RequestFacts::default());
+        assert!(chunk.repeating().all(|(_, repeats)| !repeats));
     }
 }

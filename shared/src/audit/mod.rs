@@ -9,7 +9,7 @@ pub mod mask;
 pub mod query;
 pub mod record;
 
-pub use chain::{Link, chain};
+pub use chain::Link;
 pub use chunk::Chunk;
 pub use filter::Filter;
 pub use mask::Mask;

@@ -4,23 +4,23 @@
 
 use shared::audit::RequestFacts;
 
-use crate::telemetry::clock::TimeText;
+use crate::telemetry::clock::{TimeText, two_digits};
 
 /// Appends `{"time":"…","request_id":"…",…}` and a line feed. Empty fields are left out.
 pub(super) fn json(facts: &RequestFacts<'_>, time: &TimeText, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"time\":\"");
     time.rfc3339(facts.time_us, out);
     out.push(b'"');
-    text(out, b",\"request_id\":\"", facts.request_id);
-    text(out, b",\"client\":\"", facts.client);
+    plain(out, b",\"request_id\":\"", facts.request_id);
+    plain(out, b",\"client\":\"", facts.client);
     text(out, b",\"method\":\"", facts.method);
-    text(out, b",\"scheme\":\"", facts.scheme);
+    plain(out, b",\"scheme\":\"", facts.scheme);
     text(out, b",\"host\":\"", facts.host);
     text(out, b",\"path\":\"", facts.path);
     text(out, b",\"query\":\"", facts.query);
-    text(out, b",\"protocol\":\"", facts.protocol);
+    plain(out, b",\"protocol\":\"", facts.protocol);
     number(out, b",\"status\":", u64::from(facts.status));
-    text(out, b",\"outcome\":\"", facts.outcome);
+    plain(out, b",\"outcome\":\"", facts.outcome);
     text(out, b",\"route\":\"", facts.route);
     text(out, b",\"upstream\":\"", facts.upstream);
     text(out, b",\"endpoint\":\"", facts.endpoint);
@@ -37,7 +37,19 @@ pub(super) fn json(facts: &RequestFacts<'_>, time: &TimeText, out: &mut Vec<u8>)
     out.extend_from_slice(b"}\n");
 }
 
-fn text(out: &mut Vec<u8>, name: &[u8], value: &str) {
+/// A text of ours, in which nothing needs escaping: a word of our code, an address, a request id, which is made or sane.
+#[inline]
+fn plain<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], value: &str) {
+    debug_assert!(is_plain(value.as_bytes(), &unfit_for_json), "{value:?} needs escaping");
+    if !value.is_empty() {
+        out.extend_from_slice(name);
+        out.extend_from_slice(value.as_bytes());
+        out.push(b'"');
+    }
+}
+
+#[inline]
+fn text<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], value: &str) {
     if !value.is_empty() {
         out.extend_from_slice(name);
         escape_json(value.as_bytes(), out);
@@ -45,16 +57,18 @@ fn text(out: &mut Vec<u8>, name: &[u8], value: &str) {
     }
 }
 
-fn number(out: &mut Vec<u8>, name: &[u8], value: u64) {
+#[inline]
+fn number<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], value: u64) {
     out.extend_from_slice(name);
     decimal(value, out);
 }
 
 /// Milliseconds with their microseconds: `12.345`.
-fn milliseconds(out: &mut Vec<u8>, name: &[u8], us: u64) {
+fn milliseconds<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], us: u64) {
     number(out, name, us / 1_000);
     let rest = us % 1_000;
-    out.extend_from_slice(&[b'.', b'0' + (rest / 100) as u8, b'0' + (rest / 10 % 10) as u8, b'0' + (rest % 10) as u8]);
+    let [tens, ones] = two_digits(rest % 100);
+    out.extend_from_slice(&[b'.', b'0' + (rest / 100) as u8, tens, ones]);
 }
 
 /// Appends the combined log format and what it has no place for:
@@ -125,19 +139,25 @@ fn quoted(value: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Appends a decimal number.
+/// Appends a decimal number, two digits at a time.
+#[inline(never)]
 pub(super) fn decimal(mut value: u64, out: &mut Vec<u8>) {
+    if value < 10 {
+        out.push(b'0' + value as u8);
+        return;
+    }
     let mut digits = [0; 20];
-    let mut used = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (value % 10) as u8;
-        value /= 10;
-        used += 1;
+    let mut from = digits.len();
+    for pair in digits.as_chunks_mut::<2>().0.iter_mut().rev() {
+        *pair = two_digits(value % 100);
+        value /= 100;
+        from -= 2;
         if value == 0 {
             break;
         }
     }
-    out.extend_from_slice(digits.get(20 - used..).unwrap_or_default());
+    let written = digits.get(from..).unwrap_or_default();
+    out.extend_from_slice(written.strip_prefix(b"0").unwrap_or(written));
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -147,23 +167,19 @@ fn hex(byte: u8) -> [u8; 2] {
     [byte >> 4, byte & 15].map(|nibble| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0'))
 }
 
-/// Escapes as RFC 8259, section 7 asks, and DEL with it. Runs that need nothing are copied whole.
+/// Escapes as RFC 8259, section 7 asks, and DEL with it. What needs nothing, nearly always all of it, is copied whole.
+#[inline(never)]
 fn escape_json(value: &[u8], out: &mut Vec<u8>) {
-    escape(
-        value,
-        out,
-        |byte| byte < 0x20 || byte == b'"' || byte == b'\\' || byte == 0x7f,
-        |byte, out| match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            _ => {
-                out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(&hex(byte));
-            }
-        },
-    );
+    escape(value, out, unfit_for_json, |byte, out| match byte {
+        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        _ => {
+            out.extend_from_slice(b"\\u00");
+            out.extend_from_slice(&hex(byte));
+        }
+    });
 }
 
 /// Escapes quote, backslash and everything outside printable ASCII as `\xHH`: safe to show on any terminal.
@@ -171,7 +187,7 @@ fn escape_text(value: &[u8], out: &mut Vec<u8>) {
     escape(
         value,
         out,
-        |byte| !(0x20..0x7f).contains(&byte) || byte == b'"' || byte == b'\\',
+        |word| unfit_for_json(word) | word,
         |byte, out| {
             out.extend_from_slice(b"\\x");
             out.extend_from_slice(&hex(byte));
@@ -179,9 +195,24 @@ fn escape_text(value: &[u8], out: &mut Vec<u8>) {
     );
 }
 
-fn escape(value: &[u8], out: &mut Vec<u8>, special: impl Fn(u8) -> bool, write: impl Fn(u8, &mut Vec<u8>)) {
+fn unfit_for_json(word: u64) -> u64 {
+    below(word, 0x20) | equal(word, b'"') | equal(word, b'\\') | equal(word, 0x7f)
+}
+
+/// Appends `value`, with `write` for each byte that is special: whose top bit `special` sets in a word of eight.
+#[inline]
+fn escape(value: &[u8], out: &mut Vec<u8>, special: impl Fn(u64) -> u64, write: impl Fn(u8, &mut Vec<u8>)) {
+    if is_plain(value, &special) {
+        out.extend_from_slice(value);
+    } else {
+        escape_slowly(value, out, special, write);
+    }
+}
+
+#[cold]
+fn escape_slowly(value: &[u8], out: &mut Vec<u8>, special: impl Fn(u64) -> u64, write: impl Fn(u8, &mut Vec<u8>)) {
     let mut rest = value;
-    while let Some(at) = first(rest, &special) {
+    while let Some(at) = rest.iter().position(|&byte| special(ONES * u64::from(byte)) & TOPS != 0) {
         let (plain, tail) = rest.split_at(at);
         out.extend_from_slice(plain);
         if let Some((&byte, after)) = tail.split_first() {
@@ -192,13 +223,32 @@ fn escape(value: &[u8], out: &mut Vec<u8>, special: impl Fn(u8) -> bool, write: 
     out.extend_from_slice(rest);
 }
 
-/// Where the first special byte is. Blocks are looked at whole, without a branch for each byte, which the compiler turns
-/// into vector instructions.
-fn first(value: &[u8], special: impl Fn(u8) -> bool) -> Option<usize> {
-    let (blocks, _) = value.as_chunks::<16>();
-    let plain = |block: &&[u8; 16]| !block.iter().fold(false, |hit, &byte| hit | special(byte));
-    let clean = 16 * blocks.iter().take_while(plain).count();
-    value.get(clean..)?.iter().position(|&byte| special(byte)).map(|at| clean + at)
+/// Whether no byte is special. Eight are looked at together, without a branch for each; the last eight reach back into those
+/// before them, so that none are left over.
+#[inline]
+fn is_plain(value: &[u8], special: &impl Fn(u64) -> u64) -> bool {
+    let hits = if let Some(last) = value.last_chunk::<8>() {
+        let words = value.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
+        words.fold(special(u64::from_le_bytes(*last)), |hits, word| hits | special(word))
+    } else if let (Some(first), Some(last)) = (value.first_chunk::<4>(), value.last_chunk::<4>()) {
+        special(u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32)
+    } else {
+        value.iter().fold(0, |hits, &byte| hits | special(ONES * u64::from(byte)))
+    };
+    hits & TOPS == 0
+}
+
+const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+const TOPS: u64 = ONES << 7;
+
+/// Sets the top bit of some byte if any byte is below `bound`, which is 128 at most; of none otherwise.
+fn below(word: u64, bound: u8) -> u64 {
+    word.wrapping_sub(ONES * u64::from(bound)) & !word & TOPS
+}
+
+/// Sets the top bit of some byte if any byte is `byte`; of none otherwise.
+fn equal(word: u64, byte: u8) -> u64 {
+    below(word ^ (ONES * u64::from(byte)), 1)
 }
 
 #[cfg(test)]

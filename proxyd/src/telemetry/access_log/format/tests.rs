@@ -95,6 +95,23 @@ fn text_is_the_combined_format_and_more() {
     assert_eq!(line(combined, &odd), expected);
 }
 
+/// Every byte, at every place of texts of every length that is looked at in its own way.
+#[test]
+fn special_bytes_are_found_wherever_they_stand() {
+    for length in 1..40 {
+        for (at, byte) in (0..length).flat_map(|at| (0..=255).map(move |byte| (at, byte))) {
+            let mut value = vec![b'a'; length];
+            value[at] = byte;
+            let (mut as_json, mut as_text) = (Vec::new(), Vec::new());
+            escape_json(&value, &mut as_json);
+            escape_text(&value, &mut as_text);
+            let in_json = byte < 0x20 || matches!(byte, b'"' | b'\\' | 0x7f);
+            let in_text = in_json || byte > 0x7f;
+            assert_eq!((as_json != value, as_text != value), (in_json, in_text), "{byte:#x} at {at} of {length}");
+        }
+    }
+}
+
 #[test]
 fn numbers_are_decimal() {
     fn check(value: u64) {
@@ -102,7 +119,7 @@ fn numbers_are_decimal() {
         decimal(value, &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), value.to_string());
     }
-    [0, 9, 10, 99, 100, 65_535, u64::MAX].into_iter().for_each(check);
+    [0, 9, 10, 99, 100, 999, 1_000, 65_535, u64::MAX].into_iter().for_each(check);
 }
 
 proptest! {
