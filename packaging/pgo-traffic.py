@@ -22,7 +22,7 @@ log: {{access: {folder}/access.log}}
 rate_limit: {{limits: [{{requests: 1000000000, per: 1m}}]}}
 routes:
   - {{path: /plain, target: 'http://127.0.0.1:{backend}'}}
-  - {{path: /api, cors: {{allow_origins: ['https://app.example']}}, security_headers: true,
+  - {{path: /api, cors: {{allow_origins: ['https://app.example']}}, security_headers: on,
      target: 'http://127.0.0.1:{backend}', rewrite: {{strip_prefix: /api, add_prefix: /plain}}}}
   - {{exact: /fixed, respond: {{body: 'ok'}}}}
 """

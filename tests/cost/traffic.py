@@ -120,19 +120,20 @@ class Daemon:
         self.patience = patience
         path = folder / "config.yaml"
         path.write_text(config.format(port=self.port, folder=folder, backend=backend.getsockname()[1]))
-        quiet = subprocess.DEVNULL
-        self.process = subprocess.Popen([*command, "--config", str(path)], stdout=quiet, stderr=quiet)
+        self.said = open(folder / "stderr", "w+", encoding="utf-8")
+        self.process = subprocess.Popen([*command, "--config", str(path)], stdout=subprocess.DEVNULL, stderr=self.said)
 
     def __enter__(self) -> "Daemon":
         until = time.monotonic() + self.patience
-        while time.monotonic() < until:
+        while time.monotonic() < until and self.process.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", self.port)).close()
                 return self
             except OSError:
                 time.sleep(0.1)
         self.__exit__()
-        raise SystemExit("proxyd does not listen")
+        self.said.seek(0)
+        raise SystemExit(f"proxyd does not listen; it said:\n{self.said.read()}")
 
     def __exit__(self, *_: object) -> None:
         # It ends of itself, which is when profiles and counts are written.

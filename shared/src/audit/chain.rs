@@ -63,15 +63,12 @@ pub fn canonical_request(previous: &Link, seq: u64, row: &HeldRequest<'_>, out: 
     short(out, facts.path);
     short(out, facts.query);
     short(out, facts.client);
-    match row.packed_id {
-        Some(packed) => {
-            out.push(1);
-            out.extend_from_slice(packed);
-        }
-        None => {
-            small(out, (facts.request_id.len() as u64) << 1);
-            out.extend_from_slice(facts.request_id.as_bytes());
-        }
+    if let Some(packed) = row.packed_id {
+        out.push(1);
+        out.extend_from_slice(packed);
+    } else {
+        small(out, (facts.request_id.len() as u64) << 1);
+        out.extend_from_slice(facts.request_id.as_bytes());
     }
     interned(row.interned, out);
     short(out, facts.matched);
