@@ -14,7 +14,7 @@ use crate::schema::{REQUEST_COLUMN_COUNT, REQUEST_COLUMNS};
 /// Rows of one INSERT: more gain nothing, and fewer cost.
 pub(crate) const ROWS: usize = 16;
 
-/// The two INSERTs, made once. All columns in the table's own order, so that SQLite writes a row from where its values are.
+/// The two INSERTs, made once. All columns in the table's own order, so that `SQLite` writes a row from where its values are.
 /// `OR FAIL`, because any failure undoes the whole transaction: with the usual `OR ABORT`, pages would be copied aside for
 /// undoing the one statement.
 static INSERTS: std::sync::LazyLock<[String; 2]> = std::sync::LazyLock::new(|| [insert(1), insert(ROWS)]);

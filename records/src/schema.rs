@@ -15,7 +15,7 @@ use crate::segment::{Nature, Segment, recognise};
 pub(crate) const APPLICATION_ID: u32 = 0x7078_6164;
 
 /// `PRAGMA user_version`: the schema below. A change of it comes with the steps from every older one.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 1;
 
 /// How long a connection waits for another's lock.
 const BUSY: Duration = Duration::from_secs(5);

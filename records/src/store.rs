@@ -63,7 +63,6 @@ struct Open {
     texts: Texts,
     span: Option<Span>,
     newest_request: Option<u64>,
-    version: u32,
     created_us: i64,
     is_full_sync: bool,
 }
@@ -294,15 +293,13 @@ impl Open {
         let newest_request: Option<i64> =
             conn.query_row("SELECT max(seq) FROM requests", [], |row| row.get(0)).map_err(lift)?;
         let newest_request = newest_request.map(|seq| seq as u64);
-        let version = conn.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(lift)?;
-        let open =
-            Self { segment, identity, conn, texts, span, newest_request, version, created_us, is_full_sync: false };
+        let open = Self { segment, identity, conn, texts, span, newest_request, created_us, is_full_sync: false };
         open.limit_pages(limits).map_err(|error| StoreError::sqlite(&open.segment.path, error))?;
         Ok(open)
     }
 
-    /// The segment to go on in, where this one was closed for good, or is of an older schema. One from which all rows were
-    /// taken is gone on in itself: the next one would have its name.
+    /// The segment to go on in, where this one was closed for good. One from which all rows were taken is gone on in itself:
+    /// the next one would have its name.
     fn next_after(
         &self,
         left: &Left,
@@ -311,17 +308,8 @@ impl Open {
         limits: Limits,
         now_us: i64,
     ) -> Result<Option<Self>, StoreError> {
-        let is_older = self.version < schema::VERSION;
-        if head.seq >= self.segment.first_seq {
-            let is_ended = left.is_closed || is_older;
-            return is_ended.then(|| Self::create(dir, head, limits, now_us)).transpose();
-        }
-        if is_older {
-            // Without rows it differs in its number only.
-            let marked = self.conn.pragma_update(None, "user_version", schema::VERSION);
-            marked.map_err(|error| StoreError::sqlite(&self.segment.path, error))?;
-        }
-        Ok(None)
+        let is_ended = left.is_closed && head.seq >= self.segment.first_seq;
+        is_ended.then(|| Self::create(dir, head, limits, now_us)).transpose()
     }
 
     fn limit_pages(&self, limits: Limits) -> rusqlite::Result<()> {

@@ -8,11 +8,11 @@ use std::str::FromStr;
 
 use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
 use rusqlite::{Connection, Rows};
-use shared::audit::chain::{self, canonical_action, canonical_gap, canonical_request, canonical_request_1};
+use shared::audit::chain::{self, canonical_action, canonical_gap, canonical_request};
 use shared::audit::{GapRow, Link};
 use shared::control::report::{AuditVerified, Broken};
 
-use crate::rows::{self, Lookup, Spelled};
+use crate::rows::{self, Spelled};
 use crate::schema::{Predecessor, REQUEST_COLUMNS};
 use crate::segment::{Segment, segments};
 use crate::{StoreError, meta, schema};
@@ -155,8 +155,7 @@ impl<'a> Proof<'a> {
         let is_clean = meta::get::<i64>(conn, "clean")? == Some(1);
         let closing = meta::seq(conn, "last_seq")?.filter(|_| is_clean);
         let last = meta::newest(conn)?.map_or(before.seq, |(seq, _)| seq);
-        let version: u32 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        let mut texts = if version < 2 { Reading::All(Lookup::default()) } else { Reading::Held(Spelled::default()) };
+        let mut texts = Spelled::default();
         while self.at.seq < last && self.report.broken.is_none() {
             if !(self.goes_on)() {
                 return Err(Trouble::Cancelled);
@@ -171,7 +170,7 @@ impl<'a> Proof<'a> {
     }
 
     /// Proves the rows up to `until`, which the segment is known to reach.
-    fn stretch(&mut self, conn: &Connection, texts: &mut Reading, name: &str, until: u64) -> Result<(), Trouble> {
+    fn stretch(&mut self, conn: &Connection, texts: &mut Spelled, name: &str, until: u64) -> Result<(), Trouble> {
         let range = (self.at.seq as i64, until as i64);
         let sql = |columns: &str, table: &str| {
             format!("SELECT {columns} FROM {table} WHERE seq > ?1 AND seq <= ?2 ORDER BY seq")
@@ -209,16 +208,10 @@ impl<'a> Proof<'a> {
             let mut told: Option<GapRow> = None;
             let read = match (table, current(rows)) {
                 (_, None) => Ok(None),
-                (0, Some(row)) => match texts {
-                    Reading::Held(spelled) => rows::held(conn, spelled, row, |seq, held, link| {
-                        canonical_request(before, seq, held, canonical);
-                        link
-                    }),
-                    Reading::All(lookup) => rows::request(conn, lookup, row, |seq, facts, link| {
-                        canonical_request_1(before, seq, facts, canonical);
-                        link
-                    }),
-                },
+                (0, Some(row)) => rows::held(conn, texts, row, |seq, held, link| {
+                    canonical_request(before, seq, held, canonical);
+                    link
+                }),
                 (1, Some(row)) => rows::action(row).map(|(row, link)| {
                     canonical_action(before, row.seq, &row.facts, canonical);
                     link
@@ -303,14 +296,6 @@ impl<'a> Proof<'a> {
         }
         Ok(self.report)
     }
-}
-
-/// How a segment's texts are read: each schema chains them in its own way.
-enum Reading {
-    /// Schema 1: every row spells out all of its texts.
-    All(Lookup),
-    /// Since schema 2: only those that it uses first.
-    Held(Spelled),
 }
 
 enum Trouble {

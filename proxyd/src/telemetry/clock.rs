@@ -119,9 +119,12 @@ impl TimeText {
     pub fn rfc3339(&self, unix_us: i64, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.texts(unix_us).rfc3339);
         let rest = unix_us.rem_euclid(1_000_000) as u64;
-        let ([a, b], [c, d], [e, f]) =
-            (two_digits(rest / 10_000), two_digits(rest / 100 % 100), two_digits(rest % 100));
-        out.extend_from_slice(&[b'.', a, b, c, d, e, f, b'Z']);
+        let mut fraction = *b".000000Z";
+        let digits = [rest / 10_000, rest / 100 % 100, rest % 100].map(two_digits);
+        for (place, digit) in fraction.iter_mut().skip(1).zip(digits.as_flattened()) {
+            *place = *digit;
+        }
+        out.extend_from_slice(&fraction);
     }
 
     /// Appends `22/Nov/2026:23:14:35 +0000`, as the combined log format has it.

@@ -4,11 +4,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use shared::audit::Row;
-use shared::audit::chain::{self, canonical_action, canonical_request_1};
 use shared::config::Keep;
 
 use super::{BEGIN_US, KEEP_ALL, LIMITS, action, all, fill, fill_segments, open, requests, sql};
-use crate::{Entry, Head, Limits, Store, StoreError, segments, sweep, verify};
+use crate::{Entry, Limits, Store, StoreError, segments, sweep, verify};
 
 /// The reasons of all gap rows.
 fn gaps(dir: &Path) -> Vec<String> {
@@ -121,86 +120,7 @@ fn what_is_not_ours_is_named_and_left_alone() {
     open(dir.path()).close().unwrap();
     sql(dir.path(), 0, "PRAGMA user_version = 99");
     let newer = std::fs::read(&segments(dir.path()).unwrap()[0].path).unwrap();
-    check(&newer, "newer version (schema 99; this version knows up to 2)");
-}
-
-/// Turns a closed store of one segment into what schema 1 wrote: every row's texts spelled out in its link.
-fn as_schema_1(dir: &Path) {
-    let mut link = [0; 16];
-    let mut canonical = Vec::new();
-    let mut statements = String::from("PRAGMA user_version = 1;");
-    for row in all(dir) {
-        let table = match &row {
-            Row::Request(row) => {
-                canonical_request_1(&link, row.seq, &row.facts(), &mut canonical);
-                "requests"
-            }
-            Row::Action(row) => {
-                canonical_action(&link, row.seq, &row.facts, &mut canonical);
-                "actions"
-            }
-            Row::Gap(_) => panic!("a store that was ended cleanly has no gaps"),
-        };
-        link = chain::link(&canonical);
-        let hex = Head { seq: row.seq(), link }.link_hex();
-        statements += &format!("UPDATE {table} SET link = x'{hex}' WHERE seq = {};", row.seq());
-        statements += &format!("UPDATE meta SET value = x'{hex}' WHERE name = 'last_link';");
-    }
-    sql(dir, 0, &statements);
-}
-
-#[test]
-fn a_store_of_the_schema_before_is_gone_on_with_in_a_new_segment() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = open(dir.path());
-    fill(&mut store, 100);
-    store.close().unwrap();
-    let rows = all(dir.path());
-    as_schema_1(dir.path());
-    let old = verify(dir.path(), &[], &|| true).unwrap();
-    assert!(old.intact && old.rows == 101, "{old:?}");
-    let head: Head = old.head.parse().unwrap();
-
-    let mut store = open(dir.path());
-    assert_eq!((store.head(), store.segment_first_seq()), (head, 102));
-    fill(&mut store, 100);
-    store.close().unwrap();
-    assert_eq!(all(dir.path())[..101], rows);
-    let both = verify(dir.path(), &[head], &|| true).unwrap();
-    assert!(both.intact && both.rows == 202, "{both:?}");
-    sweep(dir.path(), &KEEP_ALL, BEGIN_US).unwrap();
-    assert!(verify(dir.path(), &[head], &|| true).unwrap().intact);
-    sql(dir.path(), 0, "UPDATE texts SET text = 'odder' WHERE text = 'odd'");
-    assert_eq!(verify(dir.path(), &[], &|| true).unwrap().broken.unwrap().seq, 1);
-}
-
-#[test]
-fn a_crash_under_the_schema_before_is_told_of_in_the_new_segment() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = open(dir.path());
-    fill(&mut store, 100);
-    store.close().unwrap();
-    as_schema_1(dir.path());
-    sql(dir.path(), 0, "UPDATE meta SET value = 0 WHERE name = 'clean'");
-    let store = open(dir.path());
-    assert_eq!((store.head().seq, store.segment_first_seq()), (102, 102));
-    assert_eq!(gaps(dir.path()), ["unclean_stop"]);
-    assert!(verify(dir.path(), &[store.head()], &|| true).unwrap().intact);
-}
-
-#[test]
-fn a_segment_of_the_schema_before_without_rows_is_gone_on_in() {
-    let dir = tempfile::tempdir().unwrap();
-    open(dir.path()).close().unwrap();
-    sql(dir.path(), 0, "PRAGMA user_version = 1");
-    for _ in 0..2 {
-        let mut store = open(dir.path());
-        fill(&mut store, 100);
-        assert_eq!(store.segment_first_seq(), 1);
-        store.close().unwrap();
-    }
-    let verified = verify(dir.path(), &[], &|| true).unwrap();
-    assert!(verified.intact && verified.rows == 202, "{verified:?}");
+    check(&newer, "newer version (schema 99; this version knows up to 1)");
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub struct HeldRequest<'a> {
 /// Writes the previous link and a request row's canonical bytes to `out`, which is cleared first.
 pub fn canonical_request(previous: &Link, seq: u64, row: &HeldRequest<'_>, out: &mut Vec<u8>) {
     let facts = row.facts;
-    begin(out, previous, b'r');
+    begin(out, previous, b'R');
     small(out, seq);
     number(out, facts.time_us as u64);
     small(out, u64::from(facts.status));
@@ -78,36 +78,6 @@ pub fn canonical_request(previous: &Link, seq: u64, row: &HeldRequest<'_>, out: 
     small(out, facts.upstream_us);
     small(out, u64::from(facts.attempts));
     small(out, facts.generation);
-}
-
-/// As [`canonical_request`], for a segment of schema 1: every text is spelled out.
-pub fn canonical_request_1(previous: &Link, seq: u64, facts: &RequestFacts<'_>, out: &mut Vec<u8>) {
-    begin(out, previous, b'R');
-    number(out, seq);
-    number(out, facts.time_us as u64);
-    text(out, facts.request_id);
-    text(out, facts.client);
-    text(out, facts.method);
-    text(out, facts.scheme);
-    text(out, facts.listener);
-    text(out, facts.host);
-    text(out, facts.path);
-    text(out, facts.query);
-    text(out, facts.protocol);
-    text(out, facts.route);
-    text(out, facts.upstream);
-    text(out, facts.endpoint);
-    number(out, u64::from(facts.status));
-    text(out, facts.outcome);
-    number(out, facts.bytes_in);
-    number(out, facts.bytes_out);
-    number(out, facts.duration_us);
-    number(out, facts.upstream_us);
-    number(out, u64::from(facts.attempts));
-    text(out, facts.principal);
-    number(out, facts.generation);
-    text(out, facts.user_agent);
-    text(out, facts.matched);
 }
 
 /// Writes the previous link and an action row's canonical bytes to `out`, which is cleared first.
@@ -230,7 +200,7 @@ mod tests {
     fn a_request_is_spelled_as_the_reference_says() {
         let facts = RequestFacts { time_us: -2, status: 200, method: "GET", attempts: 1, ..RequestFacts::default() };
         let mut expected = vec![9; 16];
-        expected.extend_from_slice(b"r\xac\x02\xff\xff\xff\xff\xff\xff\xff\xfe\xc8\x01\x03GET\0\0\0");
+        expected.extend_from_slice(b"R\xac\x02\xff\xff\xff\xff\xff\xff\xff\xfe\xc8\x01\x03GET\0\0\0");
         expected.push(1);
         expected.extend_from_slice(&[7; 16]);
         expected.extend_from_slice(b"\x07\x04http\0\x7d\x81\x01\x06x\0\0\0\0\0");
