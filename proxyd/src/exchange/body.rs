@@ -235,6 +235,8 @@ pub struct Body {
 
 enum From {
     Empty,
+    /// An upstream's answer without a body, such as to HEAD: what its head says of one stands.
+    Absent,
     Bytes(Bytes),
     Source(Box<dyn Source>),
 }
@@ -242,7 +244,7 @@ enum From {
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.from {
-            From::Empty => "Body(empty)",
+            From::Empty | From::Absent => "Body(empty)",
             From::Bytes(_) => "Body(bytes)",
             From::Source(_) => "Body(relayed)",
         })
@@ -253,6 +255,11 @@ impl Body {
     /// No body.
     pub fn empty() -> Self {
         Self { from: From::Empty, finish: None }
+    }
+
+    /// What an upstream's answer without a body has.
+    pub fn absent() -> Self {
+        Self { from: From::Absent, finish: None }
     }
 
     /// A text of ours.
@@ -274,13 +281,13 @@ impl Body {
 
     /// Whether it is ours, not an upstream's.
     pub fn is_ours(&self) -> bool {
-        !matches!(self.from, From::Source(_))
+        matches!(self.from, From::Empty | From::Bytes(_))
     }
 
     /// Bytes still to come, where that is known.
     pub fn left(&self) -> Option<u64> {
         match &self.from {
-            From::Empty => Some(0),
+            From::Empty | From::Absent => Some(0),
             From::Bytes(bytes) => Some(bytes.len() as u64),
             From::Source(source) => source.left(),
         }
@@ -289,7 +296,7 @@ impl Body {
     /// Whether more is at hand, or the end was reached.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ready, BodyError>> {
         match &mut self.from {
-            From::Empty => Poll::Ready(Ok(Ready::End)),
+            From::Empty | From::Absent => Poll::Ready(Ok(Ready::End)),
             From::Bytes(_) => Poll::Ready(Ok(Ready::Data)),
             From::Source(source) => source.poll_ready(cx),
         }
@@ -298,7 +305,7 @@ impl Body {
     /// The data at hand.
     pub fn chunk(&self) -> &[u8] {
         match &self.from {
-            From::Empty => &[],
+            From::Empty | From::Absent => &[],
             From::Bytes(bytes) => bytes,
             From::Source(source) => source.chunk(),
         }
@@ -307,7 +314,7 @@ impl Body {
     /// So many bytes of the data at hand went to the client.
     pub fn advance(&mut self, count: usize) {
         match &mut self.from {
-            From::Empty => {}
+            From::Empty | From::Absent => {}
             From::Bytes(bytes) => {
                 bytes::Buf::advance(bytes, count.min(bytes.len()));
                 if bytes.is_empty() {
@@ -325,7 +332,7 @@ impl Body {
     pub fn take_trailers(&mut self) -> Option<Box<Headers>> {
         match &mut self.from {
             From::Source(source) => source.take_trailers(),
-            From::Empty | From::Bytes(_) => None,
+            From::Empty | From::Absent | From::Bytes(_) => None,
         }
     }
 

@@ -173,7 +173,7 @@ impl<'a> Attempt<'a> {
         let incoming = Incoming::new(framing);
         self.pool.note_answer(incoming.left().map_or(0, |left| usize::try_from(left).unwrap_or(usize::MAX)));
         let relay = Relay::start(lease, pump, incoming, keeps, gap, &exchange.alarm);
-        let body = relay.map_or_else(Body::empty, |relay| Body::relayed(Box::new(relay)));
+        let body = relay.map_or_else(Body::absent, |relay| Body::relayed(Box::new(relay)));
         Ok(Response::new(head, body).into())
     }
 
