@@ -17,6 +17,8 @@ pub(crate) struct Script {
     /// So many bytes are taken at once; all, where this is 0.
     bite: usize,
     waited: bool,
+    /// Nothing comes before something was sent.
+    answers: bool,
     /// What was sent.
     pub(crate) sent: Vec<u8>,
     /// In how many writes.
@@ -34,7 +36,14 @@ impl Script {
         Self { bite, ..Self::default() }
     }
 
+    /// These bytes come once something was sent.
+    #[allow(dead_code, reason = "not every test needs an answer")]
+    pub(crate) fn answering(bytes: &[u8]) -> Self {
+        Self { coming: bytes.iter().copied().collect(), answers: true, ..Self::default() }
+    }
+
     /// How many bytes are still to come.
+    #[allow(dead_code, reason = "not every test looks")]
     pub(crate) fn left(&self) -> usize {
         self.coming.len()
     }
@@ -49,7 +58,7 @@ impl Script {
 impl AsyncRead for Script {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let piece = self.piece;
-        if self.waits(piece) {
+        if self.answers && self.sent.is_empty() || self.waits(piece) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
