@@ -5,10 +5,9 @@ use crate::grammar::is_value;
 use crate::headers::Headers;
 use crate::parse::{HeadLimits, HeadParser};
 
-/// The most bytes of extensions on one chunk's line. Nobody reads them; they are dropped.
+/// The most bytes of extensions on one chunk's line, the first semicolon with them. Nobody reads them; they are dropped.
 const MAX_EXTENSION: u16 = 256;
-/// The bytes of extensions that a body may have in all, but for so many for each chunk's data byte: a body of nothing but
-/// extensions is an attack.
+/// The bytes of extensions that a body may have in all: a body of nothing but extensions is an attack.
 const MAX_EXTENSIONS: u64 = 16 * 1024;
 /// The most hexadecimal digits of a size.
 const MAX_DIGITS: u8 = 16;
@@ -135,3 +134,6 @@ impl ChunkedDecoder {
         self.state == State::Done
     }
 }
+
+#[cfg(test)]
+mod tests;

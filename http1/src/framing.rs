@@ -69,9 +69,9 @@ fn told(headers: &Headers, version: Version) -> Result<Option<Framing>, Fault> {
     Ok(length.map(|length| if length == 0 { Framing::None } else { Framing::Length(length) }))
 }
 
-/// Digits and nothing else, up to what a file could have.
+/// Digits and nothing else, up to what a file could have. A zero in front makes it an octal number to some readers.
 fn number(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || text.len() > 19 {
+    if text.len() > 19 || matches!(text, [] | [b'0', _, ..]) {
         return None;
     }
     text.iter().try_fold(0u64, |number, byte| match byte {
@@ -79,3 +79,6 @@ fn number(text: &[u8]) -> Option<u64> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests;

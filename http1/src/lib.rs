@@ -16,6 +16,8 @@ mod outgoing;
 mod parse;
 mod request;
 mod response;
+#[cfg(test)]
+mod script;
 mod value;
 mod wire;
 

@@ -58,6 +58,10 @@ impl Outgoing {
 
     /// Gathers a small piece: true where it was taken.
     pub fn put(&mut self, data: &[u8]) -> bool {
+        // Of nothing no chunk can be made: it would be the last.
+        if data.is_empty() {
+            return true;
+        }
         if data.len() >= GATHERED || self.is_full() || self.chunk_left > 0 || !self.owe(data.len()) {
             return false;
         }
@@ -102,7 +106,7 @@ impl Outgoing {
         }
     }
 
-    /// Writes what was gathered and then some of `data`: how much of it.
+    /// Writes what was gathered and then some of `data`: how much of it. Without any it writes nothing.
     ///
     /// # Errors
     ///
@@ -111,13 +115,16 @@ impl Outgoing {
     where
         W: AsyncWrite + Unpin,
     {
+        if data.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
         if let Shape::Length(left) = self.shape
             && (data.len() as u64) > left
         {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
         }
         let chunked = self.shape == Shape::Chunked;
-        if chunked && self.chunk_left == 0 && !data.is_empty() {
+        if chunked && self.chunk_left == 0 {
             self.wake();
             self.chunk_size(data.len());
             self.chunk_left = data.len();
@@ -205,3 +212,6 @@ impl Drop for Outgoing {
         buffer::give(std::mem::take(&mut self.pending));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 
 use crate::grammar::{Fault, is_token, name_length, target_length, token_length, value_length};
 use crate::headers::{Line, bit};
-use crate::name;
+use crate::name::{self, OTHER_FORWARDED};
 use crate::{Version, buffer};
 
 /// How large a head may be. All in bytes but the last.
@@ -100,21 +100,24 @@ impl HeadParser {
     /// given, the parser is ready for the next.
     pub(crate) fn parse(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<Parsed>, Fault> {
         if self.start.is_none() && self.kind != Kind::Trailer {
-            let line = bytes.get(self.next..).unwrap_or_default();
+            // What stands behind the limit is not looked at: the same bytes get the same answer in however many pieces
+            // they come.
+            let most = limits.start_line + 2;
+            let line = bytes.get(..most).unwrap_or(bytes);
             let parsed = match self.kind {
                 Kind::Request => request_line(line),
                 Kind::Response | Kind::Trailer => status_line(line),
             };
-            let Some((start, length)) = parsed.map_err(|fault| too_long_or(fault, line, limits))? else {
-                return if line.len() > limits.start_line + 2 { Err(Fault::StartLineTooLong) } else { Ok(None) };
+            let Some((start, length)) = parsed? else {
+                return if line.len() == most { Err(Fault::StartLineTooLong) } else { Ok(None) };
             };
-            if length > limits.start_line + 2 {
-                return Err(Fault::StartLineTooLong);
-            }
             self.start = Some(start);
             self.next = length;
             self.fields_start = length;
         }
+        // Nor here.
+        let most = self.fields_start + limits.fields + 2;
+        let bytes = bytes.get(..most).unwrap_or(bytes);
         if self.lines.capacity() == 0 {
             self.lines = buffer::take_lines();
         }
@@ -141,7 +144,7 @@ impl HeadParser {
                     let present = std::mem::take(&mut self.present);
                     return Ok(Some(Parsed { start: self.start.take(), lines, present, end }));
                 }
-                Step::More if bytes.len() - self.fields_start > limits.fields + 2 => return Err(Fault::FieldsTooLarge),
+                Step::More if bytes.len() == most => return Err(Fault::FieldsTooLarge),
                 Step::More => return Ok(None),
             }
         }
@@ -152,12 +155,6 @@ impl Drop for HeadParser {
     fn drop(&mut self) {
         buffer::give_lines(std::mem::take(&mut self.lines));
     }
-}
-
-/// A start line that is over its limit is told as that, whatever stands behind the limit.
-fn too_long_or(fault: Fault, line: &[u8], limits: &HeadLimits) -> Fault {
-    let ends_within = line.iter().take(limits.start_line + 2).any(|&byte| byte == b'\n');
-    if !ends_within && line.len() > limits.start_line + 2 { Fault::StartLineTooLong } else { fault }
 }
 
 /// Whether the CRLF stands at `at`: none while it is still coming.
@@ -253,8 +250,8 @@ fn field_line(bytes: &[u8], start: usize) -> Result<Step, Fault> {
     }
     let name = rest.get(..name_length).unwrap_or_default();
     let number = name::number(name);
-    // A numbered name is a token.
-    if number == 0 && token_length(name) != name_length {
+    // A numbered name is a token; of the family only the beginning is known.
+    if matches!(number, 0 | OTHER_FORWARDED) && token_length(name) != name_length {
         return Err(Fault::FieldName);
     }
     let raw_start = start + name_length + 1;
@@ -309,3 +306,6 @@ fn no_name(bytes: &[u8], start: usize) -> Result<Step, Fault> {
 pub(crate) fn is_token_text(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| is_token(byte))
 }
+
+#[cfg(test)]
+mod tests;

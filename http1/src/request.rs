@@ -230,3 +230,6 @@ impl RequestHead {
         crate::wire::parse_whole(bytes, limits)
     }
 }
+
+#[cfg(test)]
+mod tests;

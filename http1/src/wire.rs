@@ -171,3 +171,6 @@ pub(crate) fn parse_whole<H: Head>(bytes: &[u8], limits: &HeadLimits) -> Result<
     let head = H::of(parsed.start, Headers::parsed(text, parsed.lines, parsed.present))?;
     Ok(Some((head, parsed.end)))
 }
+
+#[cfg(test)]
+mod tests;
