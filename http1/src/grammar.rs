@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::scan;
+
 /// Why bytes are not a message that we accept. Each names the clause that it breaks; none tells more than that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Fault {
@@ -66,8 +68,8 @@ pub enum Fault {
 }
 
 const TOKEN: u8 = 1;
-const VALUE: u8 = 2;
-const TARGET: u8 = 4;
+pub(crate) const VALUE: u8 = 2;
+pub(crate) const TARGET: u8 = 4;
 
 /// What each byte may be part of.
 static CLASSES: [u8; 256] = classes();
@@ -100,7 +102,7 @@ const fn classes() -> [u8; 256] {
     table
 }
 
-fn has(byte: u8, class: u8) -> bool {
+pub(crate) fn has(byte: u8, class: u8) -> bool {
     CLASSES.get(usize::from(byte)).is_some_and(|found| found & class != 0)
 }
 
@@ -119,43 +121,14 @@ pub(crate) fn token_length(bytes: &[u8]) -> usize {
     bytes.iter().position(|&byte| !has(byte, TOKEN)).unwrap_or(bytes.len())
 }
 
-/// One in each byte of a word, and the highest bit of each.
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
-
-/// A bit in the first byte below `bound` (at most 0x80), if there is one; bits in later bytes mean nothing.
-fn below(word: u64, bound: u8) -> u64 {
-    word.wrapping_sub(ONES * u64::from(bound)) & !word & HIGHS
-}
-
-/// The same for the first byte that is `byte`.
-fn equal(word: u64, byte: u8) -> u64 {
-    below(word ^ (ONES * u64::from(byte)), 1)
-}
-
-/// Where the first byte stands that `found` marks in a word and `is` tells of a byte. Eight at a time.
-fn first(bytes: &[u8], found: impl Fn(u64) -> u64, is: impl Fn(u8) -> bool) -> Option<usize> {
-    let mut rest = bytes;
-    while let Some((word, behind)) = rest.split_first_chunk::<8>() {
-        let marks = found(u64::from_le_bytes(*word));
-        if marks != 0 {
-            return Some(bytes.len() - rest.len() + (marks.trailing_zeros() / 8) as usize);
-        }
-        rest = behind;
-    }
-    let at = rest.iter().position(|&byte| is(byte))?;
-    Some(bytes.len() - rest.len() + at)
-}
-
 /// How many bytes stand before the first colon, blank or control byte.
 pub(crate) fn name_length(bytes: &[u8]) -> usize {
-    let found = |word| below(word, 0x21) | equal(word, b':');
-    first(bytes, found, |byte| byte == b':' || byte <= b' ').unwrap_or(bytes.len())
+    scan::name(bytes).unwrap_or(bytes.len())
 }
 
 /// How many bytes from the start may stand in a target.
 pub(crate) fn target_length(bytes: &[u8]) -> usize {
-    bytes.iter().position(|&byte| !has(byte, TARGET)).unwrap_or(bytes.len())
+    scan::target(bytes).unwrap_or(bytes.len())
 }
 
 /// Whether this may stand as a target in a request line (RFC 9112 section 3.2): visible ASCII, no fragment.
@@ -166,17 +139,7 @@ pub fn is_target(text: &str) -> bool {
 
 /// How many bytes from the start may stand in a field's value.
 pub(crate) fn value_length(bytes: &[u8]) -> usize {
-    let found = |word| below(word, 0x20) | equal(word, 0x7f);
-    let mut passed = 0;
-    loop {
-        let rest = bytes.get(passed..).unwrap_or_default();
-        match first(rest, found, |byte| !is_value(byte)) {
-            // HTAB is among what the quick look stops at.
-            Some(at) if rest.get(at) == Some(&b'\t') => passed += at + 1,
-            Some(at) => return passed + at,
-            None => return bytes.len(),
-        }
-    }
+    scan::value(bytes).unwrap_or(bytes.len())
 }
 
 #[cfg(test)]
@@ -197,6 +160,21 @@ mod tests {
             assert_eq!(value_length(&tabbed), length);
         }
         assert_eq!(value_length("grüße".as_bytes()), "grüße".len());
+    }
+
+    #[test]
+    fn each_byte_is_judged_alike_at_every_place() {
+        for byte in 0..=255u8 {
+            for before in 0..40 {
+                let mut text = vec![b'a'; before];
+                text.push(byte);
+                text.extend_from_slice(&[b'a'; 20]);
+                let end = |stops: bool| if stops { before } else { text.len() };
+                assert_eq!(value_length(&text), end(!has(byte, VALUE)), "{byte} at {before}");
+                assert_eq!(target_length(&text), end(!has(byte, TARGET)), "{byte} at {before}");
+                assert_eq!(name_length(&text), end(byte <= b' ' || byte == b':'), "{byte} at {before}");
+            }
+        }
     }
 
     #[test]

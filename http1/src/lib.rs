@@ -16,6 +16,7 @@ mod outgoing;
 mod parse;
 mod request;
 mod response;
+mod scan;
 #[cfg(test)]
 mod script;
 mod value;

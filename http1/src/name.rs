@@ -1,4 +1,5 @@
-//! Field names. Those that a proxy itself reads are numbered, so that a message tells at once which of them it has.
+//! Field names. Those that a proxy itself reads, and those that most messages have, are numbered: a message tells at once which
+//! of them it has, and they need not be looked at byte by byte.
 
 use std::borrow::Cow;
 
@@ -21,6 +22,9 @@ macro_rules! names {
 
 names! {
     ACCEPT = "accept",
+    ACCEPT_ENCODING = "accept-encoding",
+    ACCEPT_LANGUAGE = "accept-language",
+    ACCEPT_RANGES = "accept-ranges",
     ACCESS_CONTROL_REQUEST_HEADERS = "access-control-request-headers",
     ACCESS_CONTROL_REQUEST_METHOD = "access-control-request-method",
     ALLOW = "allow",
@@ -36,7 +40,10 @@ names! {
     EXPECT = "expect",
     FORWARDED = "forwarded",
     HOST = "host",
+    IF_MODIFIED_SINCE = "if-modified-since",
+    IF_NONE_MATCH = "if-none-match",
     KEEP_ALIVE = "keep-alive",
+    LAST_MODIFIED = "last-modified",
     LOCATION = "location",
     ORIGIN = "origin",
     PROXY_AUTHENTICATE = "proxy-authenticate",
@@ -44,6 +51,7 @@ names! {
     PROXY_CONNECTION = "proxy-connection",
     RATE_LIMIT = "ratelimit",
     RATE_LIMIT_POLICY = "ratelimit-policy",
+    REFERER = "referer",
     RETRY_AFTER = "retry-after",
     SERVER = "server",
     SET_COOKIE = "set-cookie",
