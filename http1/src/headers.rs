@@ -151,6 +151,30 @@ impl Headers {
         good
     }
 
+    /// Replaces every line of this name by one with this number.
+    pub fn set_number(&mut self, name: &Name, value: u64) {
+        self.set_bytes(name, itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    /// Replaces every line of this name by one whose value `write` appends; false, and the lines are gone, where it appends a
+    /// byte that may not stand in a field line.
+    pub fn set_with(&mut self, name: &Name, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        self.remove(name);
+        let before = self.text.len();
+        self.begin(name);
+        let start = self.text.len();
+        write(&mut self.text);
+        let value = self.text.get(start..).unwrap_or_default();
+        let good = crate::grammar::value_length(value) == value.len();
+        if good {
+            self.end(name);
+        } else {
+            self.text.truncate(before);
+            self.lines.pop();
+        }
+        good
+    }
+
     /// Replaces every line of `name` by one with the value of the first line of `source`, if there is one.
     pub fn set_from(&mut self, name: &Name, source: &Name) {
         let Some(&line) = self.find(source) else { return };
@@ -332,6 +356,10 @@ mod tests {
         headers.set_from(&known::X_FORWARDED_HOST, &known::HOST);
         assert_eq!(lines(&headers), "host: a\r\nvia: y\r\nx-forwarded-host: a\r\n");
         assert!(!headers.set_text(&known::HOST, b"a\r\nb"));
+        assert!(!headers.set_with(&known::VIA, |out| out.extend_from_slice(b"a\nb")));
+        assert!(headers.set_with(&known::AGE, |out| out.extend_from_slice(b"1")));
+        headers.set_number(&known::CONTENT_LENGTH, 1234);
+        assert_eq!(lines(&headers), "host: a\r\nx-forwarded-host: a\r\nage: 1\r\ncontent-length: 1234\r\n");
         assert_eq!(headers.get(&known::HOST), Some(&b"a"[..]));
     }
 

@@ -27,6 +27,7 @@ names! {
     ACCEPT_RANGES = "accept-ranges",
     ACCESS_CONTROL_REQUEST_HEADERS = "access-control-request-headers",
     ACCESS_CONTROL_REQUEST_METHOD = "access-control-request-method",
+    AGE = "age",
     ALLOW = "allow",
     AUTHORIZATION = "authorization",
     CACHE_CONTROL = "cache-control",

@@ -27,12 +27,6 @@ impl Value {
         (grammar::value_length(value) == value.len()).then(|| Self(Bytes::copy_from_slice(value)))
     }
 
-    /// A number.
-    #[must_use]
-    pub fn number(value: u64) -> Self {
-        Self(Bytes::from(value.to_string()))
-    }
-
     /// The bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -50,6 +44,5 @@ mod tests {
             assert_eq!(Value::parse(bad), None, "{bad:?}");
         }
         assert_eq!(Value::parse("a\tb").as_ref().map(Value::as_bytes), Some(&b"a\tb"[..]));
-        assert_eq!(Value::number(12).as_bytes(), b"12");
     }
 }

@@ -18,7 +18,7 @@ pub use head::{Headers, Looked, Name, RequestHead, ResponseHead, Value, name};
 pub use ledger::Ledger;
 pub use link::{Link, Socket};
 pub use peer::{Load, Peer, Presence};
-pub use rejection::Rejection;
+pub use rejection::{Rejection, accepts_json};
 pub use trail::{Part, Trail};
 pub use trailers::clean as clean_trailers;
 
@@ -71,8 +71,6 @@ pub struct Exchange {
     pub client: IpAddr,
     /// Whether the peer is a proxy that is believed.
     pub trusted: bool,
-    /// Whether our own errors go out as JSON.
-    pub json: bool,
     /// The scheme the client used, as far as trusted proxies tell.
     pub https: bool,
     /// What filters noted on the way in, for the way back.
@@ -82,16 +80,16 @@ pub struct Exchange {
 /// What the request side of a filter tells its response side.
 #[derive(Default)]
 pub struct Notes {
-    /// Of the rate limit rule with the least left: its verdict, and the header lines that tell it.
+    /// Of the rate limit rule with the least left.
     pub limit: Option<LimitNote>,
     pub cors: Option<CorsNote>,
 }
 
 /// A rate limit's verdict, to be told to the client.
 pub struct LimitNote {
+    /// Its place among the rules of the route's policy.
+    pub rule: usize,
     pub verdict: limit::Verdict,
-    pub policy: Value,
-    pub state: Value,
 }
 
 /// What CORS lets the client's script see.
@@ -121,9 +119,9 @@ impl Exchange {
         self.finish.trail.path()
     }
 
-    /// The answer to a rejection of this request.
-    pub fn reject(&mut self, rejection: &Rejection) -> Response {
+    /// The answer to a rejection of this request, which came with these headers.
+    pub fn reject(&mut self, rejection: &Rejection, headers: &Headers) -> Response {
         self.finish.rejected(rejection);
-        rejection.response(self.finish.trail.part(Part::Id), self.json)
+        rejection.response(self.finish.trail.part(Part::Id), accepts_json(headers))
     }
 }

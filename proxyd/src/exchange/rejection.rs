@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http1::Fault;
 
-use super::head::{Value, name};
+use super::head::{Headers, Value, name};
 use super::{Body, Response, ResponseHead};
 
 /// A request that we answer with an error.
@@ -187,7 +187,7 @@ impl Rejection {
             headers.set(&name::ALLOW, allow);
         }
         if let Self::RateLimited { retry_after_s } = self {
-            headers.set(&name::RETRY_AFTER, Value::number(*retry_after_s));
+            headers.set_number(&name::RETRY_AFTER, *retry_after_s);
         } else if self.status() == 503 {
             headers.set(&name::RETRY_AFTER, Value::known("1"));
         }
@@ -206,4 +206,20 @@ impl Rejection {
         };
         Response::new(head, Body::text(text))
     }
+}
+
+/// Whether our own errors may be JSON: unless the client lists what it accepts, and JSON is not in it.
+pub fn accepts_json(headers: &Headers) -> bool {
+    let mut lines = headers.all(&name::ACCEPT).peekable();
+    if lines.peek().is_none() {
+        return true;
+    }
+    let takes = |range: &[u8]| {
+        let range = range.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+        range.eq_ignore_ascii_case(b"application/json")
+            || range.eq_ignore_ascii_case(b"application/*")
+            || range == b"*/*"
+            || range.ends_with(b"+json")
+    };
+    lines.any(|line| line.split(|&byte| byte == b',').any(takes))
 }

@@ -130,7 +130,7 @@ impl Filter {
         match self {
             Self::SecurityHeaders(headers) => headers.on_response(exchange, response),
             Self::Cors(_) => cors::on_response(exchange, response),
-            Self::RateLimit(_) => rate_limit::on_response(exchange, response),
+            Self::RateLimit(rules) => rules.on_response(exchange, response),
             Self::Headers(headers) => headers.on_response(response),
             Self::Access(_) | Self::BodyLimit(_) => {}
         }

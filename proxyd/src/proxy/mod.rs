@@ -40,7 +40,8 @@ pub async fn handle(mut request: Request, peer: &Rc<Peer>, worker: &Rc<Worker>) 
         None => travel(&local, &mut exchange, &mut passed, &mut request, worker).await,
         Some(fault) => Err(fault),
     };
-    let Answer { mut response, tunnel } = outcome.unwrap_or_else(|rejection| exchange.reject(&rejection).into());
+    let Answer { mut response, tunnel } =
+        outcome.unwrap_or_else(|rejection| exchange.reject(&rejection, request.head.headers()).into());
     passed.on_response(&mut exchange, &mut response);
     // Read in this turn of the loop, when the answer came or the request did.
     headers::downstream(&exchange, &mut response, worker.ledger.clock.latest());

@@ -42,7 +42,7 @@ pub(super) fn open(
     };
     let behind = (client != peer.ip).then(|| client.to_string());
     let client_text = behind.as_deref().unwrap_or(&peer.ip_text);
-    let user_agent = headers.get(&name::USER_AGENT).map(String::from_utf8_lossy).unwrap_or_default();
+    let user_agent = headers.get(&name::USER_AGENT).map(text).unwrap_or_default();
     let query = snapshot.mask.query(head.query().unwrap_or_default());
     let matched = matched(&snapshot.table, head, &snapshot.mask);
     let trail = Trail::open([id, client_text, head.method(), &host, &query, cut(&user_agent), &matched], head.path());
@@ -50,7 +50,6 @@ pub(super) fn open(
         trusted && headers.get(&name::X_FORWARDED_PROTO).is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
     let opening = Opening { trail, terms: Rc::clone(&local.terms), started, protocol: head.version().as_str(), https };
     let mut finish = Box::new(Finish::open(opening, ledger, peer));
-    let json = accepts_json(headers);
     finish.upload = request.body.upload().cloned();
     let fault = fault(head, authority.is_some());
     let exchange = Exchange {
@@ -58,7 +57,6 @@ pub(super) fn open(
         peer: Rc::clone(peer),
         client,
         trusted,
-        json,
         https,
         notes: Notes::default(),
         alarm: Rc::clone(&request.alarm),
@@ -121,25 +119,14 @@ fn is_authority(text: &str) -> bool {
     port_is_good && host.len() <= 255 && host.bytes().all(in_name)
 }
 
+/// As text; what is none is replaced.
+fn text(value: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed)
+}
+
 fn behind_proxies(peer: IpAddr, headers: &Headers, trusted: &[ipnet::IpNet]) -> IpAddr {
     let lines = |name| headers.all(name).filter_map(|line| std::str::from_utf8(line).ok()).collect::<Vec<_>>();
     client::address(peer, trusted, &lines(&name::X_FORWARDED_FOR), &lines(&name::FORWARDED))
-}
-
-/// Whether our own errors may be JSON: unless the client lists what it accepts, and JSON is not in it.
-fn accepts_json(headers: &Headers) -> bool {
-    let mut lines = headers.all(&name::ACCEPT).peekable();
-    if lines.peek().is_none() {
-        return true;
-    }
-    let takes = |range: &[u8]| {
-        let range = range.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
-        range.eq_ignore_ascii_case(b"application/json")
-            || range.eq_ignore_ascii_case(b"application/*")
-            || range == b"*/*"
-            || range.ends_with(b"+json")
-    };
-    lines.any(|line| line.split(|&byte| byte == b',').any(takes))
 }
 
 /// What some route's conditions read of this request, as a JSON object: kept for replay. Empty where none reads any.

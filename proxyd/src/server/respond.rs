@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::connection::has_left;
 use crate::exchange::body::BodyError;
-use crate::exchange::{Alarm, Body, Link, ResponseHead, Upload, Value, name};
+use crate::exchange::{Alarm, Body, Link, ResponseHead, Upload, name};
 use crate::worker::Worker;
 
 /// A client that takes nothing of its answer for so long has left.
@@ -156,9 +156,8 @@ fn frame(head: &mut ResponseHead, body: &mut Body, asked: &Asked) -> Shape {
 
 /// Tells the length, where the upstream did not tell the same.
 fn set_length(head: &mut ResponseHead, length: u64) {
-    let told = head.headers().only(&name::CONTENT_LENGTH).and_then(|told| std::str::from_utf8(told).ok()?.parse().ok());
-    if told != Some(length) {
-        head.headers_mut().set(&name::CONTENT_LENGTH, Value::number(length));
+    if head.headers().only(&name::CONTENT_LENGTH) != Some(itoa::Buffer::new().format(length).as_bytes()) {
+        head.headers_mut().set_number(&name::CONTENT_LENGTH, length);
     }
 }
 

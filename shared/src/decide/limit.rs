@@ -144,18 +144,15 @@ impl Meter {
         &self.policy
     }
 
-    /// `"default";r=12;t=30`: the value of `RateLimit` after this rule's verdict, for the limit with the least left.
-    #[must_use]
-    pub fn rate_limit_header(&self, verdict: &Verdict) -> String {
-        let name = self.limit_name(verdict);
-        let mut text = String::with_capacity(name.len() + 48);
-        text.push('"');
-        text.push_str(name);
-        text.push_str("\";r=");
-        digits(u64::from(verdict.remaining), &mut text);
-        text.push_str(";t=");
-        digits(verdict.reset_s, &mut text);
-        text
+    /// Appends `"default";r=12;t=30`: the value of `RateLimit` after this rule's verdict, for the limit with the least left.
+    pub fn rate_limit_header(&self, verdict: &Verdict, out: &mut Vec<u8>) {
+        let mut digits = itoa::Buffer::new();
+        out.push(b'"');
+        out.extend_from_slice(self.limit_name(verdict).as_bytes());
+        out.extend_from_slice(b"\";r=");
+        out.extend_from_slice(digits.format(verdict.remaining).as_bytes());
+        out.extend_from_slice(b";t=");
+        out.extend_from_slice(digits.format(verdict.reset_s).as_bytes());
     }
 
     /// The name, as in [`Self::policy_header`], of the limit that a verdict of this rule speaks of.
@@ -323,18 +320,6 @@ impl Slot {
 
 fn narrowed(wide: u128) -> u64 {
     u64::try_from(wide).unwrap_or(u64::MAX)
-}
-
-/// A number in decimal, without the formatting machinery: every limited answer carries two.
-fn digits(number: u64, out: &mut String) {
-    let mut place = 1;
-    while number / place >= 10 {
-        place *= 10;
-    }
-    while place > 0 {
-        out.push(char::from(b'0' + (number / place % 10) as u8));
-        place /= 10;
-    }
 }
 
 /// Rounded up.

@@ -37,7 +37,7 @@ enum By {
 impl Rules {
     pub(super) fn on_request(&self, exchange: &mut Exchange, request: &Request, ledger: &Ledger) -> Verdict {
         let now_us = exchange.finish.started.instant_us;
-        for rule in &self.0 {
+        for (index, rule) in self.0.iter().enumerate() {
             let key = rule.key(exchange.client, request.head.headers());
             let verdict = rule.limiter.take(&key, now_us);
             let enforced = rule.limiter.rule.mode == Mode::Enforce;
@@ -46,10 +46,8 @@ impl Rules {
                 continue;
             }
             let tightest = exchange.notes.limit.as_ref().is_none_or(|note| verdict.remaining < note.verdict.remaining);
-            if (tightest || !verdict.allowed)
-                && let Some(state) = Value::parse(&rule.limiter.meter.rate_limit_header(&verdict))
-            {
-                exchange.notes.limit = Some(LimitNote { verdict, policy: rule.policy.clone(), state });
+            if tightest || !verdict.allowed {
+                exchange.notes.limit = Some(LimitNote { rule: index, verdict });
             }
             if !verdict.allowed {
                 return Verdict::Reject(Rejection::RateLimited { retry_after_s: verdict.retry_after_s });
@@ -57,16 +55,18 @@ impl Rules {
         }
         Verdict::Pass
     }
-}
 
-pub(super) fn on_response(exchange: &mut Exchange, response: &mut Response) {
-    let Some(note) = exchange.notes.limit.take() else { return };
-    let headers = response.head.headers_mut();
-    headers.set(&name::X_RATE_LIMIT_LIMIT, Value::number(u64::from(note.verdict.limit)));
-    headers.set(&name::X_RATE_LIMIT_REMAINING, Value::number(u64::from(note.verdict.remaining)));
-    headers.set(&name::X_RATE_LIMIT_RESET, Value::number(note.verdict.reset_s));
-    headers.set(&name::RATE_LIMIT_POLICY, note.policy);
-    headers.set(&name::RATE_LIMIT, note.state);
+    /// Tells the client what it has left.
+    pub(super) fn on_response(&self, exchange: &Exchange, response: &mut Response) {
+        let Some(LimitNote { rule, verdict }) = &exchange.notes.limit else { return };
+        let Some(rule) = self.0.get(*rule) else { return };
+        let headers = response.head.headers_mut();
+        headers.set_number(&name::X_RATE_LIMIT_LIMIT, u64::from(verdict.limit));
+        headers.set_number(&name::X_RATE_LIMIT_REMAINING, u64::from(verdict.remaining));
+        headers.set_number(&name::X_RATE_LIMIT_RESET, verdict.reset_s);
+        headers.set(&name::RATE_LIMIT_POLICY, &rule.policy);
+        headers.set_with(&name::RATE_LIMIT, |out| rule.limiter.meter.rate_limit_header(verdict, out));
+    }
 }
 
 impl CompiledRule {

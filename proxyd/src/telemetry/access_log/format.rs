@@ -139,25 +139,9 @@ fn quoted(value: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Appends a decimal number, two digits at a time.
-#[inline(never)]
-pub(super) fn decimal(mut value: u64, out: &mut Vec<u8>) {
-    if value < 10 {
-        out.push(b'0' + value as u8);
-        return;
-    }
-    let mut digits = [0; 20];
-    let mut from = digits.len();
-    for pair in digits.as_chunks_mut::<2>().0.iter_mut().rev() {
-        *pair = two_digits(value % 100);
-        value /= 100;
-        from -= 2;
-        if value == 0 {
-            break;
-        }
-    }
-    let written = digits.get(from..).unwrap_or_default();
-    out.extend_from_slice(written.strip_prefix(b"0").unwrap_or(written));
+/// Appends a decimal number.
+pub(super) fn decimal(value: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";

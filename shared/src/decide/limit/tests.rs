@@ -84,7 +84,9 @@ fn headers_are_told() {
     let one = meter(Algorithm::SlidingWindow, &[(60, 60)]);
     assert_eq!(one.policy_header(), "\"default\";q=60;w=60");
     let verdict = one.take(&mut Counters::default(), 30 * SECOND);
-    assert_eq!(one.rate_limit_header(&verdict), "\"default\";r=59;t=30");
+    let mut told = Vec::new();
+    one.rate_limit_header(&verdict, &mut told);
+    assert_eq!(told, b"\"default\";r=59;t=30");
     let two = meter(Algorithm::SlidingWindow, &[(60, 60), (1000, 3600)]);
     assert_eq!(two.policy_header(), "\"default-60s\";q=60;w=60, \"default-3600s\";q=1000;w=3600");
     assert!(one.continues(&one.clone()) && !one.continues(&two));
