@@ -54,6 +54,7 @@ defaults
     timeout http-keep-alive 75s
     option http-keep-alive
     http-reuse always
+    option splice-response
     option dontlognull
 frontend front
     bind 127.0.0.1:{place.port} backlog 4096
