@@ -177,7 +177,8 @@ static void finish(struct client *client, bool whole) {
         if (took > slowest) slowest = took;
     }
     if (!whole || client->closes || how.close) hang_up(client);
-    idle[idle_count++] = (int)(client - clients);
+    /* A client that is to be held asks once and stays. */
+    if (!how.hold) idle[idle_count++] = (int)(client - clients);
 }
 
 static bool named(const char *line, const char *name, size_t length) {
@@ -348,12 +349,11 @@ int main(int count, char **words) {
                 due = begun + (uint64_t)((double)issued * step);
                 if (due > now) break;
             }
-            /* Held clients are served first come, first asked; the others keep the connection that is warm. */
             issue(&clients[idle[--idle_count]], due);
             if (how.requests && issued >= how.requests) over = true;
         }
         if (over && outstanding == 0) break;
-        if (now > stop + (over ? 5000000000u : 0u) && over) break;
+        if (over && now > last + 10000000000u && now > stop) break; /* nothing has come for ten seconds */
         struct timespec patience = {.tv_sec = 0, .tv_nsec = 100000000};
         if (step > 0 && !over && idle_count) {
             uint64_t due = begun + (uint64_t)((double)issued * step);

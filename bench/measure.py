@@ -81,7 +81,10 @@ def memory(wish: Wish, _: dict) -> dict:
             rest = held.communicate(timeout=30)[0]
             answered = int(said.split()[1]) if said.startswith("held") else 0
             wrong = [] if answered == clients else [f"{answered} of {clients} clients were answered"]
-            wrong += rig.complaints(json.loads(rest.splitlines()[-1])) if rest else ["the clients were not held"]
+            found_by_load = json.loads(rest.splitlines()[-1]) if rest else None
+            if found_by_load is None or found_by_load["opened"] != clients:
+                wrong.append("not every client kept a connection of its own")
+            wrong += rig.complaints(found_by_load) if found_by_load else []
         loaded = _under_load(case, entrant, wish)
         found[entrant.label] = {
             "idle": idle,
