@@ -150,7 +150,7 @@ def check_records(proxy: Running, outcome: Outcome) -> None:
     """After a proxy has ended: its log has a line, and its audit a row, for each request that it answered."""
     launch = proxy.launch
     if launch.log:
-        lines = _count_lines(launch.log)
+        lines = _count_lines(launch.log, launch.log_mark)
         if lines != outcome.served:
             outcome.complaints.append(f"{lines} access log lines for {outcome.served} requests")
     if launch.audit:
@@ -162,10 +162,10 @@ def check_records(proxy: Running, outcome: Outcome) -> None:
             outcome.complaints.append(f"{rows} audit rows for {outcome.served} requests")
 
 
-def _count_lines(path: pathlib.Path) -> int:
+def _count_lines(path: pathlib.Path, mark: bytes) -> int:
     """The lines that tell of a request: a log may speak of other things too, such as its proxy's end."""
     with open(path, "rb") as log:
-        return sum(b'"request_id":' in line for line in log)
+        return sum(mark in line for line in log)
 
 
 def run(case: Case, entrants: list[Entrant], rounds: int, seconds: float, rate: float = 0, say=print) -> dict[str, Outcome]:

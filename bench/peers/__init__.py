@@ -36,6 +36,7 @@ class Launch:
 
     command: list[str]
     log: pathlib.Path | None = None
+    log_mark: bytes = b'"request_id":'  # what each line that tells of a request has, and no other
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
     output: pathlib.Path | None = None  # where its standard output goes, where that is its log
     stop: int = signal.SIGTERM

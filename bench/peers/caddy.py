@@ -40,4 +40,4 @@ http://:{place.port} {{
     )
     environment = {"GOMAXPROCS": str(setup.workers), "HOME": str(place.folder), "XDG_DATA_HOME": str(place.folder)}
     command = [str(BINARY), "run", "--config", str(path), "--adapter", "caddyfile"]
-    return Launch(command, log if setup.gateway else None, environment)
+    return Launch(command, log if setup.gateway else None, b'"logger":"http.log.access', environment)

@@ -63,7 +63,12 @@ impl ProxyHttp for Peer {
         Ok(false)
     }
 
-    async fn upstream_request_filter(&self, _: &mut Session, head: &mut RequestHeader, ctx: &mut Request) -> Result<()> {
+    async fn upstream_request_filter(
+        &self,
+        _: &mut Session,
+        head: &mut RequestHeader,
+        ctx: &mut Request,
+    ) -> Result<()> {
         if self.gateway.is_some() {
             head.insert_header("x-request-id", &ctx.id)?;
         }
