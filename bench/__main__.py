@@ -22,17 +22,35 @@ EXTRAS = {extra.name: extra for extra in measure.EXTRAS}
 
 def options() -> argparse.Namespace:
     names = [case.name for case in CASES] + list(EXTRAS)
-    parser = argparse.ArgumentParser(prog="bench/run", description="Measures proxyd beside other proxies; see docs/performance.md.")
-    parser.add_argument("--rounds", type=int, default=None, metavar="N", help="rounds of each case (default 5; 2 with --quick)")
-    parser.add_argument("--seconds", type=float, default=None, metavar="S", help="length of a sample (default 3; 1 with --quick)")
-    parser.add_argument("--case", action="append", choices=names, metavar="NAME", help=f"only this case; may be repeated: {', '.join(names)}")
-    parser.add_argument("--peer", action="append", choices=list(rounds.PEERS), metavar="NAME", help="only this proxy; may be repeated")
-    parser.add_argument("--proxyd", type=pathlib.Path, metavar="PATH", help="this binary instead of one built with cargo")
-    parser.add_argument("--quick", action="store_true", help="a first look in a few minutes: short samples, two rounds, small stores")
+    parser = argparse.ArgumentParser(
+        prog="bench/run", description="Measures proxyd beside other proxies; see docs/performance.md."
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=None, metavar="N", help="rounds of each case (default 5; 2 with --quick)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=None, metavar="S", help="length of a sample (default 3; 0.7 with --quick)"
+    )
+    parser.add_argument(
+        "--case",
+        action="append",
+        choices=names,
+        metavar="NAME",
+        help=f"only this case; may be repeated: {', '.join(names)}",
+    )
+    parser.add_argument(
+        "--peer", action="append", choices=list(rounds.PEERS), metavar="NAME", help="only this proxy; may be repeated"
+    )
+    parser.add_argument(
+        "--proxyd", type=pathlib.Path, metavar="PATH", help="this binary instead of one built with cargo"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a first look in a few minutes: short samples, two rounds, small stores"
+    )
     parser.add_argument("--write-docs", action="store_true", help="put the results into docs/performance.md")
     chosen = parser.parse_args()
     chosen.rounds = chosen.rounds or (2 if chosen.quick else 5)
-    chosen.seconds = chosen.seconds or (1.0 if chosen.quick else 3.0)
+    chosen.seconds = chosen.seconds or (0.7 if chosen.quick else 3.0)
     return chosen
 
 
@@ -51,7 +69,8 @@ def main() -> None:
         "command": prepare.as_typed(),
         "rounds": chosen.rounds,
         "seconds": chosen.seconds,
-        "versions": {name: peer.version() for name, peer in rounds.PEERS.items() if name in wanted} | prepare.versions(),
+        "versions": {name: peer.version() for name, peer in rounds.PEERS.items() if name in wanted}
+        | prepare.versions(),
         "cases": {},
         "extras": {},
     }

@@ -16,7 +16,13 @@ class Row:
     remark: str = ""
 
     def _written(self, value: float) -> str:
-        digits = f"{value:,.0f}" if value >= 1000 else f"{value:.2f}".rstrip("0").rstrip(".") if value >= 10 else f"{value:.2f}"
+        digits = (
+            f"{value:,.0f}"
+            if value >= 1000
+            else f"{value:.2f}".rstrip("0").rstrip(".")
+            if value >= 10
+            else f"{value:.2f}"
+        )
         return f"{digits} {self.unit}".strip()
 
     @property
@@ -94,15 +100,30 @@ def rows(results: dict) -> list[Row]:
     audit = extras.get("audit", {})
     rows_written = f"{audit['rows']:,} rows" if audit else ""
     return [
-        Row("everything on ÷ the best of nginx (buffered) and haproxy as gateways", everything, 0.85, 0.70, remark=best_gateway),
+        Row(
+            "everything on ÷ the best of nginx (buffered) and haproxy as gateways",
+            everything,
+            0.85,
+            0.70,
+            remark=best_gateway,
+        ),
         Row("plain ÷ the best of nginx and haproxy", plain, 0.95, 0.85, remark=best_plain),
         Row("64 KiB answers ÷ nginx", large, 0.80, 0.70, remark=best_large),
         NotBuilt("HTTP/2 over TLS ÷ haproxy", None, 1.00, 0.85),
         Row("system calls a request, everything on", counted.get("system calls"), 4.5, 4.1),
         Row("user instructions a request, everything on", counted.get("instructions"), 27_000, 15_000),
-        Row("memory for an idle client", memory["each"] / 1024 if memory else None, 8, 2, "KiB", remark=f"{extras['memory']['clients']:,} clients" if memory else ""),
+        Row(
+            "memory for an idle client",
+            memory["each"] / 1024 if memory else None,
+            8,
+            2,
+            "KiB",
+            remark=f"{extras['memory']['clients']:,} clients" if memory else "",
+        ),
         Row("p99 at 70 % of the slowest's saturation ÷ the best peer's", p99, 1.0, 0.8, remark=best_late),
-        Row("100,000 routes ÷ ten, a whole request", many / few if few and many else None, 1.5, 1.1, remark=instructions),
+        Row(
+            "100,000 routes ÷ ten, a whole request", many / few if few and many else None, 1.5, 1.1, remark=instructions
+        ),
         Row("reload of 100,000 routes", extras.get("reload-routes", {}).get("median_s"), 1, 0.3, "s"),
         Row("audit rows a second", audit.get("rate"), 300_000, 1_000_000, more_is_better=True, remark=rows_written),
         Row("newest 50 of them", audit.get("newest_ms"), 50, 5, "ms", remark=rows_written),

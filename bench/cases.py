@@ -25,7 +25,10 @@ def get(path: str, extra: str = "") -> bytes:
 
 
 def post_by_length() -> bytes:
-    return f"POST /upload HTTP/1.1\r\n{HEADERS}Content-Type: application/octet-stream\r\nContent-Length: {len(POSTED)}\r\n\r\n".encode() + POSTED
+    return (
+        f"POST /upload HTTP/1.1\r\n{HEADERS}Content-Type: application/octet-stream\r\nContent-Length: {len(POSTED)}\r\n\r\n".encode()
+        + POSTED
+    )
 
 
 def post_by_chunks() -> bytes:
@@ -96,12 +99,29 @@ CASES = (
     Case("body-1m", "1 MiB answers, 16 connections", field(PLAIN, *CLOSEST), (get("/1m"),), 1048576, connections=16),
     Case("post-16k", "16 KiB request bodies by length", field(PLAIN, *CLOSEST), (post_by_length(),), sends=16384),
     Case("chunked", "16 KiB by chunks, both ways", field(PLAIN, *CLOSEST), (post_by_chunks(),), 16384, sends=16384),
-    Case("new-connection", "a new connection for each request", field(PLAIN, *CLOSEST), (get("/1k", "Connection: close\r\n"),), close=True, sources=64),
-    Case("clients-1000", "gateway, 1,000 clients of as many addresses", field(GATEWAY, *CLOSEST), connections=1000, sources=1000),
+    Case(
+        "new-connection",
+        "a new connection for each request",
+        field(PLAIN, *CLOSEST),
+        (get("/1k", "Connection: close\r\n"),),
+        close=True,
+        sources=64,
+    ),
+    Case(
+        "clients-1000",
+        "gateway, 1,000 clients of as many addresses",
+        field(GATEWAY, *CLOSEST),
+        connections=1000,
+        sources=1000,
+    ),
     Case(
         "routes",
         "10, 1,000 and 100,000 routes by prefix, a thousand paths in turn",
-        (*(routed("proxyd", count) for count in (10, 1000, 100_000)), *(routed("haproxy", count) for count in (10, 100_000)), *(routed("nginx", count) for count in (10, 1000))),
+        (
+            *(routed("proxyd", count) for count in (10, 1000, 100_000)),
+            *(routed("haproxy", count) for count in (10, 100_000)),
+            *(routed("nginx", count) for count in (10, 1000)),
+        ),
         note="HAProxy looks the prefix up in a map for one backend; nginx has a location for each.",
     ),
     Case(

@@ -17,17 +17,19 @@ import run as cost  # noqa: E402  (the reading of both tools' output is shared w
 
 CONNECTIONS = 16
 FEW, MANY = 2_000, 12_000
+QUICK = 500, 2_500
 
 
-def measure(case: Case, entrant: Entrant, syscalls: bool = True) -> dict:
+def measure(case: Case, entrant: Entrant, quick: bool, syscalls: bool = True) -> dict:
     """What one request takes; a tool under which the proxy does not run says why instead."""
     found: dict = {}
     narrow = dataclasses.replace(case, connections=CONNECTIONS)
+    sizes = QUICK if quick else (FEW, MANY)
     tools = {"instructions": _callgrind} | ({"system calls": _strace} if syscalls else {})
     for figure, tool in tools.items():
         try:
-            few, many = (tool(narrow, entrant, requests) for requests in (FEW, MANY))
-            found[figure] = round((many - few) / (MANY - FEW), 2)
+            few, many = (tool(narrow, entrant, requests) for requests in sizes)
+            found[figure] = round((many - few) / (sizes[1] - sizes[0]), 2)
         except (SystemExit, OSError, ValueError) as problem:
             found[f"no {figure}"] = str(problem).splitlines()[0][:200]
     return found

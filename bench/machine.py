@@ -19,13 +19,17 @@ def pinned(core: int | None, command: list[str]) -> list[str]:
 
 def make_room() -> None:
     """Takes what the run needs: file descriptors for 10,000 clients, and precedence where it may be had."""
+    if not {PROXY_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
+        raise SystemExit("bench: it takes two cores, one for the proxy and one for the load")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (65536, max(hard, 65536)))
     except (ValueError, PermissionError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         if hard < 12000:
-            raise SystemExit(f"bench: {hard} file descriptors are too few for 10,000 clients: raise `ulimit -Hn`") from None
+            raise SystemExit(
+                f"bench: {hard} file descriptors are too few for 10,000 clients: raise `ulimit -Hn`"
+            ) from None
     try:
         os.setpriority(os.PRIO_PROCESS, 0, -10)
         # Where the kernel groups processes by session, precedence is the group's; bench/run gives us a session of our own.

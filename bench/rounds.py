@@ -75,14 +75,24 @@ def fresh_folder(label: str) -> pathlib.Path:
     return folder
 
 
-def started(entrant: Entrant, backend: int, core: int | None = machine.PROXY_CORE, tool: list[str] | None = None) -> Running:
+def started(
+    entrant: Entrant, backend: int, core: int | None = machine.PROXY_CORE, tool: list[str] | None = None
+) -> Running:
     """A proxy as the entrant wants it; entered, it listens."""
     place = Place(free_port(), backend, fresh_folder(entrant.label))
     launch = PEERS[entrant.peer].launch(entrant.setup, place)
     return Running(entrant.label, launch, place, core, tool)
 
 
-def take_sample(case: Case, entrant: Entrant, proxy: Running, backend: rig.Backend, outcome: Outcome, seconds: float, rate: float = 0) -> Sample:
+def take_sample(
+    case: Case,
+    entrant: Entrant,
+    proxy: Running,
+    backend: rig.Backend,
+    outcome: Outcome,
+    seconds: float,
+    rate: float = 0,
+) -> Sample:
     """One run of load against one proxy, checked for equal work."""
     command = [*rig.load_command(case, entrant, proxy.port), "--seconds", str(seconds)]
     if rate:
@@ -100,7 +110,10 @@ def take_sample(case: Case, entrant: Entrant, proxy: Running, backend: rig.Backe
     user_after, system_after = proxy.processor()
     ours = {
         machine.PROXY_CORE: user_after + system_after - user - system,
-        machine.LOAD_CORE: _children_seconds() - load_before + sum(machine.processor_seconds([backend.process.pid])) - upstream_before,
+        machine.LOAD_CORE: _children_seconds()
+        - load_before
+        + sum(machine.processor_seconds([backend.process.pid]))
+        - upstream_before,
     }
     if case.anywhere:
         foreign = (sum(busy_after.values()) - sum(busy.values()) - sum(ours.values())) / took / len(busy)
@@ -168,7 +181,9 @@ def _count_lines(path: pathlib.Path, mark: bytes) -> int:
         return sum(mark in line for line in log)
 
 
-def run(case: Case, entrants: list[Entrant], rounds: int, seconds: float, rate: float = 0, say=print) -> dict[str, Outcome]:
+def run(
+    case: Case, entrants: list[Entrant], rounds: int, seconds: float, rate: float = 0, say=print
+) -> dict[str, Outcome]:
     """All rounds of a case."""
     outcomes = {entrant.label: Outcome(entrant.label) for entrant in entrants}
     running: dict[str, Running] = {}
@@ -188,7 +203,9 @@ def run(case: Case, entrants: list[Entrant], rounds: int, seconds: float, rate: 
                     sample.memory = proxy.memory()
                     outcome.samples.append(sample)
                     dirty = "" if sample.clean else f"  foreign {sample.foreign:.0%}"
-                    say(f"  {case.name} {number + 1}/{rounds} {entrant.label:16} {sample.us:7.1f} µs {sample.rate:9,.0f}/s  p99 {sample.p99_us:8,.0f} µs{dirty}")
+                    say(
+                        f"  {case.name} {number + 1}/{rounds} {entrant.label:16} {sample.us:7.1f} µs {sample.rate:9,.0f}/s  p99 {sample.p99_us:8,.0f} µs{dirty}"
+                    )
         for label, proxy in running.items():
             check_records(proxy, outcomes[label])
             shutil.rmtree(proxy.folder, ignore_errors=True)

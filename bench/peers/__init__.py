@@ -57,7 +57,14 @@ def route_path(number: int, count: int) -> str:
 class Running:
     """A proxy that listens."""
 
-    def __init__(self, name: str, launch: Launch, place: Place, core: int | None = machine.PROXY_CORE, tool: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        launch: Launch,
+        place: Place,
+        core: int | None = machine.PROXY_CORE,
+        tool: list[str] | None = None,
+    ) -> None:
         self.name = name
         self.launch = launch
         self.port = place.port

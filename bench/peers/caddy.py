@@ -13,7 +13,11 @@ def version() -> str:
 
 def launch(setup: Setup, place: Place) -> Launch:
     log = place.folder / "access.log"
-    gateway = f"log {{\n output file {log} {{\n roll_disabled\n }}\n format json\n }}\n header X-Request-ID {{http.request.uuid}}" if setup.gateway else ""
+    gateway = (
+        f"log {{\n output file {log} {{\n roll_disabled\n }}\n format json\n }}\n header X-Request-ID {{http.request.uuid}}"
+        if setup.gateway
+        else ""
+    )
     up = "header_up X-Request-ID {http.request.uuid}" if setup.gateway else ""
     path = place.folder / "Caddyfile"
     path.write_text(

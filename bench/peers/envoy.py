@@ -28,7 +28,11 @@ def launch(setup: Setup, place: Place) -> Launch:
         "use_remote_address": True,
         "route_config": {
             "virtual_hosts": [
-                {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "backend"}}]}
+                {
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "backend"}}],
+                }
             ]
         },
     }
@@ -94,5 +98,14 @@ def launch(setup: Setup, place: Place) -> Launch:
     }
     path = place.folder / "envoy.json"
     path.write_text(json.dumps({"static_resources": {"listeners": [listener], "clusters": [cluster]}}))
-    command = [str(BINARY), "-c", str(path), "--concurrency", str(setup.workers), "--log-level", "error", "--disable-hot-restart"]
+    command = [
+        str(BINARY),
+        "-c",
+        str(path),
+        "--concurrency",
+        str(setup.workers),
+        "--log-level",
+        "error",
+        "--disable-hot-restart",
+    ]
     return Launch(command, log if setup.gateway else None)
