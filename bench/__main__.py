@@ -29,6 +29,9 @@ def options() -> argparse.Namespace:
         "--rounds", type=int, default=None, metavar="N", help="rounds of each case (default 5; 2 with --quick)"
     )
     parser.add_argument(
+        "--extra", type=int, default=0, metavar="N", help="up to so many rounds more while too few samples are clean"
+    )
+    parser.add_argument(
         "--seconds", type=float, default=None, metavar="S", help="length of a sample (default 3; 0.7 with --quick)"
     )
     parser.add_argument(
@@ -74,19 +77,20 @@ def main() -> None:
         "cases": {},
         "extras": {},
     }
+    plan = rounds.Plan(chosen.rounds, chosen.seconds, chosen.extra)
     for case in CASES:
         if chosen.case and case.name not in chosen.case:
             continue
         entrants = [entrant for entrant in case.entrants if entrant.peer in wanted]
         print(f"\n{case.name}: {case.title}", flush=True)
-        outcomes = rounds.run(case, entrants, chosen.rounds, chosen.seconds)
+        outcomes = rounds.run(case, entrants, plan)
         results["cases"][case.name] = report.case_results(case, outcomes)
         keep(results)
     for name, extra in EXTRAS.items():
         if chosen.case and name not in chosen.case:
             continue
         print(f"\n{name}: {extra.title}", flush=True)
-        results["extras"][name] = extra.run(measure.Wish(chosen.rounds, chosen.seconds, wanted, chosen.quick), results)
+        results["extras"][name] = extra.run(measure.Wish(plan, wanted, chosen.quick), results)
         keep(results)
     results["took_s"] = round(time.monotonic() - begun)
     keep(results)

@@ -23,8 +23,7 @@ from cases import ALL, CASES, CLOSEST, GATEWAY, PLAIN, WORK, Case, Entrant, fiel
 class Wish:
     """What the run was asked for."""
 
-    rounds: int
-    seconds: float
+    plan: rounds.Plan
     peers: list[str]
     quick: bool
 
@@ -49,11 +48,11 @@ def latency(wish: Wish, results: dict) -> dict:
     entrants = _wanted(field(GATEWAY, *CLOSEST), wish)
     known = results["cases"].get("gateway", {}).get("entrants", {})
     if not all(entrant.label in known for entrant in entrants):
-        found = rounds.run(_case("gateway"), entrants, 2, wish.seconds)
+        found = rounds.run(_case("gateway"), entrants, rounds.Plan(2, wish.plan.seconds))
         known = {label: {"rate": outcome.median("rate")} for label, outcome in found.items()}
     slowest = min(entrants, key=lambda entrant: known[entrant.label]["rate"])
     rate = 0.7 * known[slowest.label]["rate"]
-    outcomes = rounds.run(_case("gateway"), entrants, wish.rounds, wish.seconds, rate)
+    outcomes = rounds.run(_case("gateway"), entrants, wish.plan, rate)
     found = {
         label: {figure: round(outcome.median(figure), 1) for figure in ("p50_us", "p99_us", "p999_us", "rate", "us")}
         | {"complaints": outcome.complaints, "settled": outcome.settled()}
@@ -107,7 +106,7 @@ def memory(wish: Wish, _: dict) -> dict:
 def _under_load(case: Case, entrant: Entrant, wish: Wish) -> int:
     """The most memory seen while a fresh one serves."""
     with rig.Backend() as backend, rounds.started(entrant, backend.port) as proxy:
-        command = [*rig.load_command(case, entrant, proxy.port), "--seconds", str(wish.seconds)]
+        command = [*rig.load_command(case, entrant, proxy.port), "--seconds", str(wish.plan.seconds)]
         load = subprocess.Popen(machine.pinned(machine.LOAD_CORE, command), stdout=subprocess.DEVNULL)
         most = 0
         while load.poll() is None:
@@ -207,7 +206,7 @@ def reload_routes(wish: Wish, _: dict) -> dict:
     entrant = routed("proxyd", 100_000)
     with rig.Backend() as backend, rounds.started(entrant, backend.port) as proxy:
         reloading = _reloading(proxy)
-        for number in range(3 if wish.quick else wish.rounds):
+        for number in range(3 if wish.quick else wish.plan.rounds):
             reloading.once(number)
     took = {
         "routes": 100_000,

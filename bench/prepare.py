@@ -63,5 +63,12 @@ def versions() -> dict[str, str]:
 
 
 def as_typed() -> str:
-    """The command as one types it."""
-    return " ".join(["bench/run", *sys.argv[1:]])
+    """The command as one types it, at the repository's top; of a path outside only the name matters to readers."""
+
+    def shown(word: str) -> str:
+        path = pathlib.Path(word)
+        if not path.is_absolute():
+            return word
+        return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
+
+    return " ".join(["bench/run", *map(shown, sys.argv[1:])])

@@ -157,7 +157,7 @@ def markdown(results: dict) -> str:
     if cases:
         parts.append("### The cases\n\n" + "\n\n".join(cases))
         if any(not entrant["settled"] for case in results["cases"].values() for entrant in case["entrants"].values()):
-            parts.append("¹ Fewer than half of the samples were clean: the cleanest half is shown.")
+            parts.append("¹ Fewer than half of the rounds were clean: as many of the cleanest are shown.")
     if extras := _extras_text(results["extras"]):
         parts.append("### Beside the load\n\n" + "\n\n".join(extras))
     return "\n\n".join(parts) + "\n"

@@ -44,15 +44,15 @@ class Outcome:
     """An entrant's samples in a case and what they come to."""
 
     label: str
+    enough: int = 1  # samples that a median takes: half of the rounds asked for
     samples: list[Sample] = dataclasses.field(default_factory=list)
     complaints: list[str] = dataclasses.field(default_factory=list)
     served: int = 0
 
     def used(self) -> list[Sample]:
-        """The clean samples, or the cleanest half where fewer than half are clean."""
+        """The clean samples, or the cleanest where too few are clean."""
         clean = [sample for sample in self.samples if sample.clean]
-        half = (len(self.samples) + 1) // 2
-        return clean if len(clean) >= half else sorted(self.samples, key=lambda sample: sample.foreign)[:half]
+        return clean if len(clean) >= self.enough else sorted(self.samples, key=lambda one: one.foreign)[: self.enough]
 
     def settled(self) -> bool:
         """Whether all samples in use are clean."""
@@ -181,11 +181,18 @@ def _count_lines(path: pathlib.Path, mark: bytes) -> int:
         return sum(mark in line for line in log)
 
 
-def run(
-    case: Case, entrants: list[Entrant], rounds: int, seconds: float, rate: float = 0, say=print
-) -> dict[str, Outcome]:
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How much is measured."""
+
+    rounds: int
+    seconds: float
+    extra: int = 0  # rounds more, as long as an entrant has fewer clean samples than there were rounds
+
+
+def run(case: Case, entrants: list[Entrant], plan: Plan, rate: float = 0) -> dict[str, Outcome]:
     """All rounds of a case."""
-    outcomes = {entrant.label: Outcome(entrant.label) for entrant in entrants}
+    outcomes = {entrant.label: Outcome(entrant.label, (plan.rounds + 1) // 2) for entrant in entrants}
     running: dict[str, Running] = {}
     with rig.Backend(None if case.anywhere else machine.LOAD_CORE) as backend:
         with contextlib.ExitStack() as stack:
@@ -193,19 +200,21 @@ def run(
                 proxy = started(entrant, backend.port, None if entrant.anywhere else machine.PROXY_CORE)
                 running[entrant.label] = stack.enter_context(proxy)
                 warm = Outcome(entrant.label)
-                take_sample(case, entrant, proxy, backend, warm, min(1.0, seconds))
+                take_sample(case, entrant, proxy, backend, warm, min(1.0, plan.seconds))
                 outcomes[entrant.label].served += warm.served
                 outcomes[entrant.label].complaints += warm.complaints
-            for number in range(rounds):
+            for number in range(plan.rounds + plan.extra):
+                clean = (sum(sample.clean for sample in outcome.samples) for outcome in outcomes.values())
+                if number >= plan.rounds and min(clean) >= plan.rounds:
+                    break
                 for entrant in entrants:
                     outcome, proxy = outcomes[entrant.label], running[entrant.label]
-                    sample = take_sample(case, entrant, proxy, backend, outcome, seconds, rate)
+                    sample = take_sample(case, entrant, proxy, backend, outcome, plan.seconds, rate)
                     sample.memory = proxy.memory()
                     outcome.samples.append(sample)
+                    figures = f"{sample.us:7.1f} µs {sample.rate:9,.0f}/s  p99 {sample.p99_us:8,.0f} µs"
                     dirty = "" if sample.clean else f"  foreign {sample.foreign:.0%}"
-                    say(
-                        f"  {case.name} {number + 1}/{rounds} {entrant.label:16} {sample.us:7.1f} µs {sample.rate:9,.0f}/s  p99 {sample.p99_us:8,.0f} µs{dirty}"
-                    )
+                    print(f"  {case.name} {number + 1}/{plan.rounds} {entrant.label:16} {figures}{dirty}", flush=True)
         for label, proxy in running.items():
             check_records(proxy, outcomes[label])
             shutil.rmtree(proxy.folder, ignore_errors=True)
