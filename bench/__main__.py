@@ -60,12 +60,15 @@ def options() -> argparse.Namespace:
 def main() -> None:
     chosen = options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: told to end"))
-    machine.make_room()
     begun = time.monotonic()
     proxyd.binary = prepare.proxyd_binary(chosen.proxyd)
     wanted = chosen.peer or list(rounds.PEERS)
     prepare.peers(wanted)
     rig.build()
+    if "proxyd" in wanted and (not chosen.case or "audit" in chosen.case):
+        prepare.fill_binary()
+    # Only now: building is to have no precedence over others.
+    machine.make_room()
     results: dict = {
         "begun": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": machine.described(),
