@@ -60,7 +60,6 @@ def options() -> argparse.Namespace:
 def main() -> None:
     chosen = options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: told to end"))
-    begun = time.monotonic()
     proxyd.binary = prepare.proxyd_binary(chosen.proxyd)
     wanted = chosen.peer or list(rounds.PEERS)
     prepare.peers(wanted)
@@ -69,6 +68,7 @@ def main() -> None:
         prepare.fill_binary()
     # Only now: building is to have no precedence over others.
     machine.make_room()
+    begun = time.monotonic()
     results: dict = {
         "begun": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": machine.described(),
