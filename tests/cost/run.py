@@ -42,19 +42,20 @@ def serve(command: list[str], config: str, rounds: int, folder: pathlib.Path) ->
         ask(daemon.port, [message] * rounds, CONNECTIONS)
 
 
-def callgrind(proxyd: str, config: str, rounds: int, folder: pathlib.Path) -> dict[str, int]:
-    """User instructions and calls of the allocator, in all."""
-    out = folder / "callgrind.out"
-    tool = ["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={out}", proxyd]
-    serve(tool, config, rounds, folder)
-    text = out.read_text(errors="replace")
-    totals = re.search(r"^(?:summary|totals): (\d+)", text, re.MULTILINE)
+def instructions_of(out: pathlib.Path) -> int:
+    """All that callgrind counted."""
+    totals = re.search(r"^(?:summary|totals): (\d+)", out.read_text(errors="replace"), re.MULTILINE)
     if not totals:
         raise SystemExit("callgrind wrote no totals")
+    return int(totals.group(1))
+
+
+def allocations_of(out: pathlib.Path) -> int:
+    """The calls of the allocator among what callgrind counted."""
     allocator = {"malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"}
     names: dict[str, str] = {}
     calls, called = 0, ""
-    for line in text.splitlines():
+    for line in out.read_text(errors="replace").splitlines():
         if line.startswith(("fn=", "cfn=")):
             number, _, name = line.partition("=")[2].partition(" ")
             if name:
@@ -63,7 +64,21 @@ def callgrind(proxyd: str, config: str, rounds: int, folder: pathlib.Path) -> di
                 called = names.get(number, "")
         elif line.startswith("calls=") and called in allocator:
             calls += int(line[6:].split()[0])
-    return {"instructions": int(totals.group(1)), "allocations": calls}
+    return calls
+
+
+def system_calls_of(out: pathlib.Path) -> int:
+    """The sum of strace's table."""
+    rows = (line.split() for line in out.read_text().splitlines())
+    return sum(int(row[0]) for row in rows if len(row) == 2 and row[0].isdigit() and row[1] != "total")
+
+
+def callgrind(proxyd: str, config: str, rounds: int, folder: pathlib.Path) -> dict[str, int]:
+    """User instructions and calls of the allocator, in all."""
+    out = folder / "callgrind.out"
+    tool = ["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={out}", proxyd]
+    serve(tool, config, rounds, folder)
+    return {"instructions": instructions_of(out), "allocations": allocations_of(out)}
 
 
 def strace(proxyd: str, config: str, rounds: int, folder: pathlib.Path) -> dict[str, int]:
@@ -74,8 +89,7 @@ def strace(proxyd: str, config: str, rounds: int, folder: pathlib.Path) -> dict[
     until = time.monotonic() + 10
     while "total" not in out.read_text() and time.monotonic() < until:
         time.sleep(0.05)
-    rows = (line.split() for line in out.read_text().splitlines())
-    return {"system calls": sum(int(row[0]) for row in rows if len(row) == 2 and row[0].isdigit() and row[1] != "total")}
+    return {"system calls": system_calls_of(out)}
 
 
 def measure(proxyd: str, config: str) -> dict[str, float]:

@@ -1,0 +1,90 @@
+"""The two programs around a proxy: builds them, runs the backend, and runs one sample of load."""
+
+import contextlib
+import json
+import pathlib
+import re
+import struct
+import subprocess
+import urllib.request
+
+import machine
+from cases import ROOT, WORK, Case, Entrant
+from peers import free_port
+
+
+def build() -> None:
+    """Compiles backend and load where they are older than their source."""
+    for name in ("backend", "load"):
+        source, made = ROOT / f"bench/{name}.c", WORK / name
+        if not made.exists() or made.stat().st_mtime < source.stat().st_mtime:
+            subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", str(made), str(source)], check=True)
+
+
+class Backend:
+    """The upstream of all proxies of a case."""
+
+    def __init__(self, core: int | None = machine.LOAD_CORE) -> None:
+        self.port = free_port()
+        self.process = subprocess.Popen(machine.pinned(core, [str(WORK / "backend"), str(self.port)]))
+
+    def __enter__(self) -> "Backend":
+        def listens() -> bool:
+            with contextlib.suppress(OSError):
+                self.counts()
+                return True
+            return False
+
+        machine.wait_for(listens, 10, "the backend did not listen")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+    def counts(self) -> dict[str, int]:
+        """Requests, requests with an id and body bytes so far."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/counts", timeout=5) as answer:
+            return json.load(answer)
+
+
+def messages_file(entrant: Entrant, case: Case) -> pathlib.Path:
+    """The requests in the form that the load reads."""
+    label = re.sub(r"[^a-z0-9]+", "-", entrant.label)
+    path = WORK / f"messages-{case.name}-{label}"
+    messages = entrant.messages or case.messages
+    path.write_bytes(b"".join(struct.pack("<I", len(message)) + message for message in messages))
+    return path
+
+
+def load_command(case: Case, entrant: Entrant, port: int) -> list[str]:
+    """Load for a case, without how long and how fast."""
+    command = [str(WORK / "load"), "--port", str(port), "--messages", str(messages_file(entrant, case))]
+    command += ["--connections", str(case.connections), "--expect", str(case.expect)]
+    if case.sources:
+        command += ["--sources", str(case.sources)]
+    if case.close:
+        command.append("--close")
+    if entrant.setup.gateway:
+        command += ["--want", "x-request-id"]
+    return command
+
+
+def run_load(command: list[str], core: int | None = machine.LOAD_CORE, patience: float = 60) -> dict:
+    """Runs load to its end and returns what it found."""
+    done = subprocess.run(machine.pinned(core, command), capture_output=True, text=True, timeout=patience, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"bench: load failed: {done.stderr.strip()}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def complaints(found: dict) -> list[str]:
+    """What was wrong with the answers of a run of load."""
+    wrong = [
+        f"{count} answers with a wrong {kind}" for kind, count in found["failures"].items() if count and kind != "cut"
+    ]
+    if found["failures"]["cut"]:
+        wrong.append(f"{found['failures']['cut']} requests cut short")
+    if found["unanswered"]:
+        wrong.append(f"{found['unanswered']} requests never answered")
+    return wrong
