@@ -29,6 +29,6 @@ def node_fetch(world: World) -> None:
 def go_client(world: World) -> None:
     go = tool("go")
     program = str(world.folder / "go_client")
-    settings = {**os.environ, "GOCACHE": str(world.folder.parent / "go-cache"), "GOFLAGS": "-mod=mod", "GO111MODULE": "off"}
+    settings = {**os.environ, "GOCACHE": str(world.folder.parent / "go-cache"), "GOFLAGS": "", "GO111MODULE": "off"}
     subprocess.run([go, "build", "-o", program, str(HERE / "go_client.go")], check=True, env=settings, timeout=110)
     report([program, world.url])
