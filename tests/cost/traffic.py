@@ -3,6 +3,7 @@
 Everything stays on 127.0.0.1 and is bounded in count.
 """
 
+import json
 import pathlib
 import signal
 import socket
@@ -107,6 +108,12 @@ def request(method: str, path: str, extra: str = "", body: bytes = b"") -> bytes
     """A request's bytes."""
     length = f"Content-Length: {len(body)}\r\n" if body else ""
     return f"{method} {path} HTTP/1.1\r\n{COMMON}{extra}{length}\r\n".encode() + body
+
+
+def template(tree: dict) -> str:
+    """A config for `Daemon` from a tree, in which @port@, @folder@ and @backend@ stand for what it puts there."""
+    text = json.dumps(tree, indent=1).replace("{", "{{").replace("}", "}}")
+    return text.replace("@port@", "{port}").replace("@folder@", "{folder}").replace("@backend@", "{backend}")
 
 
 class Daemon:

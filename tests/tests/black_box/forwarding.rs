@@ -320,6 +320,7 @@ fn head_204_and_304_have_no_body() {
             let answer: &[u8] = match request.target.as_str() {
                 "/204" => b"HTTP/1.1 204 No Content\r\n\r\n",
                 "/304" => b"HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n",
+                "/chunked" => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
                 _ => b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n",
             };
             conn.send(answer);
@@ -330,6 +331,8 @@ fn head_204_and_304_have_no_body() {
     // All on one connection: a body where none belongs would be read as the next response.
     let head = Request::new("HEAD", "/").send_on(&mut wire);
     assert_eq!((head.status, head.header("content-length")), (200, Some("1234")));
+    let chunked = Request::new("HEAD", "/chunked").send_on(&mut wire);
+    assert_eq!((chunked.status, chunked.header("content-length")), (200, None), "GET would have some body");
     let no_content = Request::get("/204").send_on(&mut wire);
     assert_eq!((no_content.status, no_content.header("transfer-encoding")), (204, None));
     let not_modified = Request::get("/304").send_on(&mut wire);
