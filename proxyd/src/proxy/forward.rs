@@ -293,7 +293,8 @@ async fn receive(
 fn owes_more(head: &ResponseHead) -> bool {
     let headers = head.headers();
     head.status() == 204
-        && (headers.has(&name::TRANSFER_ENCODING) || headers.get(&name::CONTENT_LENGTH).is_some_and(|length| length != b"0"))
+        && (headers.has(&name::TRANSFER_ENCODING)
+            || headers.get(&name::CONTENT_LENGTH).is_some_and(|length| length != b"0"))
 }
 
 /// Hands an interim answer on (RFC 9110 section 15.2). A 100 is ours to give: the client's expectation was not sent on.

@@ -155,7 +155,12 @@ fn bodies_that_break_their_framing_are_refused() {
 #[test]
 fn limits_have_codes_of_their_own() {
     refused(&[
-        ("a long request line", format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(1 << 17)), 414, "request_line_too_long"),
+        (
+            "a long request line",
+            format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "x".repeat(1 << 17)),
+            414,
+            "request_line_too_long",
+        ),
         ("large fields", post(&format!("X: {}", "x".repeat(1 << 18)), ""), 431, "headers_too_large"),
         ("many fields", post(&"X: y\r\n".repeat(1000), ""), 431, "headers_too_large"),
     ]);
@@ -213,7 +218,10 @@ fn answers_that_could_be_read_in_two_ways_are_refused() {
         ("status 000", "HTTP/1.1 000 Zero\r\nContent-Length: 2\r\n\r\nok"),
         ("HTTP/2.0", "HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok"),
         ("an empty line first", "\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
-        ("a 101 that nobody asked for", "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"),
+        (
+            "a 101 that nobody asked for",
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+        ),
     ] {
         let upstream = odd(answer);
         let proxyd = Proxyd::start(&format!("server: {{workers: 1}}\n{}", forward_all(upstream.address())));
@@ -265,7 +273,8 @@ fn a_connection_with_something_left_is_not_used_again() {
 /// An interim answer has no body, whatever it says; a client that believed its length would wait for one.
 #[test]
 fn an_interim_answer_announces_no_body() {
-    let upstream = odd("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n\
+    let upstream =
+        odd("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n\
                         HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     let proxyd = Proxyd::start(&forward_all(upstream.address()));
     let mut wire = Wire::connect(proxyd.address());
