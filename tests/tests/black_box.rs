@@ -19,6 +19,7 @@ mod black_box {
     mod config;
     mod control;
     mod forwarding;
+    mod framing;
     mod life;
     mod load;
     mod observability;

@@ -168,7 +168,7 @@ impl<'a> Attempt<'a> {
             tracing::debug!(endpoint = %self.pool.endpoint.address, %fault, "an upstream's answer is malformed");
             Rejection::UpstreamProtocol
         })?;
-        let keeps = framing != Framing::Close && persists(head.headers(), head.version());
+        let keeps = framing != Framing::Close && persists(head.headers(), head.version()) && !owes_more(&head);
         headers::from_upstream(head.headers_mut());
         let incoming = Incoming::new(framing);
         self.pool.note_answer(incoming.left().map_or(0, |left| usize::try_from(left).unwrap_or(usize::MAX)));
@@ -288,10 +288,20 @@ async fn receive(
     received
 }
 
+/// Whether a body may follow that is none: a 204 has no body (RFC 9110 section 15.3.5), and what it announces all the same
+/// would be taken for the next answer.
+fn owes_more(head: &ResponseHead) -> bool {
+    let headers = head.headers();
+    head.status() == 204
+        && (headers.has(&name::TRANSFER_ENCODING)
+            || headers.get(&name::CONTENT_LENGTH).is_some_and(|length| length != b"0"))
+}
+
 /// Hands an interim answer on (RFC 9110 section 15.2). A 100 is ours to give: the client's expectation was not sent on.
 fn relay_interim(mut head: ResponseHead, client: &Link) {
     if head.status() != 100 {
         headers::from_upstream(head.headers_mut());
+        head.headers_mut().remove(&name::CONTENT_LENGTH);
         client.interim(|out| {
             head.write(out);
             out.extend_from_slice(b"\r\n");

@@ -1,0 +1,4 @@
+//! Fuzzes `request_head`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| proxyd_fuzz::request_head(bytes));
