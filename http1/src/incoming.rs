@@ -82,6 +82,16 @@ impl Incoming {
         }
     }
 
+    /// So many bytes that were read past the wire's buffer, which is empty, were of the body.
+    pub fn passed(&mut self, bytes: u64) {
+        if let Reading::Length(left) = &mut self.reading {
+            *left = left.saturating_sub(bytes);
+            if *left == 0 {
+                self.reading = Reading::Done;
+            }
+        }
+    }
+
     /// The fields behind a chunked body, once.
     pub fn take_trailers(&mut self) -> Option<Box<Headers>> {
         self.trailers.take()

@@ -19,6 +19,7 @@ mod response;
 mod scan;
 #[cfg(test)]
 mod script;
+mod splice;
 mod value;
 mod wire;
 
@@ -33,6 +34,7 @@ pub use outgoing::{Outgoing, Shape};
 pub use parse::{HeadLimits, HeadParser};
 pub use request::{RequestHead, Target};
 pub use response::ResponseHead;
+pub use splice::Pipe;
 pub use value::Value;
 pub use wire::{HeadError, Wire};
 

@@ -56,6 +56,13 @@ impl Outgoing {
         self.pending.len() - self.sent >= FULL
     }
 
+    /// So many bytes of the body went out by another way, past what was gathered, which is nothing: false where that is more
+    /// than was announced, or bytes cannot go out bare.
+    #[must_use]
+    pub fn passed(&mut self, bytes: usize) -> bool {
+        self.is_flushed() && self.shape != Shape::Chunked && self.owe(bytes)
+    }
+
     /// Gathers a small piece: true where it was taken.
     pub fn put(&mut self, data: &[u8]) -> bool {
         // Of nothing no chunk can be made: it would be the last.

@@ -11,7 +11,7 @@ use http1::{Framing, Headers, Incoming, Ready};
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::{Alarm, Finish, Link};
+use super::{Alarm, Finish, Link, Socket};
 
 /// Why a body broke off. The connection is closed then, so that the other side sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -213,6 +213,21 @@ impl Drop for Inbound {
     }
 }
 
+/// What became of an attempt to pass a body on without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spliced {
+    /// So many bytes went to the client.
+    Sent(usize),
+    /// The client takes nothing just now.
+    ClientWaits,
+    /// The client has left.
+    ClientGone,
+    /// Nothing came just now.
+    SourceWaits,
+    /// The body broke off.
+    Failed(BodyError),
+}
+
 /// Where a response's body comes from: an upstream's connection.
 pub trait Source {
     /// Whether more is at hand, or the end was reached; the connection is free again then.
@@ -221,6 +236,10 @@ pub trait Source {
     fn chunk(&self) -> &[u8];
     /// So many bytes of it were used.
     fn advance(&mut self, bytes: usize);
+    /// Whether what comes next may go from socket to socket: nothing is at hand, and much is to come.
+    fn splices(&self) -> bool;
+    /// Passes on what comes, where [`Source::splices`] says so.
+    fn splice(&mut self, cx: &mut Context<'_>, to: &Socket) -> Spliced;
     /// Bytes still to come, where that is known.
     fn left(&self) -> Option<u64>;
     /// The fields behind the body, once.
@@ -326,6 +345,21 @@ impl Body {
         if let Some(finish) = &mut self.finish {
             finish.sent(count as u64);
         }
+    }
+
+    /// Whether what comes next may go from socket to socket.
+    pub fn splices(&self) -> bool {
+        matches!(&self.from, From::Source(source) if source.splices())
+    }
+
+    /// Passes on what comes, where [`Body::splices`] says so.
+    pub fn splice(&mut self, cx: &mut Context<'_>, to: &Socket) -> Spliced {
+        let From::Source(source) = &mut self.from else { return Spliced::SourceWaits };
+        let spliced = source.splice(cx, to);
+        if let (Spliced::Sent(bytes), Some(finish)) = (spliced, &mut self.finish) {
+            finish.sent(bytes as u64);
+        }
+        spliced
     }
 
     /// The fields behind it.

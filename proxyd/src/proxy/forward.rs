@@ -19,13 +19,11 @@ use crate::exchange::{
 };
 use crate::snapshot::{Forward, Timeouts};
 use crate::upstream::pump::{PumpError, Sent};
-use crate::upstream::{AttemptError, InFlight, Lease, LocalUpstream, Pool, Pump, Relay};
+use crate::upstream::{AttemptError, InFlight, Lease, LocalUpstream, Pool, Pump, Relay, room};
 use crate::worker::{Local, Worker};
 
 /// How large the head of an answer may be.
 const HEAD_LIMITS: HeadLimits = HeadLimits { start_line: 8 * 1024, fields: 120 * 1024, count: 256 };
-/// Room for the head of an answer that is expected to be large.
-const HEAD_ROOM: usize = 2 * 1024;
 /// The most interim answers before the final one.
 const MAX_INTERIM: u32 = 32;
 
@@ -144,7 +142,7 @@ impl<'a> Attempt<'a> {
             bytes: 0,
         };
         let interim = (head.version() == http1::Version::Http11).then_some(&**link);
-        let received = receive(&mut lease, &mut pump, patience, interim, exchange, pool.expected() + HEAD_ROOM).await;
+        let received = receive(&mut lease, &mut pump, patience, interim, exchange, room(pool.expected())).await;
         let took_us = clock.now().since_us(sent);
         exchange.finish.upstream_us += took_us;
         match received {

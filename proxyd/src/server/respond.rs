@@ -11,7 +11,7 @@ use socket2::SockRef;
 use tokio::time::Instant;
 
 use super::connection::has_left;
-use crate::exchange::body::BodyError;
+use crate::exchange::body::{BodyError, Spliced};
 use crate::exchange::{Alarm, Body, Link, ResponseHead, Upload, name};
 use crate::worker::Worker;
 
@@ -92,7 +92,8 @@ pub(super) async fn respond(
         shape,
     );
     drop(head);
-    let mut writing = Writing { link, alarm, asked: &asked, out, ended: false, stalls: None };
+    let is_bare = shape != Shape::Chunked;
+    let mut writing = Writing { link, alarm, asked: &asked, out, is_bare, ended: false, stalls: None };
     let outcome = poll_fn(|cx| writing.poll(cx, &mut body)).await;
     drop(writing);
     match outcome {
@@ -191,6 +192,8 @@ struct Writing<'a> {
     alarm: &'a Alarm,
     asked: &'a Asked,
     out: Outgoing,
+    /// The body's bytes go out with nothing between them.
+    is_bare: bool,
     ended: bool,
     /// When the client is given up, while it takes nothing.
     stalls: Option<Instant>,
@@ -201,6 +204,10 @@ impl Writing<'_> {
         loop {
             if self.ended {
                 return self.poll_flush(cx);
+            }
+            if self.is_bare && body.splices() {
+                ready!(self.poll_spliced(cx, body))?;
+                continue;
             }
             match body.poll_ready(cx) {
                 Poll::Ready(Ok(Ready::Data)) => {
@@ -228,10 +235,29 @@ impl Writing<'_> {
                 }
                 Poll::Pending => {
                     ready!(self.poll_flush(cx))?;
-                    let left = self.asked.is_read() && has_left(self.link, cx);
-                    return if left { Poll::Ready(Err(Failure::Gone)) } else { Poll::Pending };
+                    return self.poll_left(cx);
                 }
             }
+        }
+    }
+
+    /// Nothing is to be sent just now: watches for a client that leaves.
+    fn poll_left<T>(&self, cx: &mut Context<'_>) -> Poll<Result<T, Failure>> {
+        let left = self.asked.is_read() && has_left(self.link, cx);
+        if left { Poll::Ready(Err(Failure::Gone)) } else { Poll::Pending }
+    }
+
+    /// A piece of the body, from socket to socket.
+    fn poll_spliced(&mut self, cx: &mut Context<'_>, body: &mut Body) -> Poll<Result<(), Failure>> {
+        ready!(self.poll_flush(cx))?;
+        let spliced = body.splice(cx, &self.link.wire.borrow().stream);
+        match spliced {
+            Spliced::Sent(bytes) if self.out.passed(bytes) => self.taken(cx, Poll::Ready(Ok(()))),
+            Spliced::Sent(_) => Poll::Ready(Err(Failure::Body(BodyError::BrokenOff))),
+            Spliced::ClientWaits => self.taken(cx, Poll::Pending),
+            Spliced::ClientGone => Poll::Ready(Err(Failure::Gone)),
+            Spliced::SourceWaits => self.poll_left(cx),
+            Spliced::Failed(error) => Poll::Ready(Err(Failure::Body(error))),
         }
     }
 

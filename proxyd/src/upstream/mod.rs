@@ -13,7 +13,7 @@ pub use endpoint::Endpoint;
 pub use local::LocalUpstream;
 pub use pool::{InFlight, Lease, Pool, TunnelLease};
 pub use pump::Pump;
-pub use relay::Relay;
+pub use relay::{Relay, room};
 
 use std::sync::Arc;
 

@@ -3,12 +3,23 @@
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http1::{Headers, Incoming, Ready};
+use http1::{Headers, Incoming, Pipe, Ready};
 
 use super::Lease;
 use super::pump::{Pump, PumpError, Sent};
-use crate::exchange::body::{BodyError, Gap, Source};
-use crate::exchange::{Alarm, clean_trailers};
+use crate::exchange::body::{BodyError, Gap, Source, Spliced};
+use crate::exchange::{Alarm, Socket, clean_trailers};
+
+/// From so many bytes on, what is left of a body goes from socket to socket (docs/performance.md has what that gains).
+const SPLICED_FROM: u64 = 32 * 1024;
+
+/// Room for the head of an answer that is expected to have a body.
+const HEAD_ROOM: usize = 2 * 1024;
+
+/// How much to read at once of an answer whose body is expected to be so large: all of it, unless most of it need not be read.
+pub fn room(expected: usize) -> usize {
+    HEAD_ROOM + if (expected as u64) < SPLICED_FROM { expected } else { 0 }
+}
 
 /// See the module.
 pub struct Relay {
@@ -20,6 +31,10 @@ pub struct Relay {
     alarm: Rc<Alarm>,
     /// Whether the upstream lets the connection serve again.
     keeps: bool,
+    /// What is on its way from socket to socket.
+    pipe: Option<Pipe>,
+    /// There was no pipe to be had: the body is read as it comes.
+    reads: bool,
 }
 
 impl Relay {
@@ -33,7 +48,7 @@ impl Relay {
         gap: Gap,
         alarm: &Rc<Alarm>,
     ) -> Option<Self> {
-        let mut relay = Self { lease, pump, incoming, gap, alarm: Rc::clone(alarm), keeps };
+        let mut relay = Self { lease, pump, incoming, gap, alarm: Rc::clone(alarm), keeps, pipe: None, reads: false };
         if relay.incoming.is_done() {
             relay.ended();
             return None;
@@ -92,6 +107,53 @@ impl Source for Relay {
     fn advance(&mut self, bytes: usize) {
         if let Some(wire) = self.lease.wire_mut() {
             self.incoming.advance(wire, bytes);
+        }
+    }
+
+    fn splices(&self) -> bool {
+        if let Some(pipe) = &self.pipe
+            && !pipe.is_empty()
+        {
+            return true;
+        }
+        // While the request is still being sent, both connections are looked after here.
+        !self.reads
+            && self.pump.is_none()
+            && self.incoming.left().is_some_and(|left| left >= if self.pipe.is_some() { 1 } else { SPLICED_FROM })
+            && self.lease.wire().is_some_and(|wire| wire.input.is_empty())
+    }
+
+    fn splice(&mut self, cx: &mut Context<'_>, to: &Socket) -> Spliced {
+        let Some(wire) = self.lease.wire() else { return Spliced::Failed(BodyError::BrokenOff) };
+        let pipe = match &mut self.pipe {
+            Some(pipe) => pipe,
+            empty => match Pipe::take() {
+                Ok(pipe) => empty.insert(pipe),
+                Err(_) => {
+                    self.reads = true;
+                    return Spliced::Sent(0);
+                }
+            },
+        };
+        if pipe.is_empty() {
+            match pipe.poll_fill(cx, &wire.stream, self.incoming.left().unwrap_or(0)) {
+                Poll::Ready(Ok(bytes)) if bytes > 0 => {
+                    self.gap.moved();
+                    self.incoming.passed(bytes as u64);
+                }
+                Poll::Ready(_) => return Spliced::Failed(BodyError::BrokenOff),
+                Poll::Pending => {
+                    return match self.gap.poll_expired(cx, &self.alarm) {
+                        Poll::Ready(error) => Spliced::Failed(error),
+                        Poll::Pending => Spliced::SourceWaits,
+                    };
+                }
+            }
+        }
+        match pipe.poll_drain(cx, to) {
+            Poll::Ready(Ok(bytes)) => Spliced::Sent(bytes),
+            Poll::Ready(Err(_)) => Spliced::ClientGone,
+            Poll::Pending => Spliced::ClientWaits,
         }
     }
 
