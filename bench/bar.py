@@ -125,6 +125,14 @@ def rows(results: dict) -> list[Row]:
             "100,000 routes ÷ ten, a whole request", many / few if few and many else None, 1.5, 1.1, remark=instructions
         ),
         Row("reload of 100,000 routes", extras.get("reload-routes", {}).get("median_s"), 1, 0.3, "s"),
+        Row(
+            "throughput of two workers ÷ one",
+            extras.get("scaling", {}).get("entrants", {}).get("proxyd", {}).get("ratio"),
+            1.8,
+            2.0,
+            more_is_better=True,
+            remark="on a core each, with upstream and load",
+        ),
         Row("audit rows a second", audit.get("rate"), 300_000, 1_000_000, more_is_better=True, remark=rows_written),
         Row("newest 50 of them", audit.get("newest_ms"), 50, 5, "ms", remark=rows_written),
     ]

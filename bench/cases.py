@@ -46,7 +46,6 @@ class Entrant:
     peer: str
     setup: Setup
     messages: tuple[bytes, ...] | None = None  # its own requests, where they differ from the case's
-    anywhere: bool = False  # not held to one core
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +59,6 @@ class Case:
     connections: int = 64
     sources: int = 0
     close: bool = False
-    anywhere: bool = False  # load and backend are not held to one core
     note: str = ""
 
 
@@ -81,10 +79,6 @@ def routed(peer: str, count: int) -> Entrant:
     step = max(1, count // 1000)
     paths = [route_path(number, count) + "/items/17" for number in range(0, count, step)]
     return Entrant(f"{peer} {count:,}", peer, Setup(routes=count), tuple(get(path) for path in paths))
-
-
-def scaled(peer: str, workers: int) -> Entrant:
-    return Entrant(f"{peer} × {workers}", peer, Setup(workers=workers), anywhere=True)
 
 
 CASES = (
@@ -123,14 +117,5 @@ CASES = (
             *(routed("nginx", count) for count in (10, 1000)),
         ),
         note="HAProxy looks the prefix up in a map for one backend; nginx has a location for each.",
-    ),
-    Case(
-        "scaling",
-        "one and two workers, nothing pinned",
-        tuple(scaled(peer, workers) for peer in ("proxyd", "nginx") for workers in (1, 2)),
-        connections=128,
-        anywhere=True,
-        note="Load and backend share the machine's cores with the proxy: with two cores the second worker has no core of its own, and throughput "
-        "cannot double. What this shows is whether a request costs more when two workers share the work.",
     ),
 )

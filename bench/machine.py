@@ -12,9 +12,9 @@ TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def pinned(core: int | None, command: list[str]) -> list[str]:
-    """The command, held to one core; to none where it may run anywhere."""
-    return command if core is None else ["taskset", "-c", str(core), *command]
+def pinned(cores: tuple[int, ...], command: list[str]) -> list[str]:
+    """The command, held to these cores."""
+    return ["taskset", "-c", ",".join(str(core) for core in cores), *command]
 
 
 def make_room() -> None:

@@ -16,6 +16,7 @@ import machine
 import prepare
 import rig
 import rounds
+import scaling
 from cases import ALL, CASES, CLOSEST, GATEWAY, PLAIN, WORK, Case, Entrant, field, routed
 
 
@@ -75,7 +76,7 @@ def memory(wish: Wish, _: dict) -> dict:
             idle = proxy.memory()
             holding = rig.load_command(dataclasses.replace(case, connections=clients), entrant, proxy.port)
             held = subprocess.Popen(
-                machine.pinned(machine.LOAD_CORE, [*holding, "--hold"]), stdout=subprocess.PIPE, text=True
+                machine.pinned((machine.LOAD_CORE,), [*holding, "--hold"]), stdout=subprocess.PIPE, text=True
             )
             said = held.stdout.readline() if held.stdout else ""
             time.sleep(0.5)  # a moment in which buffers may be given back
@@ -107,7 +108,7 @@ def _under_load(case: Case, entrant: Entrant, wish: Wish) -> int:
     """The most memory seen while a fresh one serves."""
     with rig.Backend() as backend, rounds.started(entrant, backend.port) as proxy:
         command = [*rig.load_command(case, entrant, proxy.port), "--seconds", str(wish.plan.seconds)]
-        load = subprocess.Popen(machine.pinned(machine.LOAD_CORE, command), stdout=subprocess.DEVNULL)
+        load = subprocess.Popen(machine.pinned((machine.LOAD_CORE,), command), stdout=subprocess.DEVNULL)
         most = 0
         while load.poll() is None:
             most = max(most, proxy.memory())
@@ -174,7 +175,7 @@ def reload_under_load(wish: Wish, _: dict) -> dict:
     with rig.Backend() as backend, rounds.started(entrant, backend.port) as proxy:
         reloading = _reloading(proxy)
         command = [*rig.load_command(case, entrant, proxy.port), "--seconds", str(seconds)]
-        load = subprocess.Popen(machine.pinned(machine.LOAD_CORE, command), stdout=subprocess.PIPE, text=True)
+        load = subprocess.Popen(machine.pinned((machine.LOAD_CORE,), command), stdout=subprocess.PIPE, text=True)
         number, due = 0, time.monotonic()
         while load.poll() is None:
             reloading.once(number := number + 1)
@@ -227,7 +228,7 @@ def audit(wish: Wish, _: dict) -> dict:
     folder.mkdir(parents=True)
     fill = [str(prepare.fill_binary()), str(folder), str(rows)]
     done = subprocess.run(
-        machine.pinned(machine.PROXY_CORE, fill), capture_output=True, text=True, timeout=1800, check=False
+        machine.pinned((machine.PROXY_CORE,), fill), capture_output=True, text=True, timeout=1800, check=False
     )
     shutil.rmtree(folder, ignore_errors=True)
     print("  " + done.stdout.strip().replace("\n", "\n  "), flush=True)
@@ -249,11 +250,18 @@ def _timed(text: str, what: str) -> float | None:
     return round(float(found.group(1)) * scale[found.group(2)], 3) if found else None
 
 
+def two_cores(wish: Wish, _: dict) -> dict:
+    """What a second worker on a second core gives."""
+    peers = [peer for peer in ("proxyd", "nginx") if peer in wish.peers]
+    return scaling.measure(_case("gateway"), peers, wish.plan)
+
+
 EXTRAS = (
     Extra("latency", "gateway at 70 % of the slowest's saturation, the same rate for all", latency),
     Extra("reload", "proxyd: a new config every 100 ms under load", reload_under_load),
     Extra("reload-routes", "proxyd: a reload of 100,000 routes", reload_routes),
     Extra("memory", "resident memory as a gateway", memory),
+    Extra("scaling", "a worker, an upstream and a load on one core, and two of each on two, as a gateway", two_cores),
     Extra("audit", "the store of records", audit),
     Extra("counts", "user instructions and system calls a request", counted),
 )

@@ -100,6 +100,13 @@ def _extras_text(extras: dict) -> list[str]:
         ]
         heads = ["", "idle MiB", f"{clients:,} idle clients MiB", "KiB each", "most under load MiB"]
         parts.append("**memory**: resident, all processes, as a gateway\n\n" + _table(heads, rows))
+    if scaling := extras.get("scaling"):
+        rows = [
+            [label, f"{found['one']:,}", f"{found['two']:,}", f"{found['ratio']:.2f}"]
+            for label, found in scaling["entrants"].items()
+        ]
+        title = "**scaling**: requests a second with a worker, an upstream and a load on one core, and two of each on two cores, as a gateway"
+        parts.append(f"{title}\n\n" + _table(["", "one", "two", "ratio"], rows))
     if counts := extras.get("counts"):
         rows = []
         for case, entrants in counts.items():

@@ -22,11 +22,12 @@ def build() -> None:
 
 
 class Backend:
-    """The upstream of all proxies of a case."""
+    """The upstream of all proxies of a case: one program for each core that it may have."""
 
-    def __init__(self, core: int | None = machine.LOAD_CORE) -> None:
+    def __init__(self, cores: tuple[int, ...] = (machine.LOAD_CORE,)) -> None:
         self.port = free_port()
-        self.process = subprocess.Popen(machine.pinned(core, [str(WORK / "backend"), str(self.port)]))
+        command = [str(WORK / "backend"), str(self.port)]
+        self.processes = [subprocess.Popen(machine.pinned((core,), command)) for core in cores]
 
     def __enter__(self) -> "Backend":
         def listens() -> bool:
@@ -39,8 +40,9 @@ class Backend:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        self.process.wait()
+        for process in self.processes:
+            process.terminate()
+            process.wait()
 
     def counts(self) -> dict[str, int]:
         """Requests, requests with an id and body bytes so far."""
@@ -70,9 +72,10 @@ def load_command(case: Case, entrant: Entrant, port: int) -> list[str]:
     return command
 
 
-def run_load(command: list[str], core: int | None = machine.LOAD_CORE, patience: float = 60) -> dict:
+def run_load(command: list[str], patience: float = 60) -> dict:
     """Runs load to its end and returns what it found."""
-    done = subprocess.run(machine.pinned(core, command), capture_output=True, text=True, timeout=patience, check=False)
+    held = machine.pinned((machine.LOAD_CORE,), command)
+    done = subprocess.run(held, capture_output=True, text=True, timeout=patience, check=False)
     if done.returncode != 0:
         raise SystemExit(f"bench: load failed: {done.stderr.strip()}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -76,12 +76,15 @@ def fresh_folder(label: str) -> pathlib.Path:
 
 
 def started(
-    entrant: Entrant, backend: int, core: int | None = machine.PROXY_CORE, tool: list[str] | None = None
+    entrant: Entrant,
+    backend: int,
+    cores: tuple[int, ...] = (machine.PROXY_CORE,),
+    tool: list[str] | None = None,
 ) -> Running:
     """A proxy as the entrant wants it; entered, it listens."""
     place = Place(free_port(), backend, fresh_folder(entrant.label))
     launch = PEERS[entrant.peer].launch(entrant.setup, place)
-    return Running(entrant.label, launch, place, core, tool)
+    return Running(entrant.label, launch, place, cores, tool)
 
 
 def take_sample(
@@ -97,13 +100,12 @@ def take_sample(
     command = [*rig.load_command(case, entrant, proxy.port), "--seconds", str(seconds)]
     if rate:
         command += ["--rate", f"{rate:.0f}"]
-    core = None if case.anywhere else machine.LOAD_CORE
     counted = backend.counts()
     load_before = _children_seconds()
-    upstream_before = sum(machine.processor_seconds([backend.process.pid]))
+    upstream_before = sum(machine.processor_seconds([process.pid for process in backend.processes]))
     user, system = proxy.processor()
     busy, begun = machine.busy_seconds(), time.monotonic()
-    found = rig.run_load(command, core, seconds + 60)
+    found = rig.run_load(command, seconds + 60)
     time.sleep(SETTLE)  # not a wait for a condition: the window that is measured includes the writers' last work
     took = time.monotonic() - begun
     busy_after = machine.busy_seconds()
@@ -112,13 +114,10 @@ def take_sample(
         machine.PROXY_CORE: user_after + system_after - user - system,
         machine.LOAD_CORE: _children_seconds()
         - load_before
-        + sum(machine.processor_seconds([backend.process.pid]))
+        + sum(machine.processor_seconds([process.pid for process in backend.processes]))
         - upstream_before,
     }
-    if case.anywhere:
-        foreign = (sum(busy_after.values()) - sum(busy.values()) - sum(ours.values())) / took / len(busy)
-    else:
-        foreign = max((busy_after[one] - busy[one] - ours[one]) / took for one in ours)
+    foreign = max((busy_after[one] - busy[one] - ours[one]) / took for one in ours)
     answered = found["answered"]
     outcome.served += answered
     outcome.complaints += rig.complaints(found)
@@ -194,10 +193,10 @@ def run(case: Case, entrants: list[Entrant], plan: Plan, rate: float = 0) -> dic
     """All rounds of a case."""
     outcomes = {entrant.label: Outcome(entrant.label, (plan.rounds + 1) // 2) for entrant in entrants}
     running: dict[str, Running] = {}
-    with rig.Backend(None if case.anywhere else machine.LOAD_CORE) as backend:
+    with rig.Backend() as backend:
         with contextlib.ExitStack() as stack:
             for entrant in entrants:
-                proxy = started(entrant, backend.port, None if entrant.anywhere else machine.PROXY_CORE)
+                proxy = started(entrant, backend.port)
                 running[entrant.label] = stack.enter_context(proxy)
                 warm = Outcome(entrant.label)
                 take_sample(case, entrant, proxy, backend, warm, min(1.0, plan.seconds))

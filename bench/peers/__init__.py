@@ -62,7 +62,7 @@ class Running:
         name: str,
         launch: Launch,
         place: Place,
-        core: int | None = machine.PROXY_CORE,
+        cores: tuple[int, ...] = (machine.PROXY_CORE,),
         tool: list[str] | None = None,
     ) -> None:
         self.name = name
@@ -73,7 +73,7 @@ class Running:
         said = open(place.folder / "said", "wb")
         output = open(launch.output, "wb") if launch.output else said
         self.process = subprocess.Popen(
-            machine.pinned(core, [*(tool or []), *launch.command]),
+            machine.pinned(cores, [*(tool or []), *launch.command]),
             stdout=output,
             stderr=said,
             stdin=subprocess.DEVNULL,
