@@ -184,6 +184,8 @@ impl Drop for Finish {
         let duration_us = now.instant_us.saturating_sub(self.started.instant_us);
         let bytes_in = self.bytes_in + self.upload.as_ref().map_or(0, |upload| upload.bytes());
         let outcome = match self.outcome {
+            // It fell with the task that served it; its row and its line are all that is told of it.
+            _ if std::thread::panicking() => "internal",
             Outcome::Ended(outcome) => outcome,
             Outcome::Open | Outcome::Answered(_) => "client_closed",
         };

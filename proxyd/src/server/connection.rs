@@ -23,6 +23,7 @@ use crate::exchange::{
     Alarm, Finish, Link, Peer, Presence, Rejection, Request, RequestBody, RequestHead, Response, Takeover, Trail, name,
 };
 use crate::proxy;
+use crate::telemetry::metrics::WorkerMetrics;
 use crate::worker::Worker;
 
 /// After this long without traffic the kernel asks whether the client is still there.
@@ -51,9 +52,10 @@ pub(super) fn start(stream: TcpStream, address: SocketAddr, listener: Arc<str>, 
         link: Rc::new(Link::new(stream)),
         alarm: Rc::default(),
         peer: Rc::new(peer),
-        worker,
         parser: HeadParser::request(),
         served: false,
+        _fall: Fall(Rc::clone(&worker.ledger.metrics)),
+        worker,
     };
     tokio::task::spawn_local(connection.serve());
 }
@@ -66,6 +68,19 @@ struct Connection {
     parser: HeadParser,
     /// Whether a request was answered on it.
     served: bool,
+    _fall: Fall,
+}
+
+/// Counts a connection whose task panics. That takes down no other: each connection is a task, and the runtime ends a task
+/// that panics by itself.
+struct Fall(Rc<WorkerMetrics>);
+
+impl Drop for Fall {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.connection_error("panic");
+        }
+    }
 }
 
 /// What the wait for a request ended with.
@@ -309,5 +324,38 @@ impl Drain {
             self.cancelled.as_mut().poll(cx).is_ready()
         };
         if drains { Some(*self.since.get_or_insert_with(Instant::now)) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::telemetry::metrics::{Gauges, Metrics};
+
+    #[tokio::test]
+    async fn a_panic_ends_its_own_connection_only() {
+        let metrics = Metrics::new(1);
+        let worker = metrics.worker(0);
+        let tasks = LocalSet::new();
+        let (fall, other) = (Fall(Rc::clone(&worker)), Fall(worker));
+        let falls = tasks.spawn_local(async move {
+            let _fall = fall;
+            tokio::task::yield_now().await;
+            panic!("a fault of ours");
+        });
+        let lives = tasks.spawn_local(async move {
+            let _fall = other;
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+            "served"
+        });
+        tasks.await;
+        assert!(falls.await.is_err_and(|error| error.is_panic()));
+        assert_eq!(lives.await.ok(), Some("served"));
+        let page = metrics.page(&Gauges::default());
+        assert!(page.contains("proxyd_connection_errors_total{kind=\"panic\"} 1\n"), "{page}");
     }
 }

@@ -40,6 +40,12 @@ impl Diagnostics {
     pub fn start(log: &Log) -> Result<Self, AlreadyStarted> {
         let (diagnostics, subscriber) = Self::new(log, std::io::stderr, std::io::stderr().is_terminal());
         tracing::subscriber::set_global_default(subscriber).map_err(|_| AlreadyStarted)?;
+        std::panic::set_hook(Box::new(|panic| {
+            let thread = std::thread::current();
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            let message = panic.payload_as_str().unwrap_or_default();
+            tracing::error!(thread = thread.name().unwrap_or_default(), place, message, "a fault of proxyd: please report it");
+        }));
         Ok(diagnostics)
     }
 

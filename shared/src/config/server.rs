@@ -95,7 +95,7 @@ static TIMEOUTS: Section = Section {
     name: "server.timeouts",
     doc: "How long clients may take.",
     fields: &[&[
-        Field::new("request_headers", Kind::Duration { min: "10ms", max: "1h" }, "From the first byte of a request to the end of its headers (408 beyond it): the defence against slow headers.").default("10s"),
+        Field::new("request_headers", Kind::Duration { min: "10ms", max: "1h" }, "From the first byte of a request, of a connection's first request from its opening, to the end of the headers (408 once something came): the defence against slow headers.").default("10s"),
         Field::new("request_body", Kind::Duration { min: "10ms", max: "24h" }, "The longest gap between two reads of a request body.").default("30s"),
         Field::new("keep_alive", Kind::Duration { min: "10ms", max: "24h" }, "How long a connection may wait for its next request.").default("75s"),
         Field::new("drain", Kind::Duration { min: "0s", max: "24h" }, "How long a stop waits for requests under way; `0s`: not at all.").default("30s"),

@@ -59,7 +59,7 @@ fn clients(text: &mut Text, workers: &Workers<'_>) {
     text.family(
         "proxyd_connection_errors_total",
         Kind::Counter,
-        "Connections that ended by the client's fault, outside of any request.",
+        "Connections that ended by the client's fault, outside of any request, or by ours (panic).",
     );
     workers.words(text, "kind", |cells| &cells.connection_errors);
     text.family("proxyd_requests_in_flight", Kind::Gauge, "Requests being served now.")
