@@ -47,6 +47,10 @@ fn same_requests(bytes: &[u8]) -> usize {
         if message.start.starts_with("CONNECT ") {
             return index + 1;
         }
+        // Difference 3: hyper passes over a whole line of Connection for one byte above ASCII in it, and the `close` with it.
+        if message.fields.iter().any(|(name, value)| name == "connection" && !value.is_ascii()) {
+            return index + 1;
+        }
     }
     if !matches!(end, End::Refused(_)) {
         assert_eq!(theirs.len(), ours.len(), "{end:?}: {}", bytes.escape_ascii());
