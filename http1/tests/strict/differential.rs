@@ -47,6 +47,10 @@ fn same_requests(bytes: &[u8]) -> usize {
         if message.start.starts_with("CONNECT ") {
             return index + 1;
         }
+        // Difference 3: hyper passes over a whole line of Connection for one byte above ASCII in it, and the `close` with it.
+        if message.fields.iter().any(|(name, value)| name == "connection" && !value.is_ascii()) {
+            return index + 1;
+        }
     }
     if !matches!(end, End::Refused(_)) {
         assert_eq!(theirs.len(), ours.len(), "{end:?}: {}", bytes.escape_ascii());
@@ -58,10 +62,6 @@ fn same_requests(bytes: &[u8]) -> usize {
 fn same_response(bytes: &[u8], method: &str) -> usize {
     let (ours, _) = engine::response(bytes, 0, method == "HEAD");
     let Some((message, _)) = ours.first() else { return 0 };
-    // Difference 3: hyper takes a 101 for an error where nothing was asked; so does proxyd.
-    if message.start.starts_with("101 ") {
-        return 0;
-    }
     let theirs = hyper_reads::response(bytes, method);
     assert_eq!(theirs.as_ref().map(grouped), Some(grouped(message)), "to {method}: {}", bytes.escape_ascii());
     1

@@ -152,6 +152,24 @@ fn bodies_that_break_their_framing_are_refused() {
     refused(&cases);
 }
 
+/// What went upstream before a body broke is ended there too, and taken for whole by nobody.
+#[test]
+fn a_body_that_breaks_later_ends_both_connections() {
+    let (told, whole) = std::sync::mpsc::sync_channel(1);
+    let upstream = Upstream::scripted(move |conn| {
+        let _ = told.send(conn.request().expect("a head comes").whole);
+    });
+    let proxyd = Proxyd::start(&forward_all(upstream.address()));
+    let mut wire = Wire::connect(proxyd.address());
+    wire.send(post("Transfer-Encoding: chunked", "3\r\nabc\r\n"));
+    eventually("the head is upstream", || (upstream.requests() == 1).then_some(()));
+    wire.send(format!("3\nabc\r\n0\r\n\r\n{SMUGGLED}"));
+    let response = wire.response("POST");
+    assert_eq!((response.status, response.error_code().as_str()), (400, "body_malformed"));
+    assert!(wire.rest().is_empty(), "the connection goes on");
+    assert!(!whole.recv_timeout(PATIENCE).unwrap(), "the upstream took it for whole");
+}
+
 #[test]
 fn limits_have_codes_of_their_own() {
     refused(&[
