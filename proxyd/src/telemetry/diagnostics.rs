@@ -44,7 +44,12 @@ impl Diagnostics {
             let thread = std::thread::current();
             let place = panic.location().map(ToString::to_string).unwrap_or_default();
             let message = panic.payload_as_str().unwrap_or_default();
-            tracing::error!(thread = thread.name().unwrap_or_default(), place, message, "a fault of proxyd: please report it");
+            tracing::error!(
+                thread = thread.name().unwrap_or_default(),
+                place,
+                message,
+                "a fault of proxyd: please report it"
+            );
         }));
         Ok(diagnostics)
     }

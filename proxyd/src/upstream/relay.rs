@@ -127,13 +127,13 @@ impl Source for Relay {
         let Some(wire) = self.lease.wire() else { return Spliced::Failed(BodyError::BrokenOff) };
         let pipe = match &mut self.pipe {
             Some(pipe) => pipe,
-            empty => match Pipe::take() {
-                Ok(pipe) => empty.insert(pipe),
-                Err(_) => {
+            none => {
+                let Ok(pipe) = Pipe::take() else {
                     self.reads = true;
                     return Spliced::Sent(0);
-                }
-            },
+                };
+                none.insert(pipe)
+            }
         };
         if pipe.is_empty() {
             match pipe.poll_fill(cx, &wire.stream, self.incoming.left().unwrap_or(0)) {
