@@ -12,6 +12,7 @@ use shared::config::LogFormat;
 use super::target::{Lost, Target};
 use super::{Message, Prepared, Shared, format};
 use crate::telemetry::clock::{self, TimeText};
+use crate::telemetry::process;
 
 /// How often a target's trouble is told among the diagnostics.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -29,6 +30,7 @@ pub(super) fn start(shared: Arc<Shared>, receiver: Receiver<Message>, first: Pre
         note: Vec::new(),
     };
     thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+        process::give_way();
         writer.run(&receiver);
         drop(sender);
     })?;
