@@ -15,5 +15,6 @@ pub mod reload;
 pub mod server;
 pub mod snapshot;
 pub mod telemetry;
+pub mod threads;
 pub mod upstream;
 pub mod worker;

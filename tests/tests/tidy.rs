@@ -28,6 +28,7 @@ const ORDER: &[&[&str]] = &[
     &["filter", "upstream"],
     &["exchange"],
     &["telemetry", "audit"],
+    &["threads"],
 ];
 
 const BANNED_NAMES: &[&str] = &[

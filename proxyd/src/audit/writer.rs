@@ -18,7 +18,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use super::appender::{Appender, Message, Pending, action_bytes};
 use super::ledger::{Ledger, Numbers, Stretch, Totals};
 use super::{AuditError, now_us, when_full_number};
-use crate::telemetry::process;
+use crate::threads;
 
 /// The action's row is not on disk. It is kept aside and written first when the store can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -182,16 +182,9 @@ pub(super) fn start(
         pending: Pending::default(),
     };
     let keeper = Housekeeper { dir: config.path.clone(), jobs, shared: Arc::clone(&shared) };
-    let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
     let threads = vec![
-        thread("audit-keeper").spawn(move || {
-            process::give_way();
-            keeper.run();
-        })?,
-        thread("audit-writer").spawn(move || {
-            process::give_way();
-            appender.run();
-        })?,
+        threads::behind_workers("audit-keeper", move || keeper.run())?,
+        threads::behind_workers("audit-writer", move || appender.run())?,
     ];
     Ok(Writer {
         path: config.path.clone(),

@@ -1,19 +1,9 @@
-//! What the system says about our process, for the metrics page, and what threads ask of it. Never on a worker.
+//! What the system says about our process, for the metrics page. Read when asked; never on a worker.
 
 use std::fs;
 
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use nix::sys::time::TimeValLike;
-
-/// How much later than workers the writers' threads run where both want the same core (`nice`: a third of a worker's share).
-const WRITERS_NICENESS: i32 = 5;
-
-/// Lets workers go first, from the thread that calls this: what is served is written down a little later rather than that
-/// requests wait for it. Where writers fall behind for long, rows are waited for as `audit.when_full` says.
-pub fn give_way() {
-    // On Linux each thread has a niceness of its own. Being less nice is never refused.
-    let _ = rustix::process::nice(WRITERS_NICENESS);
-}
 
 /// One reading. What the system does not tell is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use shared::config::LogFormat;
@@ -12,7 +11,7 @@ use shared::config::LogFormat;
 use super::target::{Lost, Target};
 use super::{Message, Prepared, Shared, format};
 use crate::telemetry::clock::{self, TimeText};
-use crate::telemetry::process;
+use crate::threads;
 
 /// How often a target's trouble is told among the diagnostics.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -29,8 +28,7 @@ pub(super) fn start(shared: Arc<Shared>, receiver: Receiver<Message>, first: Pre
         time: TimeText::default(),
         note: Vec::new(),
     };
-    thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-        process::give_way();
+    threads::behind_workers("access-log", move || {
         writer.run(&receiver);
         drop(sender);
     })?;
