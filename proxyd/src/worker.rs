@@ -124,10 +124,9 @@ impl Worker {
     /// Whether another worker has clearly less to do: it should take the next connection. A few long-lived connections
     /// are spread as evenly as many short ones, and the kernel's own spreading is left alone where it is good enough.
     pub fn less_busy(&self) -> Option<&crate::daemon::WorkerHandle> {
-        let mine = self.load.connections();
-        let (index, least) =
-            self.daemon.workers.iter().enumerate().min_by_key(|(_, worker)| worker.load.connections())?;
-        (index != self.index && mine > least.load.connections() + mine / 8).then_some(least)
+        let mine = self.load.expected();
+        let (index, least) = self.daemon.workers.iter().enumerate().min_by_key(|(_, worker)| worker.load.expected())?;
+        (index != self.index && mine > least.load.expected() + mine / 8).then_some(least)
     }
 
     async fn tick(self: Rc<Self>) {

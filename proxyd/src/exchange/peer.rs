@@ -22,17 +22,35 @@ pub struct Peer {
     pub presence: Presence,
 }
 
-/// How busy a worker is. On a cache line of its own, written by its worker alone, read by all.
+/// How busy a worker is. On a cache line of its own, written by its worker alone but for connections that are handed to it,
+/// read by all.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Load {
     connections: AtomicUsize,
+    /// On their way from another worker.
+    coming: AtomicUsize,
 }
 
 impl Load {
     /// Open client connections.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// The same with those on their way: without them a burst of connections would all go to one worker.
+    pub fn expected(&self) -> usize {
+        self.connections() + self.coming.load(Ordering::Relaxed)
+    }
+
+    /// A connection is handed to the worker.
+    pub fn hand(&self) {
+        self.coming.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has arrived, or was not taken.
+    pub fn handed(&self) {
+        self.coming.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

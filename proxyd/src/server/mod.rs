@@ -41,7 +41,10 @@ pub async fn serve(worker: Rc<Worker>, mut orders: mpsc::Receiver<Order>) {
                     }
                     let _ = taken.send(());
                 }
-                Some(Order::Adopt { stream, peer, listener }) => adopt(stream, peer, listener, &worker),
+                Some(Order::Adopt { stream, peer, listener }) => {
+                    adopt(stream, peer, listener, &worker);
+                    worker.load.handed();
+                }
                 None => return,
             },
             changed = life.changed() => {
@@ -61,6 +64,7 @@ pub async fn serve(worker: Rc<Worker>, mut orders: mpsc::Receiver<Order>) {
     while let Some(order) = orders.recv().await {
         if let Order::Adopt { stream, peer, listener } = order {
             adopt(stream, peer, listener, &worker);
+            worker.load.handed();
         }
     }
     worker.draining.cancel();
@@ -134,10 +138,12 @@ fn welcome(stream: TcpStream, peer: SocketAddr, listener: &Arc<str>, worker: &Rc
     };
     let Ok(stream) = stream.into_std() else { return };
     let order = Order::Adopt { stream, peer, listener: Arc::clone(listener) };
-    if let Err(refused) = other.orders.try_send(order)
-        && let Order::Adopt { stream, peer, listener } = refused.into_inner()
-    {
-        adopt(stream, peer, listener, worker);
+    other.load.hand();
+    if let Err(refused) = other.orders.try_send(order) {
+        other.load.handed();
+        if let Order::Adopt { stream, peer, listener } = refused.into_inner() {
+            adopt(stream, peer, listener, worker);
+        }
     }
 }
 

@@ -203,3 +203,20 @@ fn an_audit_store_that_cannot_be_written_is_seen() {
         ran.says(&["data", "ermission"]);
     }
 }
+
+#[test]
+fn few_connections_that_stay_are_spread_over_the_workers() {
+    let upstream = Upstream::saying("hello");
+    let proxyd = Start::new(&forward_all(upstream.address())).set("server.workers", "4").run();
+    let mut clients: Vec<Wire> = (0..16).map(|_| Wire::connect(proxyd.address())).collect();
+    for client in &mut clients {
+        assert_eq!(Request::get("/").send_on(client).status, 200);
+    }
+    // Those of the harness, which asks until the daemon serves, may not yet be gone.
+    let even = || {
+        let of = |worker: usize| proxyd.metric("proxyd_worker_connections", &[&format!("worker=\"{worker}\"")]);
+        let counts: Vec<f64> = (0..4).map(of).collect();
+        (counts.iter().sum::<f64>() >= 16.0 && counts.iter().all(|count| (3.0..=6.0).contains(count))).then_some(counts)
+    };
+    eventually("each of four workers has about four of sixteen connections", even);
+}

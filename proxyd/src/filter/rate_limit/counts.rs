@@ -19,9 +19,14 @@ pub struct KeyHash(u128);
 pub(super) struct Counts {
     /// Random for each: nobody can choose keys that collide.
     secret: (u64, u64),
-    shards: Box<[Mutex<Shard>]>,
+    shards: Box<[Apart]>,
     evicted: AtomicU64,
 }
+
+/// On cache lines of its own: whoever takes one shard's lock does not disturb its neighbours.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Apart(Mutex<Shard>);
 
 #[derive(Debug)]
 struct Shard {
@@ -48,7 +53,7 @@ impl Counts {
         let _ = getrandom::fill(&mut secret);
         let whole = u128::from_le_bytes(secret);
         let capacity = share(max_keys);
-        let shard = || Mutex::new(Shard { slots: HashTable::new(), entries: Vec::new(), capacity, hand: 0 });
+        let shard = || Apart(Mutex::new(Shard { slots: HashTable::new(), entries: Vec::new(), capacity, hand: 0 }));
         Self {
             secret: ((whole >> 64) as u64, whole as u64),
             shards: (0..SHARDS).map(|_| shard()).collect(),
@@ -64,7 +69,7 @@ impl Counts {
     }
 
     fn shard(&self, key: KeyHash) -> Option<MutexGuard<'_, Shard>> {
-        let shard = self.shards.get((key.0 >> 64) as usize % SHARDS)?;
+        let Apart(shard) = self.shards.get((key.0 >> 64) as usize % SHARDS)?;
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -104,7 +109,7 @@ impl Counts {
 
     /// Keys held now.
     pub(super) fn keys(&self) -> u64 {
-        let held = |shard: &Mutex<Shard>| shard.lock().unwrap_or_else(PoisonError::into_inner).entries.len() as u64;
+        let held = |Apart(shard): &Apart| shard.lock().unwrap_or_else(PoisonError::into_inner).entries.len() as u64;
         self.shards.iter().map(held).sum()
     }
 
@@ -115,7 +120,7 @@ impl Counts {
 
     /// Takes over another bound; keys beyond it go.
     pub(super) fn resize(&self, max_keys: usize) {
-        for shard in &self.shards {
+        for Apart(shard) in &self.shards {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             shard.capacity = share(max_keys);
             if shard.entries.len() > shard.capacity {

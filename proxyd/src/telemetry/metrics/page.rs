@@ -54,6 +54,14 @@ fn clients(text: &mut Text, workers: &Workers<'_>) {
         .sample(&[], workers.count(|cells| &cells.connections_opened));
     text.family("proxyd_connections", Kind::Gauge, "Connections of clients open now.")
         .sample(&[], workers.level(|cells| &cells.connections_open));
+    text.family(
+        "proxyd_worker_connections",
+        Kind::Gauge,
+        "Connections of clients open now, by the worker that serves them.",
+    );
+    for (index, cells) in workers.0.iter().enumerate() {
+        text.sample(&[("worker", &index.to_string())], cells.connections_open.get());
+    }
     text.family("proxyd_connections_refused_total", Kind::Counter, "Connections closed before they were read.");
     workers.words(text, "reason", |cells| &cells.connections_refused);
     text.family(
