@@ -1,10 +1,10 @@
 //! What runs: compiled from a checked config and the snapshot before, whose live state it takes over. Immutable; only
 //! `reload` puts one in force.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::{HashMap, HashSet};
 use shared::audit::{Door, Mask};
 use shared::config::{self, Checked, ForwardHost, Respond, Rewrite, Share};
 use shared::routing::Table;
