@@ -11,7 +11,12 @@ use shared::control::report::{Changes, Delta};
 #[must_use]
 pub fn between(previous: &Config, next: &Config) -> Changes {
     Changes {
-        routes: delta(&previous.routes, &next.routes, |route| &route.name, |a, b| is_same_route((previous, a), (next, b))),
+        routes: delta(
+            &previous.routes,
+            &next.routes,
+            |route| &route.name,
+            |a, b| is_same_route((previous, a), (next, b)),
+        ),
         upstreams: delta(&previous.upstreams, &next.upstreams, |upstream| &upstream.name, is_same_upstream),
         // A listener is its address: there is nothing else about it that could change.
         listeners: delta(&listeners(previous), &listeners(next), String::as_str, |_, _| true),
@@ -164,7 +169,8 @@ fn delta<'c, T>(
         }
     };
     let in_place = |(before, after): &(&'c T, &'c T)| name(before) == name(after);
-    let front = previous.iter().zip(next).take_while(in_place).inspect(|(before, after)| compare(before, after)).count();
+    let front =
+        previous.iter().zip(next).take_while(in_place).inspect(|(before, after)| compare(before, after)).count();
     let (previous, next) = (previous.get(front..).unwrap_or_default(), next.get(front..).unwrap_or_default());
     let pairs = previous.iter().rev().zip(next.iter().rev());
     let back = pairs.take_while(in_place).inspect(|(before, after)| compare(before, after)).count();

@@ -29,7 +29,7 @@ impl Namer {
                 Value::List(_) | Value::Map(_) => None,
             })
             .collect();
-        Self { taken: HashMap::new(), written, counts: HashMap::new() }
+        Self { taken: HashMap::new(), written, counts: HashMap::with_capacity(items.len()) }
     }
 
     /// `GET,POST api.example.com/api/`, with `#2` behind it the second time.

@@ -53,9 +53,14 @@ struct Host<'r> {
 /// Notes what is wrong between routes. The reader stands at `routes`.
 pub(super) fn check(reader: &mut Reader<'_>, routes: &[Route], written: &[Written]) {
     let facts: Vec<Facts<'_>> = routes.iter().map(Facts::of).collect();
-    let mut same: HashMap<(Path<'_>, &Asked<'_>), usize> = HashMap::with_capacity(routes.len());
+    let buckets = buckets(&facts);
+    let crowded = crowded(&facts, &buckets);
+    let mut same: HashMap<(Path<'_>, &Asked<'_>), usize> = HashMap::new();
     let mut repeated = vec![false; routes.len()];
     for (at, (written, fact)) in written.iter().zip(&facts).enumerate() {
+        if !crowded.get(at).copied().unwrap_or_default() {
+            continue;
+        }
         let first = *same.entry((fact.path, &fact.asked)).or_insert(at);
         if first != at
             && let (Some(first), Some(flag)) = (routes.get(first), repeated.get_mut(at))
@@ -67,11 +72,10 @@ pub(super) fn check(reader: &mut Reader<'_>, routes: &[Route], written: &[Writte
             reader.at(written.index, |reader| reader.error(written.place, fault));
         }
     }
-    drop(same);
-    let buckets = buckets(&facts);
     let highest = facts.iter().map(|fact| fact.asked.priority).max().unwrap_or_default();
     for (at, ((route, written), fact)) in routes.iter().zip(written).zip(&facts).enumerate() {
-        if repeated.get(at).copied().unwrap_or_default() {
+        let is_lone = !crowded.get(at).copied().unwrap_or_default();
+        if repeated.get(at).copied().unwrap_or_default() || (is_lone && fact.looks_at_its_bucket_alone(highest)) {
             continue;
         }
         let Some(blocker) = find_blocker(at, fact, &facts, &buckets, highest).and_then(|at| routes.get(at)) else {
@@ -130,6 +134,17 @@ fn buckets<'r>(facts: &[Facts<'r>]) -> Buckets<'r> {
         }
     }
     buckets
+}
+
+/// Which routes share a bucket with another one: no other can be the same as another.
+fn crowded(facts: &[Facts<'_>], buckets: &Buckets<'_>) -> Vec<bool> {
+    let mut crowded = vec![false; facts.len()];
+    for at in buckets.values().filter(|bucket| !bucket.others.is_empty()).flat_map(Bucket::all) {
+        if let Some(flag) = crowded.get_mut(at) {
+            *flag = true;
+        }
+    }
+    crowded
 }
 
 fn find_blocker<'r>(
@@ -193,6 +208,11 @@ impl<'r> Facts<'r> {
             },
             count: usize::from(!route.methods.is_empty()) + route.headers.len() + route.query.len(),
         }
+    }
+
+    /// Whether nothing outside its own bucket can be in its way.
+    fn looks_at_its_bucket_alone(&self, highest: i32) -> bool {
+        self.asked.hosts.is_empty() && self.asked.priority >= highest && !matches!(self.path, Path::Regex(_))
     }
 
     /// Whether every request of `other` fulfils this one's conditions; the paths are known to be so.

@@ -246,7 +246,8 @@ fn a_preflight_belongs_to_the_route_it_announces() {
 fn policies_say_what_they_would_do() {
     let mut all = route("all", "/");
     let here = || Scope::Route("all".into());
-    Arc::make_mut(&mut all.policies).access = set(Access { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: vec![] }, Scope::TopLevel);
+    Arc::make_mut(&mut all.policies).access =
+        set(Access { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: vec![] }, Scope::TopLevel);
     Arc::make_mut(&mut all.policies).cors = set(cors(), here());
     let window = |requests, per| Window { requests, per: Duration::from_secs(per) };
     let rule = |name: &str, by, mode| Rule {
