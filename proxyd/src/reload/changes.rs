@@ -115,16 +115,17 @@ fn upstream_name<'c>(config: &'c Config, share: &Share) -> Option<&'c str> {
 
 /// Compares the policies that the routes write themselves.
 fn are_same_policies(before: &Policies, after: &Policies) -> bool {
-    fn own<T>(setting: &Setting<T>) -> Option<Option<&T>> {
-        matches!(setting.scope, Scope::Route(_)).then_some(setting.value.as_deref())
+    fn same<T: PartialEq>(before: &Setting<T>, after: &Setting<T>) -> bool {
+        let [is_own, stays_own] = [before, after].map(|setting| matches!(setting.scope, Scope::Route(_)));
+        is_own == stays_own && (!is_own || before.value == after.value)
     }
     let Policies { access, cors, rate_limit, body_limit, headers, security_headers } = before;
-    own(access) == own(&after.access)
-        && own(cors) == own(&after.cors)
-        && own(rate_limit) == own(&after.rate_limit)
-        && own(body_limit) == own(&after.body_limit)
-        && own(headers) == own(&after.headers)
-        && own(security_headers) == own(&after.security_headers)
+    same(access, &after.access)
+        && same(cors, &after.cors)
+        && same(rate_limit, &after.rate_limit)
+        && same(body_limit, &after.body_limit)
+        && same(headers, &after.headers)
+        && same(security_headers, &after.security_headers)
 }
 
 fn is_same_upstream(before: &Upstream, after: &Upstream) -> bool {
