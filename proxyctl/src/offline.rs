@@ -80,13 +80,13 @@ pub(crate) fn explain(args: &Explain, screen: &mut Screen<'_>) -> Result<(), Fai
 }
 
 pub(crate) fn show(ask: &ConfigArgs, place: &Place, screen: &mut Screen<'_>) -> Result<(), Failure> {
-    let effective = config_of(place)?.effective;
+    let effective = config_of(place)?.effective();
     let origins = if ask.origin {
         effective.origins.iter().map(|(path, origin)| (path.clone(), origin.to_string())).collect()
     } else {
         Vec::new()
     };
-    let shown = ConfigShown { generation: None, config: effective.tree.clone(), origins };
+    let shown = ConfigShown { generation: None, config: effective.tree, origins };
     match screen.look.format {
         Format::Json => screen.page(&json!(shown)),
         Format::Table | Format::Csv => screen.text(&render::config(&shown)),

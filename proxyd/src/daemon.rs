@@ -143,14 +143,17 @@ impl Daemon {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(before);
     }
 
-    /// Frees the snapshots that no worker holds any more. On the control thread, from time to time.
+    /// Frees the snapshots that no worker holds any more. Called on the control thread from time to time; a large one takes
+    /// its time to free, which that thread has better uses for.
     pub fn free_retired(&self) {
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         let (held, free): (Vec<_>, Vec<_>) =
             std::mem::take(&mut *retired).into_iter().partition(|snapshot| Arc::strong_count(snapshot) > 1);
         *retired = held;
         drop(retired);
-        drop(free);
+        if !free.is_empty() {
+            tokio::task::spawn_blocking(move || drop(free));
+        }
     }
 
     /// Where it is in its life.

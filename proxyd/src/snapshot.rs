@@ -1,10 +1,11 @@
 //! What runs: compiled from a checked config and the snapshot before, whose live state it takes over. Immutable; only
 //! `reload` puts one in force.
 
-use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use shared::audit::{Door, Mask};
 use shared::config::{self, Checked, ForwardHost, Respond, Rewrite, Share};
 use shared::routing::Table;
@@ -45,7 +46,9 @@ pub struct Snapshot {
 /// The names in force.
 #[derive(Debug)]
 pub struct Names {
-    routes: HashSet<Arc<str>>,
+    hasher: DefaultHashBuilder,
+    /// By index of `Snapshot::routes`, which holds the names.
+    routes: HashTable<u32>,
     /// With the addresses of their endpoints.
     upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     /// Scope and rule.
@@ -53,10 +56,6 @@ pub struct Names {
 }
 
 impl Names {
-    pub fn has_route(&self, name: &str) -> bool {
-        self.routes.contains(name)
-    }
-
     pub fn has_upstream(&self, name: &str) -> bool {
         self.upstreams.contains_key(name)
     }
@@ -144,12 +143,14 @@ impl Snapshot {
             chain: chains.of(&route.policies, &mut limiters),
             action: Action::compile(route),
         });
-        let routes = routes.collect();
+        let routes: Box<[Route]> = routes.collect();
         let upstreams: Box<[Arc<Upstream>]> = upstreams.collect();
         let limiters = limiters.finish();
         let named = |limiter: &Arc<Limiter>| (Arc::clone(limiter.scope_name()), Arc::clone(&limiter.rule.name));
+        let hasher = DefaultHashBuilder::default();
         let names = Names {
-            routes: config.routes.iter().map(|route| Arc::clone(&route.name)).collect(),
+            routes: index(&routes, &hasher),
+            hasher,
             upstreams: upstreams.iter().map(|upstream| (Arc::clone(&upstream.name), Arc::clone(upstream))).collect(),
             limits: limiters.iter().map(named).collect(),
         };
@@ -166,10 +167,26 @@ impl Snapshot {
         }
     }
 
+    /// Whether a route of this name is in force.
+    pub fn has_route(&self, name: &str) -> bool {
+        let is_it = |index: &u32| self.routes.get(*index as usize).is_some_and(|route| *route.name == *name);
+        self.names.routes.find(self.names.hasher.hash_one(name), is_it).is_some()
+    }
+
     /// The generation's number.
     pub fn generation(&self) -> u64 {
         self.stamp.generation
     }
+}
+
+/// Routes by their names, which are unique.
+fn index(routes: &[Route], hasher: &DefaultHashBuilder) -> HashTable<u32> {
+    let hash = |index: &u32| routes.get(*index as usize).map_or(0, |route| hasher.hash_one(&*route.name));
+    let mut table = HashTable::with_capacity(routes.len());
+    for index in 0..routes.len() as u32 {
+        table.insert_unique(hash(&index), index, hash);
+    }
+    table
 }
 
 impl Action {

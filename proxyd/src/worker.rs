@@ -102,7 +102,7 @@ impl Worker {
         self.generation.set(snapshot.generation());
         let names = &snapshot.names;
         self.upstreams.borrow_mut().retain(|name, _| names.has_upstream(name));
-        self.ledger.metrics.retain_routes(|name| names.has_route(name));
+        self.ledger.metrics.retain_routes(|name| snapshot.has_route(name));
         self.ledger.metrics.retain_endpoints(|upstream, address| names.has_endpoint(upstream, address));
         self.ledger.metrics.retain_limits(|scope, rule| names.has_limit(scope, rule));
         *self.local.borrow_mut() = Rc::new(Local::new(snapshot));

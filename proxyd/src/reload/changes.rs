@@ -1,19 +1,25 @@
 //! What differs between two configs, as their author would say it. Pure.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::{Debug, Write as _};
-use std::hash::Hash;
 
-use shared::config::{Action, Config, Policies, Route, Scope, Setting, Upstream};
+use hashbrown::HashMap;
+use shared::config::{Action, Config, Policies, Route, Scope, Setting, Share, Upstream};
 use shared::control::report::{Changes, Delta};
 
 /// What `next` changes over `previous`. A policy that routes inherit is told of once, by its name.
 #[must_use]
 pub fn between(previous: &Config, next: &Config) -> Changes {
     Changes {
-        routes: delta(&routes(previous), &routes(next)),
-        upstreams: delta(&upstreams(previous), &upstreams(next)),
-        listeners: delta(&listeners(previous), &listeners(next)),
+        routes: delta(
+            &previous.routes,
+            &next.routes,
+            |route| &route.name,
+            |a, b| is_same_route((previous, a), (next, b)),
+        ),
+        upstreams: delta(&previous.upstreams, &next.upstreams, |upstream| &upstream.name, is_same_upstream),
+        // A listener is its address: there is nothing else about it that could change.
+        listeners: delta(&listeners(previous), &listeners(next), String::as_str, |_, _| true),
         sections: sections(previous, next),
         kept: kept(previous, next),
     }
@@ -55,12 +61,8 @@ pub fn fixed(previous: &Config, next: &Config) -> Vec<&'static str> {
     .collect()
 }
 
-fn routes(config: &Config) -> HashMap<&str, String> {
-    config.routes.iter().map(|route| (&*route.name, route_text(config, route))).collect()
-}
-
-/// All that a route says itself, without the place where it says so.
-fn route_text(config: &Config, route: &Route) -> String {
+/// Whether two routes say the same, wherever they say so.
+fn is_same_route((previous, before): (&Config, &Route), (next, after): (&Config, &Route)) -> bool {
     let Route {
         name: _,
         at: _,
@@ -76,27 +78,65 @@ fn route_text(config: &Config, route: &Route) -> String {
         rewrite,
         timeouts,
         policies,
-    } = route;
-    let mut text = format!(
-        "{hosts:?}{path:?}{methods:?}{headers:?}{query:?}{priority}{encoded_slash:?}{forward_host:?}{rewrite:?}{timeouts:?}"
-    );
-    let _ = match action {
-        Action::Forward(shares) => shares.iter().try_for_each(|share| {
-            let upstream = config.upstreams.get(share.upstream).map(|upstream| &upstream.name);
-            write!(text, "{upstream:?}{}{}", share.weight, share.path_prefix)
-        }),
-        Action::Redirect(_) | Action::Respond(_) => write!(text, "{action:?}"),
-    };
-    for (name, value) in policy_texts(policies, |scope| matches!(scope, Scope::Route(_))) {
-        let _ = write!(text, "{name}{value}");
-    }
-    text
+    } = before;
+    *hosts == after.hosts
+        && *path == after.path
+        && *methods == after.methods
+        && *headers == after.headers
+        && *query == after.query
+        && *priority == after.priority
+        && *encoded_slash == after.encoded_slash
+        && *forward_host == after.forward_host
+        && *rewrite == after.rewrite
+        && *timeouts == after.timeouts
+        && is_same_action((previous, action), (next, &after.action))
+        && are_same_policies(policies, &after.policies)
 }
 
-/// The policies that are written where `here` says, by name.
-fn policy_texts(policies: &Policies, here: impl Fn(&Scope) -> bool) -> Vec<(&'static str, String)> {
-    fn text<T: Debug>(setting: &Setting<T>) -> (&Scope, String) {
-        (&setting.scope, format!("{:?}", setting.value))
+fn is_same_action((previous, before): (&Config, &Action), (next, after): (&Config, &Action)) -> bool {
+    match (before, after) {
+        (Action::Forward(before), Action::Forward(after)) => {
+            // Upstreams may have changed places.
+            let is_same = |(a, b): (&Share, &Share)| {
+                let names = (upstream_name(previous, a), upstream_name(next, b));
+                a.weight == b.weight && a.path_prefix == b.path_prefix && names.0 == names.1
+            };
+            before.len() == after.len() && before.iter().zip(after).all(is_same)
+        }
+        (Action::Redirect(before), Action::Redirect(after)) => before == after,
+        (Action::Respond(before), Action::Respond(after)) => before == after,
+        (Action::Forward(_) | Action::Redirect(_) | Action::Respond(_), _) => false,
+    }
+}
+
+fn upstream_name<'c>(config: &'c Config, share: &Share) -> Option<&'c str> {
+    config.upstreams.get(share.upstream).map(|upstream| &*upstream.name)
+}
+
+/// Compares the policies that the routes write themselves.
+fn are_same_policies(before: &Policies, after: &Policies) -> bool {
+    fn same<T: PartialEq>(before: &Setting<T>, after: &Setting<T>) -> bool {
+        let [is_own, stays_own] = [before, after].map(|setting| matches!(setting.scope, Scope::Route(_)));
+        is_own == stays_own && (!is_own || before.value == after.value)
+    }
+    let Policies { access, cors, rate_limit, body_limit, headers, security_headers } = before;
+    same(access, &after.access)
+        && same(cors, &after.cors)
+        && same(rate_limit, &after.rate_limit)
+        && same(body_limit, &after.body_limit)
+        && same(headers, &after.headers)
+        && same(security_headers, &after.security_headers)
+}
+
+fn is_same_upstream(before: &Upstream, after: &Upstream) -> bool {
+    let Upstream { name: _, endpoints, timeouts, pool, at: _ } = before;
+    *endpoints == after.endpoints && *timeouts == after.timeouts && *pool == after.pool
+}
+
+/// The top level's policies, by name.
+fn policy_texts(policies: &Policies) -> [(&'static str, String); 6] {
+    fn text<T: Debug>(setting: &Setting<T>) -> String {
+        format!("{:?}", setting.value)
     }
     let Policies { access, cors, rate_limit, body_limit, headers, security_headers } = policies;
     [
@@ -107,36 +147,43 @@ fn policy_texts(policies: &Policies, here: impl Fn(&Scope) -> bool) -> Vec<(&'st
         ("headers", text(headers)),
         ("security_headers", text(security_headers)),
     ]
-    .into_iter()
-    .filter_map(|(name, (scope, text))| here(scope).then_some((name, text)))
-    .collect()
 }
 
-fn upstreams(config: &Config) -> HashMap<&str, String> {
-    let text = |upstream: &Upstream| {
-        let Upstream { name: _, endpoints, timeouts, pool, at: _ } = upstream;
-        format!("{endpoints:?}{timeouts:?}{pool:?}")
-    };
-    config.upstreams.iter().map(|upstream| (&*upstream.name, text(upstream))).collect()
-}
-
-/// A listener is its address: there is nothing else about it that could change.
-fn listeners(config: &Config) -> HashMap<String, bool> {
+fn listeners(config: &Config) -> Vec<String> {
     let traffic = config.server.listen.iter().map(|listen| listen.address.to_string());
     let admin = config.admin.listen.iter().map(|address| format!("admin {address}"));
-    traffic.chain(admin).map(|address| (address, true)).collect()
+    traffic.chain(admin).collect()
 }
 
-fn delta<K: Eq + Hash + ToString, V: PartialEq>(previous: &HashMap<K, V>, next: &HashMap<K, V>) -> Delta {
+/// What was added, changed and removed, by name; names are unique. Most of a config stays in its place, so that what
+/// stands between the first and the last difference is all that is looked up.
+fn delta<'c, T>(
+    previous: &'c [T],
+    next: &'c [T],
+    name: impl Fn(&'c T) -> &'c str,
+    is_same: impl Fn(&'c T, &'c T) -> bool,
+) -> Delta {
     let mut delta = Delta::default();
-    for (name, value) in next {
-        match previous.get(name) {
-            None => delta.added.push(name.to_string()),
-            Some(before) if before != value => delta.changed.push(name.to_string()),
-            Some(_) => {}
+    let mut compare = |before: &'c T, after: &'c T| {
+        if !is_same(before, after) {
+            delta.changed.push(name(after).to_owned());
+        }
+    };
+    let in_place = |(before, after): &(&'c T, &'c T)| name(before) == name(after);
+    let front =
+        previous.iter().zip(next).take_while(in_place).inspect(|(before, after)| compare(before, after)).count();
+    let (previous, next) = (previous.get(front..).unwrap_or_default(), next.get(front..).unwrap_or_default());
+    let pairs = previous.iter().rev().zip(next.iter().rev());
+    let back = pairs.take_while(in_place).inspect(|(before, after)| compare(before, after)).count();
+    let inner = |all: &'c [T]| all.get(..all.len() - back).unwrap_or_default();
+    let mut gone: HashMap<&str, &T> = inner(previous).iter().map(|before| (name(before), before)).collect();
+    for after in inner(next) {
+        match gone.remove(name(after)) {
+            Some(before) => compare(before, after),
+            None => delta.added.push(name(after).to_owned()),
         }
     }
-    delta.removed = previous.keys().filter(|name| !next.contains_key(name)).map(ToString::to_string).collect();
+    delta.removed = gone.into_keys().map(str::to_owned).collect();
     for names in [&mut delta.added, &mut delta.changed, &mut delta.removed] {
         names.sort_unstable();
     }
@@ -152,7 +199,7 @@ fn sections(previous: &Config, next: &Config) -> Vec<String> {
             ("log", format!("{:?}", config.log)),
             ("audit", format!("{:?}", config.audit)),
         ];
-        texts.extend(policy_texts(&config.policies, |_| true));
+        texts.extend(policy_texts(&config.policies));
         texts
     });
     let pairs = before.into_iter().zip(after);
@@ -180,13 +227,11 @@ fn admin_text(config: &Config) -> String {
 
 /// State that lives on: what has a namesake.
 fn kept(previous: &Config, next: &Config) -> Vec<String> {
-    let upstreams = |config: &Config| names(config.upstreams.iter().map(|upstream| upstream.name.to_string()));
-    let addresses = |config: &Config| names(config.server.listen.iter().map(|listen| listen.address.to_string()));
-    let count = |of: &dyn Fn(&Config) -> BTreeSet<String>| of(previous).intersection(&of(next)).count();
+    let listeners = |config: &Config| config.server.listen.iter().map(|listen| listen.address).collect::<HashSet<_>>();
     [
-        ("listener", "listeners", count(&addresses)),
-        ("upstream's pool", "upstreams' pools", count(&upstreams)),
-        ("limiter", "limiters", count(&limiters)),
+        ("listener", "listeners", listeners(previous).intersection(&listeners(next)).count()),
+        ("upstream's pool", "upstreams' pools", kept_upstreams(&previous.upstreams, &next.upstreams)),
+        ("limiter", "limiters", limiters(previous).intersection(&limiters(next)).count()),
     ]
     .into_iter()
     .filter(|(.., count)| *count > 0)
@@ -194,14 +239,18 @@ fn kept(previous: &Config, next: &Config) -> Vec<String> {
     .collect()
 }
 
-fn names(names: impl Iterator<Item = String>) -> BTreeSet<String> {
-    names.collect()
+fn kept_upstreams(previous: &[Upstream], next: &[Upstream]) -> usize {
+    let before: hashbrown::HashSet<&str> = previous.iter().map(|upstream| &*upstream.name).collect();
+    next.iter().filter(|upstream| before.contains(&*upstream.name)).count()
 }
 
 /// Rules by what their counts depend on.
 fn limiters(config: &Config) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
-    for policies in std::iter::once(&config.policies).chain(config.routes.iter().map(|route| &route.policies)) {
+    // What routes inherit is the top level's.
+    let is_own = |policies: &&Policies| matches!(policies.rate_limit.scope, Scope::Route(_));
+    let own = config.routes.iter().map(|route| &*route.policies).filter(is_own);
+    for policies in std::iter::once(&config.policies).chain(own) {
         let Some(limit) = &policies.rate_limit.value else { continue };
         for rule in &limit.rules {
             let scope = &policies.rate_limit.scope;

@@ -12,7 +12,7 @@ use super::{Action, Name, Redirect, RedirectPart, Respond, Rewrite, RouteTimeout
 
 pub(super) fn read_action(fields: &mut Fields<'_, '_>, around: &mut Surroundings<'_>) -> Option<Action> {
     let keys = ["target", "upstream", "split", "redirect", "respond"];
-    let written: Vec<&Entry> = keys.iter().filter_map(|key| fields.written(key)).collect();
+    let written: Vec<&Entry<'_>> = keys.iter().filter_map(|key| fields.written(key)).collect();
     let list = "`target`, `upstream`, `split`, `redirect` and `respond`";
     match written.as_slice() {
         [] => {
@@ -50,14 +50,14 @@ pub(super) fn read_action(fields: &mut Fields<'_, '_>, around: &mut Surroundings
         Some(Action::Forward(shares))
     });
     let redirect = fields.get("redirect", |reader, node, _| read_redirect(reader, node)).map(Action::Redirect);
-    let respond = fields.get("respond", |reader, node, _| read_respond(reader, node)).map(Action::Respond);
+    let respond = fields.get("respond", |reader, node, _| read_respond(reader, node, around)).map(Action::Respond);
     if written.len() != 1 {
         return None;
     }
     target.or(upstream).or(split).or(redirect).or(respond)
 }
 
-fn read_upstream(reader: &mut Reader<'_>, node: &Node, around: &mut Surroundings<'_>) -> Option<usize> {
+fn read_upstream(reader: &mut Reader<'_>, node: &Node<'_>, around: &mut Surroundings<'_>) -> Option<usize> {
     let name = reader.text(node, &UPSTREAM_NAME)?;
     if let Some(index) = around.by_name.get(name) {
         around.used.insert(Name::from(name));
@@ -84,8 +84,8 @@ fn read_upstream(reader: &mut Reader<'_>, node: &Node, around: &mut Surroundings
     None
 }
 
-fn read_redirect<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<Redirect> {
-    let parse = |reader: &mut Reader<'a>, node: &Node| reader.parse(node, &LOCATION, location);
+fn read_redirect<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Redirect> {
+    let parse = |reader: &mut Reader<'a>, node: &Node<'_>| reader.parse(node, &LOCATION, location);
     let ((to, keep_query), status) = if let Value::Map(_) = &node.value {
         let mut fields = reader.section(node, &REDIRECT)?;
         let to = fields.get("to", |reader, node, _| parse(reader, node));
@@ -142,7 +142,7 @@ fn location(text: &str) -> Result<(Vec<RedirectPart>, bool), Fault> {
     Ok((parts, keep_query))
 }
 
-fn read_respond<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<Respond> {
+fn read_respond<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, around: &Surroundings<'_>) -> Option<Respond> {
     let mut fields = reader.section(node, &RESPOND)?;
     let status = fields.count::<u16>("status");
     let headers = match fields.written("headers") {
@@ -172,7 +172,8 @@ fn read_respond<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<Respond> 
         return None;
     }
     if !body.is_empty() && !headers.iter().any(|(name, _)| &**name == "content-type") {
-        headers.push(("content-type".into(), "text/plain; charset=utf-8".into()));
+        headers.reserve_exact(1);
+        headers.push(around.plain_text.clone());
     }
     Some(Respond { status, headers, body })
 }

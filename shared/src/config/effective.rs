@@ -7,16 +7,22 @@ use serde_json::{Map, Value as Json};
 
 use super::excerpt::is_secret_key;
 use super::field::{Field, Kind, Section};
+use super::merge::merge;
+use super::report::Reporter;
 use super::root::ROOT;
 use super::routes::ROUTE;
-use super::tree::{Meaning, Node, Scalar, Texts, Value};
+use super::source::Input;
+use super::tree::{Node, Scalar, Texts, Value};
 use super::{Effective, Origin, Route};
 use crate::audit::Mask;
 
-/// Builds the tree of a config that was found good.
-pub(super) fn effective(tree: &Node, texts: &Texts, routes: &[Route]) -> Effective {
-    let mut walk = Walk { texts, routes, path: String::new(), origins: Vec::new() };
-    let tree = walk.section(Some(tree), &ROOT);
+/// Builds the tree of a config that was found good. References are left alone: they are shown as typed.
+pub(super) fn of(input: &Input, routes: &[Route]) -> Effective {
+    let mut texts = Texts::new();
+    // Nothing is noted in it: the texts were found good.
+    let tree = merge(input, &mut texts, &mut Reporter::default());
+    let mut walk = Walk { texts: &texts, routes, path: String::new(), origins: Vec::new() };
+    let tree = walk.section(Some(&tree), &ROOT);
     Effective { tree, origins: walk.origins }
 }
 
@@ -47,7 +53,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn section(&mut self, node: Option<&Node>, section: &'static Section) -> Json {
+    fn section(&mut self, node: Option<&Node<'_>>, section: &'static Section) -> Json {
         let is_route = std::ptr::eq(section, &raw const ROUTE);
         let mut tree = Map::with_capacity(section.all().count());
         for (group, fields) in section.fields.iter().enumerate() {
@@ -80,7 +86,7 @@ impl Walk<'_> {
         Some(self.leaf(value, Origin::default_value()))
     }
 
-    fn value(&mut self, node: &Node, kind: &'static Kind, secret: bool) -> Json {
+    fn value(&mut self, node: &Node<'_>, kind: &'static Kind, secret: bool) -> Json {
         let origin = self.texts.origin(node.place);
         match &node.value {
             Value::Scalar(scalar) => {
@@ -156,8 +162,7 @@ impl Walk<'_> {
     }
 }
 
-fn masked(scalar: &Scalar) -> Json {
-    let is_reference =
-        !matches!(scalar.meaning, Meaning::AsTyped) && scalar.typed.starts_with("${") && scalar.typed.ends_with('}');
+fn masked(scalar: &Scalar<'_>) -> Json {
+    let is_reference = scalar.typed.starts_with("${") && scalar.typed.ends_with('}');
     if is_reference { Json::from(&*scalar.typed) } else { Json::from(Mask::hidden(scalar.typed.len())) }
 }

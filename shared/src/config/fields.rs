@@ -12,7 +12,7 @@ use super::tree::{Entry, Node, Place};
 /// The keys of one section that were written, with the declaration beside them.
 pub(super) struct Fields<'r, 'a> {
     pub(super) reader: &'r mut Reader<'a>,
-    pub(super) entries: &'a [Entry],
+    pub(super) entries: &'a [Entry<'a>],
     pub(super) section: &'static Section,
     pub(super) place: Place,
 }
@@ -23,7 +23,7 @@ impl<'a> Fields<'_, 'a> {
     }
 
     /// What was written under the key.
-    pub(super) fn written(&self, key: &str) -> Option<&'a Entry> {
+    pub(super) fn written(&self, key: &str) -> Option<&'a Entry<'a>> {
         debug_assert!(self.section.field(key).is_some(), "{key} is not declared in {}", self.section.name);
         self.entries.iter().find(|entry| &*entry.key == key)
     }
@@ -32,7 +32,7 @@ impl<'a> Fields<'_, 'a> {
     pub(super) fn get<T>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&mut Reader<'a>, &'a Node, &'static Field) -> Option<T>,
+        read: impl FnOnce(&mut Reader<'a>, &'a Node<'a>, &'static Field) -> Option<T>,
     ) -> Option<T> {
         let field = self.declared(key)?;
         if let Some(entry) = self.written(key) {
@@ -49,7 +49,7 @@ impl<'a> Fields<'_, 'a> {
     pub(super) fn scalar<T>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&mut Reader<'a>, &Node, &'static Field) -> Option<T>,
+        read: impl FnOnce(&mut Reader<'a>, &Node<'_>, &'static Field) -> Option<T>,
     ) -> Option<T> {
         let field = self.declared(key)?;
         if let Some(entry) = self.written(key) {
@@ -70,7 +70,7 @@ impl<'a> Fields<'_, 'a> {
     pub(super) fn list_of<T>(
         &mut self,
         key: &'static str,
-        mut read: impl FnMut(&mut Reader<'a>, &'a Node, &'static Kind) -> Option<T>,
+        mut read: impl FnMut(&mut Reader<'a>, &'a Node<'a>, &'static Kind) -> Option<T>,
     ) -> Option<Vec<T>> {
         let field = self.declared(key)?;
         let Some(entry) = self.written(key) else { return Some(Vec::new()) };

@@ -10,7 +10,7 @@ use super::{HeaderMatch, HostPattern, PathPattern, QueryMatch, ValueMatch, name,
 
 pub(super) fn read_path(fields: &mut Fields<'_, '_>) -> Option<PathPattern> {
     let keys = ["path", "exact", "regex"];
-    let written: Vec<&Entry> = keys.iter().filter_map(|key| fields.written(key)).collect();
+    let written: Vec<&Entry<'_>> = keys.iter().filter_map(|key| fields.written(key)).collect();
     if let [_, second, ..] = written.as_slice() {
         let fault = Fault::new(Code::Conflict, "a route has one of `path`, `exact` and `regex`")
             .hint("write a route for each; they may share an upstream");
@@ -86,7 +86,7 @@ pub(super) fn read_query(fields: &mut Fields<'_, '_>) -> Option<Vec<QueryMatch>>
     })
 }
 
-fn read_condition<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<ValueMatch> {
+fn read_condition<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<ValueMatch> {
     let Value::Map(_) = &node.value else {
         return reader.text(node, &CONDITION).map(|text| ValueMatch::Exact(text.into()));
     };

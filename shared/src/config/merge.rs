@@ -1,9 +1,11 @@
 //! Layers become one tree: the files of a directory, then the overlay, the environment and `--set`, each over what came
 //! before. Maps merge, lists replace; every node keeps its own place.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::Source;
 use super::parse;
@@ -18,7 +20,7 @@ pub(super) const PREFIX: &str = "PROXYD__";
 const MAX_STEPS: usize = 64;
 
 /// Parses and merges everything. Broken texts are reported and left out.
-pub(super) fn merge(input: &Input, texts: &mut Texts, report: &mut Reporter) -> Node {
+pub(super) fn merge<'s>(input: &'s Input, texts: &mut Texts, report: &mut Reporter) -> Node<'s> {
     let base = join(&input.files, texts, report);
     let overlay = join(&input.overlay, texts, report);
     let mut root = base.unwrap_or_else(empty);
@@ -39,13 +41,13 @@ pub(super) fn merge(input: &Input, texts: &mut Texts, report: &mut Reporter) -> 
     root
 }
 
-fn empty() -> Node {
+fn empty<'s>() -> Node<'s> {
     Node::map(Vec::new(), Place::DEFAULT)
 }
 
 /// The files of one layer: `routes` in a row, sections together; what is given twice is an error.
-fn join(files: &[Text], texts: &mut Texts, report: &mut Reporter) -> Option<Node> {
-    let mut whole: Option<Node> = None;
+fn join<'s>(files: &'s [Text], texts: &mut Texts, report: &mut Reporter) -> Option<Node<'s>> {
+    let mut whole: Option<Node<'s>> = None;
     for file in files {
         let number = texts.add(Origins {
             source: Source::File(Arc::clone(&file.name)),
@@ -72,9 +74,9 @@ fn join(files: &[Text], texts: &mut Texts, report: &mut Reporter) -> Option<Node
 }
 
 /// Adds a further file to those before it: at the top and one level below, maps come together.
-fn append(whole: &mut Node, node: Node, texts: &Texts, report: &mut Reporter, level: usize) {
+fn append<'s>(whole: &mut Node<'s>, node: Node<'s>, texts: &Texts, report: &mut Reporter, level: usize) {
     let (Value::Map(into), Value::Map(entries)) = (&mut whole.value, node.value) else { return };
-    let mut index: HashMap<Box<str>, usize> =
+    let mut index: HashMap<Cow<'s, str>, usize> =
         into.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect();
     for entry in entries {
         let Some(at) = index.get(&entry.key) else {
@@ -103,10 +105,10 @@ fn is_shared_section(key: &str) -> bool {
 }
 
 /// Puts `over` above `node`: maps merge, everything else replaces.
-fn overlay_with(node: &mut Node, over: Node) {
+fn overlay_with<'s>(node: &mut Node<'s>, over: Node<'s>) {
     match (&mut node.value, over.value) {
         (Value::Map(into), Value::Map(entries)) => {
-            let mut index: HashMap<Box<str>, usize> =
+            let mut index: HashMap<Cow<'s, str>, usize> =
                 into.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect();
             for entry in entries {
                 if let Some(first) = index.get(&entry.key).and_then(|at| into.get_mut(*at)) {
@@ -187,10 +189,10 @@ fn argument_steps(path: &str) -> Option<Vec<Step>> {
     }
 }
 
-fn set(
-    root: &mut Node,
+fn set<'s>(
+    root: &mut Node<'s>,
     steps: Option<Vec<Step>>,
-    value: &str,
+    value: &'s str,
     source: Source,
     texts: &mut Texts,
     report: &mut Reporter,
@@ -214,7 +216,7 @@ fn set(
 }
 
 /// The value of an override is YAML: a scalar, or a list or map on one line. An empty one is an empty text.
-fn parse_value(value: &str, number: u32, report: &mut Reporter) -> Option<Node> {
+fn parse_value<'s>(value: &'s str, number: u32, report: &mut Reporter) -> Option<Node<'s>> {
     if value.trim().is_empty() {
         let mut node = Node::default_scalar("");
         if let Value::Scalar(scalar) = &mut node.value {
@@ -226,7 +228,7 @@ fn parse_value(value: &str, number: u32, report: &mut Reporter) -> Option<Node> 
     parse::parse(value, number, report)
 }
 
-fn put(node: &mut Node, steps: &[Step], value: Node, place: Place) -> Result<(), String> {
+fn put<'s>(node: &mut Node<'s>, steps: &[Step], value: Node<'s>, place: Place) -> Result<(), String> {
     let Some((step, rest)) = steps.split_first() else {
         *node = value;
         return Ok(());
@@ -245,7 +247,7 @@ fn put(node: &mut Node, steps: &[Step], value: Node, place: Place) -> Result<(),
             }
             let mut child = Node::default_scalar("");
             put(&mut child, rest, value, place)?;
-            entries.push(Entry { key: key.as_str().into(), key_place: place, value: child });
+            entries.push(Entry { key: key.clone().into(), key_place: place, value: child });
             Ok(())
         }
         (Value::List(items), Step::Index(index) | Step::Either(_, index)) => {

@@ -85,8 +85,17 @@ pub struct Checked {
     pub warnings: Vec<Problem>,
     /// SHA-256 of the sources as typed, in hex.
     pub hash: Arc<str>,
-    /// What `config show` prints: every effective value with its origin, secrets masked.
-    pub effective: Arc<Effective>,
+    /// What it was read from.
+    input: Input,
+}
+
+impl Checked {
+    /// What `config show` prints: every effective value with its origin, secrets masked. Made anew from the sources each
+    /// time: it is seldom asked for, and larger than everything else that is kept of a config.
+    #[must_use]
+    pub fn effective(&self) -> Effective {
+        effective::of(&self.input, &self.config.routes)
+    }
 }
 
 /// The effective tree for showing: defaults filled in, secrets masked, references shown as references.

@@ -1,9 +1,10 @@
 //! Text to tree: YAML 1.2 (core schema) and JSON, through the events of the parser. Bytes, nesting and the expansion of
 //! aliases are bounded; the number of nodes is not. The only file that knows the parser.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag};
+use hashbrown::{HashMap, HashSet};
 
 use super::problem::Code;
 use super::report::{Fault, Reporter};
@@ -21,7 +22,7 @@ const MAX_ANCHOR_NODES: usize = 100_000;
 const SMALL_MAP: usize = 16;
 
 /// Parses the text numbered `text`. A broken text gives none, an empty one null; every mistake is reported.
-pub(super) fn parse(source: &str, text: u32, report: &mut Reporter) -> Option<Node> {
+pub(super) fn parse<'s>(source: &'s str, text: u32, report: &mut Reporter) -> Option<Node<'s>> {
     if source.len() > MAX_TEXT_BYTES {
         let message =
             format!("this text has {} bytes, more than the {} MiB allowed", source.len(), MAX_TEXT_BYTES >> 20);
@@ -29,11 +30,12 @@ pub(super) fn parse(source: &str, text: u32, report: &mut Reporter) -> Option<No
         return None;
     }
     // JSON indented by tabs is good JSON but not YAML; a tab inside a JSON string is an error in either.
-    let spaced =
-        (source.trim_start().starts_with(['{', '[']) && source.contains('\t')).then(|| source.replace('\t', " "));
-    let mut builder =
-        Builder { text, report, stack: Vec::new(), root: None, anchors: HashMap::new(), budget: Budget::default() };
-    builder.run(spaced.as_deref().unwrap_or(source))
+    if source.trim_start().starts_with(['{', '[']) && source.contains('\t') {
+        let spaced = source.replace('\t', " ");
+        let root = Builder::new(text, report).run(&spaced);
+        return root.map(Node::into_owned);
+    }
+    Builder::new(text, report).run(source)
 }
 
 #[derive(Default)]
@@ -43,19 +45,22 @@ struct Budget {
 }
 
 /// A list or map that is not closed yet.
-struct Frame {
+struct Frame<'s> {
     place: Place,
     anchor: usize,
     nodes: usize,
-    content: Content,
+    content: Content<'s>,
 }
 
-enum Content {
-    List(Vec<Node>),
+enum Content<'s> {
+    /// Its items are those from here on.
+    List(usize),
     Map {
-        entries: Vec<Entry>,
-        key: Option<(Box<str>, Place)>,
-        seen: HashSet<Box<str>>,
+        /// Its entries are those from here on.
+        start: usize,
+        key: Option<(Cow<'s, str>, Place)>,
+        /// Once there are many.
+        seen: Option<HashSet<Cow<'s, str>>>,
     },
     /// A collection used as a key: already reported, built only to be dropped.
     Dropped,
@@ -64,18 +69,34 @@ enum Content {
 /// Why parsing cannot go on; it is already reported.
 struct Stop;
 
-struct Builder<'a> {
+struct Builder<'a, 's> {
     text: u32,
     report: &'a mut Reporter,
-    stack: Vec<Frame>,
-    root: Option<Node>,
+    stack: Vec<Frame<'s>>,
+    /// What the open lists and maps have so far, the innermost last: each is taken out in one piece of the right size.
+    items: Vec<Node<'s>>,
+    entries: Vec<Entry<'s>>,
+    root: Option<Node<'s>>,
     /// Anchored nodes with their size; none: too large to be copied.
-    anchors: HashMap<usize, Option<(Node, usize)>>,
+    anchors: HashMap<usize, Option<(Node<'s>, usize)>>,
     budget: Budget,
 }
 
-impl Builder<'_> {
-    fn run(&mut self, source: &str) -> Option<Node> {
+impl<'a, 's> Builder<'a, 's> {
+    fn new(text: u32, report: &'a mut Reporter) -> Self {
+        Self {
+            text,
+            report,
+            stack: Vec::new(),
+            items: Vec::new(),
+            entries: Vec::new(),
+            root: None,
+            anchors: HashMap::new(),
+            budget: Budget::default(),
+        }
+    }
+
+    fn run(&mut self, source: &'s str) -> Option<Node<'s>> {
         let options = granit_parser::options! {
             emit_comments: false,
             flow_nesting_limit: MAX_DEPTH + 1,
@@ -108,7 +129,7 @@ impl Builder<'_> {
         Some(self.root.take().unwrap_or_else(empty))
     }
 
-    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Stop> {
+    fn event(&mut self, event: Event<'s>, span: Span) -> Result<(), Stop> {
         let place = self.place(span);
         match event {
             Event::Scalar(typed, style, anchor, tag) => {
@@ -119,16 +140,16 @@ impl Builder<'_> {
                 } else {
                     place
                 };
-                let scalar = Scalar { typed: typed.into(), plain, meaning: Meaning::AsTyped };
+                let scalar = Scalar { typed, plain, meaning: Meaning::AsTyped };
                 self.close(Node { value: Value::Scalar(scalar), place }, anchor, 1)
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.check_tag(tag.as_deref(), place);
-                self.open(Content::List(Vec::new()), first_char(place), anchor)
+                self.open(Content::List(self.items.len()), first_char(place), anchor)
             }
             Event::MappingStart(_, anchor, tag) => {
                 self.check_tag(tag.as_deref(), place);
-                let content = Content::Map { entries: Vec::new(), key: None, seen: HashSet::new() };
+                let content = Content::Map { start: self.entries.len(), key: None, seen: None };
                 self.open(content, first_char(place), anchor)
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
@@ -138,7 +159,7 @@ impl Builder<'_> {
         }
     }
 
-    fn open(&mut self, content: Content, place: Place, anchor: usize) -> Result<(), Stop> {
+    fn open(&mut self, content: Content<'s>, place: Place, anchor: usize) -> Result<(), Stop> {
         if self.stack.len() >= MAX_DEPTH {
             return Err(self.too_deep(place));
         }
@@ -155,8 +176,9 @@ impl Builder<'_> {
     fn end(&mut self) -> Result<(), Stop> {
         let Some(frame) = self.stack.pop() else { return Ok(()) };
         let (value, place) = match frame.content {
-            Content::List(nodes) => (Value::List(nodes), frame.place),
-            Content::Map { entries, .. } => {
+            Content::List(start) => (Value::List(self.items.drain(start..).collect()), frame.place),
+            Content::Map { start, .. } => {
+                let entries: Vec<Entry<'s>> = self.entries.drain(start..).collect();
                 // A block map starts where its first key does: mark that key.
                 let place = entries.first().map_or(frame.place, |first| match first.key_place {
                     key if (key.line, key.column) == (frame.place.line, frame.place.column) => key,
@@ -170,7 +192,7 @@ impl Builder<'_> {
     }
 
     /// A whole node has arrived: it is a key, a value, an item or the root.
-    fn close(&mut self, node: Node, anchor: usize, nodes: usize) -> Result<(), Stop> {
+    fn close(&mut self, node: Node<'s>, anchor: usize, nodes: usize) -> Result<(), Stop> {
         if anchor > 0 {
             self.keep_for_aliases(anchor, &node, nodes)?;
         }
@@ -180,7 +202,7 @@ impl Builder<'_> {
         };
         frame.nodes += nodes;
         match &mut frame.content {
-            Content::List(items) => items.push(node),
+            Content::List(_) => self.items.push(node),
             Content::Dropped => {}
             Content::Map { key: key @ None, .. } => {
                 let text = match node.value {
@@ -189,16 +211,17 @@ impl Builder<'_> {
                 };
                 *key = Some((text, node.place));
             }
-            Content::Map { entries, key, seen } => {
+            Content::Map { start, key, seen } => {
                 if let Some((name, key_place)) = key.take() {
-                    add_entry(entries, seen, Entry { key: name, key_place, value: node }, self.report);
+                    let entry = Entry { key: name, key_place, value: node };
+                    add_entry(&mut self.entries, *start, seen, entry, self.report);
                 }
             }
         }
         Ok(())
     }
 
-    fn keep_for_aliases(&mut self, anchor: usize, node: &Node, nodes: usize) -> Result<(), Stop> {
+    fn keep_for_aliases(&mut self, anchor: usize, node: &Node<'s>, nodes: usize) -> Result<(), Stop> {
         if nodes > MAX_ALIAS_NODES {
             self.anchors.insert(anchor, None);
             return Ok(());
@@ -286,13 +309,19 @@ impl Builder<'_> {
     }
 }
 
-fn add_entry(entries: &mut Vec<Entry>, seen: &mut HashSet<Box<str>>, entry: Entry, report: &mut Reporter) {
-    if entries.len() == SMALL_MAP {
-        seen.extend(entries.iter().map(|entry| entry.key.clone()));
-    }
-    let duplicate = if entries.len() < SMALL_MAP {
-        entries.iter().any(|earlier| earlier.key == entry.key)
+/// Adds an entry to the map whose entries begin at `start`.
+fn add_entry<'s>(
+    entries: &mut Vec<Entry<'s>>,
+    start: usize,
+    seen: &mut Option<HashSet<Cow<'s, str>>>,
+    entry: Entry<'s>,
+    report: &mut Reporter,
+) {
+    let earlier = entries.get(start..).unwrap_or_default();
+    let duplicate = if earlier.len() < SMALL_MAP {
+        earlier.iter().any(|earlier| earlier.key == entry.key)
     } else {
+        let seen = seen.get_or_insert_with(|| earlier.iter().map(|entry| entry.key.clone()).collect());
         !seen.insert(entry.key.clone())
     };
     if !duplicate {
@@ -304,7 +333,7 @@ fn add_entry(entries: &mut Vec<Entry>, seen: &mut HashSet<Box<str>>, entry: Entr
         report.error(entry.key_place, Fault::new(Code::DuplicateKey, "this key is written twice"));
         return;
     }
-    let first = entries.iter().find(|earlier| earlier.key == entry.key).map_or(0, |earlier| earlier.key_place.line);
+    let first = earlier.iter().find(|earlier| earlier.key == entry.key).map_or(0, |earlier| earlier.key_place.line);
     let fault = Fault::new(Code::DuplicateKey, format!("this key is written twice; the first is in line {first}"))
         .hint("remove one of them, or put both values into one");
     report.error(entry.key_place, fault);

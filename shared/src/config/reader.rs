@@ -100,14 +100,14 @@ impl<'a> Reader<'a> {
         found
     }
 
-    pub(super) fn wrong_type(&mut self, node: &Node, kind: &Kind) {
+    pub(super) fn wrong_type(&mut self, node: &Node<'_>, kind: &Kind) {
         let message = format!("expected {}, found {}", kind.noun(), node.kind_name());
         self.error(node.place, Fault::new(Code::WrongType, message));
     }
 
     /// A map with declared keys. Unknown keys are noted at once.
-    pub(super) fn section(&mut self, node: &'a Node, section: &'static Section) -> Option<Fields<'_, 'a>> {
-        let entries: &'a [Entry] = match &node.value {
+    pub(super) fn section(&mut self, node: &'a Node<'a>, section: &'static Section) -> Option<Fields<'_, 'a>> {
+        let entries: &'a [Entry<'a>] = match &node.value {
             Value::Map(entries) => entries,
             Value::Scalar(scalar) if scalar.is_null() => &[],
             Value::Scalar(_) | Value::List(_) => {
@@ -132,7 +132,7 @@ impl<'a> Reader<'a> {
         read(&mut Fields { reader: self, entries: &[], section, place: Place::DEFAULT })
     }
 
-    fn unknown_key(&mut self, entry: &'a Entry, section: &'static Section) {
+    fn unknown_key(&mut self, entry: &'a Entry<'a>, section: &'static Section) {
         let place = entry.key_place;
         let shown = shorten(&entry.key);
         let fault = if &*entry.key == "<<" {
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A scalar's text with references resolved, or a sample where they cannot be.
-    pub(super) fn text<'n>(&mut self, node: &'n Node, kind: &Kind) -> Option<&'n str> {
+    pub(super) fn text<'n>(&mut self, node: &'n Node<'_>, kind: &Kind) -> Option<&'n str> {
         match &node.value {
             Value::Scalar(scalar) if !scalar.is_null() => Some(meant(scalar, kind)),
             Value::Scalar(_) | Value::List(_) | Value::Map(_) => {
@@ -163,7 +163,7 @@ impl<'a> Reader<'a> {
     /// A scalar that must have some form.
     pub(super) fn parse<T>(
         &mut self,
-        node: &Node,
+        node: &Node<'_>,
         kind: &Kind,
         parse: impl FnOnce(&str) -> Result<T, Fault>,
     ) -> Option<T> {
@@ -180,7 +180,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn boolean(&mut self, node: &Node) -> Option<bool> {
+    pub(super) fn boolean(&mut self, node: &Node<'_>) -> Option<bool> {
         let fault = |hint: Option<&str>| {
             let fault = Fault::new(Code::WrongType, "expected `true` or `false`");
             hint.map_or(fault.clone(), |hint| fault.hint(hint))
@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub(super) fn integer(&mut self, node: &Node, kind: &Kind) -> Option<i64> {
+    pub(super) fn integer(&mut self, node: &Node<'_>, kind: &Kind) -> Option<i64> {
         let bounds = if let Kind::Integer { min, max } = kind.scalar() { Some((*min, *max)) } else { None };
         let (min, max) = bounds.unwrap_or((i64::MIN, i64::MAX));
         self.parse(node, kind, |text| match unit::integer(text) {
@@ -211,7 +211,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub(super) fn duration(&mut self, node: &Node, kind: &Kind) -> Option<Duration> {
+    pub(super) fn duration(&mut self, node: &Node<'_>, kind: &Kind) -> Option<Duration> {
         let bounds = if let Kind::Duration { min, max } = kind.scalar() { Some((*min, *max)) } else { None };
         let (least, most) = bounds.unwrap_or(("0s", "36500d"));
         self.parse(node, kind, |text| {
@@ -222,7 +222,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    pub(super) fn size(&mut self, node: &Node, kind: &Kind) -> Option<u64> {
+    pub(super) fn size(&mut self, node: &Node<'_>, kind: &Kind) -> Option<u64> {
         let bounds = if let Kind::Size { min, max } = kind.scalar() { Some((*min, *max)) } else { None };
         let (least, most) = bounds.unwrap_or(("0B", "1024TiB"));
         self.parse(node, kind, |text| {
@@ -233,7 +233,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(&mut self, node: &Node, kind: &Kind, words: &[(&str, T)]) -> Option<T> {
+    pub(super) fn choice<T: Copy>(&mut self, node: &Node<'_>, kind: &Kind, words: &[(&str, T)]) -> Option<T> {
         self.parse(node, kind, |text| {
             if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
                 return Ok(*value);
@@ -249,9 +249,9 @@ impl<'a> Reader<'a> {
     /// A list; each item is read, whatever became of the one before it.
     pub(super) fn list<T>(
         &mut self,
-        node: &'a Node,
+        node: &'a Node<'a>,
         kind: &Kind,
-        mut read: impl FnMut(&mut Self, &'a Node) -> Option<T>,
+        mut read: impl FnMut(&mut Self, &'a Node<'a>) -> Option<T>,
     ) -> Option<Vec<T>> {
         let Value::List(items) = &node.value else {
             self.wrong_type(node, kind);
@@ -269,9 +269,9 @@ impl<'a> Reader<'a> {
     /// One value, or a list of them.
     pub(super) fn one_or_many<T>(
         &mut self,
-        node: &'a Node,
+        node: &'a Node<'a>,
         kind: &Kind,
-        mut read: impl FnMut(&mut Self, &'a Node) -> Option<T>,
+        mut read: impl FnMut(&mut Self, &'a Node<'a>) -> Option<T>,
     ) -> Option<Vec<T>> {
         match node.value {
             Value::List(_) => self.list(node, kind, read),
@@ -282,11 +282,11 @@ impl<'a> Reader<'a> {
     /// A map with free names; each value is read.
     pub(super) fn map<T>(
         &mut self,
-        node: &'a Node,
+        node: &'a Node<'a>,
         kind: &Kind,
-        mut read: impl FnMut(&mut Self, &'a Entry) -> Option<T>,
+        mut read: impl FnMut(&mut Self, &'a Entry<'a>) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let entries: &'a [Entry] = match &node.value {
+        let entries: &'a [Entry<'a>] = match &node.value {
             Value::Map(entries) => entries,
             Value::Scalar(_) | Value::List(_) => {
                 self.wrong_type(node, kind);
@@ -303,7 +303,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A path, relative to the folder of the text that names it.
-    pub(super) fn file_path(&mut self, node: &Node, kind: &Kind) -> Option<PathBuf> {
+    pub(super) fn file_path(&mut self, node: &Node<'_>, kind: &Kind) -> Option<PathBuf> {
         let folder = self.texts.folder(node.place).to_owned();
         self.parse(node, kind, |text| {
             if text.is_empty() || text.contains('\0') {
@@ -315,7 +315,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Whether the node is this word, with or without quotes.
-pub(super) fn is_word(node: &Node, word: &str) -> bool {
+pub(super) fn is_word(node: &Node<'_>, word: &str) -> bool {
     matches!(&node.value, Value::Scalar(scalar) if match &scalar.meaning {
         Meaning::AsTyped => &*scalar.typed == word,
         Meaning::Resolved(text) => &**text == word,
@@ -324,7 +324,7 @@ pub(super) fn is_word(node: &Node, word: &str) -> bool {
 }
 
 /// What may be shown of a scalar: what was typed, bounded in length.
-pub(super) fn shown(node: &Node) -> String {
+pub(super) fn shown(node: &Node<'_>) -> String {
     match &node.value {
         Value::Scalar(scalar) => shorten(&scalar.typed),
         Value::List(_) | Value::Map(_) => node.kind_name().to_owned(),
@@ -376,7 +376,7 @@ fn in_bounds<T: PartialOrd + Copy>(value: T, (min, least): (T, &str), (max, most
     Ok(value)
 }
 
-fn meant<'n>(scalar: &'n Scalar, kind: &Kind) -> &'n str {
+fn meant<'n>(scalar: &'n Scalar<'_>, kind: &Kind) -> &'n str {
     match &scalar.meaning {
         Meaning::AsTyped => &scalar.typed,
         Meaning::Resolved(text) => text,

@@ -14,7 +14,7 @@ use super::tree::{Meaning, Node, Place, Scalar, Texts, Value};
 const MAX_VALUE_BYTES: usize = 1 << 20;
 
 /// Looks up every reference of the tree.
-pub(super) fn resolve(node: &mut Node, texts: &Texts, references: &References<'_>, report: &mut Reporter) {
+pub(super) fn resolve(node: &mut Node<'_>, texts: &Texts, references: &References<'_>, report: &mut Reporter) {
     Resolution { texts, references, report }.node(node, &Trail::Root);
 }
 
@@ -48,7 +48,7 @@ impl Trail<'_> {
 }
 
 impl Resolution<'_, '_> {
-    fn node(&mut self, node: &mut Node, trail: &Trail<'_>) {
+    fn node(&mut self, node: &mut Node<'_>, trail: &Trail<'_>) {
         match &mut node.value {
             Value::Scalar(scalar) => {
                 if let Some(meaning) = self.meaning(scalar, node.place, trail) {
@@ -68,7 +68,9 @@ impl Resolution<'_, '_> {
         }
     }
 
-    fn meaning(&mut self, scalar: &Scalar, place: Place, trail: &Trail<'_>) -> Option<Meaning> {
+    fn meaning(&mut self, scalar: &Scalar<'_>, place: Place, trail: &Trail<'_>) -> Option<Meaning> {
+        // Hardly any text has a dollar: looked for first, as finding one character needs no preparation.
+        memchr::memchr(b'$', scalar.typed.as_bytes())?;
         memchr::memmem::find(scalar.typed.as_bytes(), b"${")?;
         let mut text = String::new();
         let mut unknown = false;

@@ -1,10 +1,10 @@
 //! The whole of a config: its top-level keys, and the way from texts to the checked [`Config`].
 
-use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use sha2::{Digest, Sha256};
 
 use super::field::{Field, Kind, Section};
@@ -13,11 +13,11 @@ use super::policy::{self, Policies};
 use super::problem::{Code, Problems};
 use super::reader::Reader;
 use super::report::{Fault, Reporter};
-use super::routes::{self, Placed, Surroundings};
+use super::routes::{self, Surroundings};
 use super::source::{Input, References, Text};
 use super::tree::{Node, Texts};
 use super::upstream::{self, Targets};
-use super::{Checked, Config, Listen, Name, admin, audit, effective, log, merge, reference, server, shadow};
+use super::{Checked, Config, Listen, Name, admin, audit, log, merge, reference, server, shadow};
 
 static SECTIONS: &[Field] = &[
     Field::new(
@@ -51,7 +51,7 @@ pub(super) fn load(input: &Input, references: &References<'_>) -> Result<Checked
     let problems = report.close(&texts);
     match config {
         Some(config) if !failed => Ok(Checked {
-            effective: Arc::new(effective::effective(&tree, &texts, &config.routes)),
+            input: input.clone(),
             config: Arc::new(config),
             warnings: problems.0,
             hash: hash(input).into(),
@@ -61,7 +61,7 @@ pub(super) fn load(input: &Input, references: &References<'_>) -> Result<Checked
 }
 
 /// Reads the whole tree.
-pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node) -> Option<Config> {
+pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node<'a>) -> Option<Config> {
     let mut fields = reader.section(tree, &ROOT)?;
     let server = fields.section("server", server::read);
     let admin = fields.section("admin", admin::read);
@@ -75,8 +75,8 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node) -> Option<Config
     let (upstreams, names) = read_upstreams(&mut fields);
     // Broken top-level policies are reported once; the routes are still read, without them.
     let stand_in = fields.reader().defaults(&ROOT, Policies::read_defaults)?;
-    let (routes, upstreams) = read_routes(&mut fields, policies.as_ref().unwrap_or(&stand_in), upstreams, &names)?;
-    let routes = routes.into_iter().map(|placed| placed.route).collect();
+    let inherited = Arc::new(policies.clone().unwrap_or(stand_in));
+    let (routes, upstreams) = read_routes(&mut fields, &inherited, upstreams, &names)?;
     Some(Config { server: server?, admin: admin?, log: log?, audit: audit?, upstreams, routes, policies: policies? })
 }
 
@@ -108,10 +108,10 @@ fn read_upstreams(fields: &mut Fields<'_, '_>) -> (Vec<super::Upstream>, HashSet
 
 fn read_routes(
     fields: &mut Fields<'_, '_>,
-    policies: &Policies,
+    policies: &Arc<Policies>,
     mut upstreams: Vec<super::Upstream>,
     names: &HashSet<Name>,
-) -> Option<(Vec<Placed>, Vec<super::Upstream>)> {
+) -> Option<(Vec<super::Route>, Vec<super::Upstream>)> {
     let by_name: HashMap<Name, usize> =
         upstreams.iter().enumerate().map(|(index, upstream)| (Arc::clone(&upstream.name), index)).collect();
     let mut targets = Targets::new(fields.reader())?;
@@ -122,10 +122,11 @@ fn read_routes(
         names,
         by_name,
         used: HashSet::new(),
+        plain_text: ("content-type".into(), "text/plain; charset=utf-8".into()),
     };
     let routes = fields.get("routes", |reader, node, _| {
-        let routes = routes::read_all(reader, node, &mut around);
-        shadow::check(reader, &routes);
+        let (routes, written) = routes::read_all(reader, node, &mut around);
+        shadow::check(reader, &routes, &written);
         Some(routes)
     });
     let routes = routes.unwrap_or_default();

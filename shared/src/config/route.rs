@@ -29,8 +29,8 @@ pub struct Route {
     pub action: Action,
     pub rewrite: Option<Rewrite>,
     pub timeouts: RouteTimeouts,
-    /// In force on this route: its own, or the top level's.
-    pub policies: Policies,
+    /// In force on this route: its own, or the top level's. Routes that write none share what they inherit.
+    pub policies: Arc<Policies>,
 }
 
 /// A host to match: lower case, no port, no trailing dot.
@@ -42,7 +42,7 @@ pub enum HostPattern {
 }
 
 /// A path to match, in normalised form.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathPattern {
     /// On segment boundaries: `/api` matches `/api` and `/api/x`, never `/apix`; `/api/` needs that slash. `/` matches
     /// every path.
@@ -58,6 +58,15 @@ pub struct Pattern {
     pub regex: Regex,
 }
 
+/// The same text is the same pattern.
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
+
 impl std::fmt::Debug for Pattern {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Pattern({:?})", self.text)
@@ -65,7 +74,7 @@ impl std::fmt::Debug for Pattern {
 }
 
 /// A condition on a request header. A header sent several times matches if any of its values does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderMatch {
     /// Lower case.
     pub name: Arc<str>,
@@ -73,14 +82,14 @@ pub struct HeaderMatch {
 }
 
 /// A condition on a query parameter (percent-decoded, `+` as space). Sent several times: any value may match.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueryMatch {
     pub name: Arc<str>,
     pub value: ValueMatch,
 }
 
 /// A condition on a value.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueMatch {
     Exact(Arc<str>),
     /// `{present: true}` or `{present: false}`.
@@ -130,7 +139,7 @@ pub struct Share {
 }
 
 /// A redirect.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirect {
     /// The location, in parts to be written one after the other.
     pub to: Vec<RedirectPart>,
@@ -151,7 +160,7 @@ pub enum RedirectPart {
 }
 
 /// A fixed response.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Respond {
     pub status: u16,
     /// Lower-case names; values are checked header values.
@@ -160,7 +169,7 @@ pub struct Respond {
 }
 
 /// What the path becomes before it is sent upstream. A split's or target's path prefix is put before the result.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rewrite {
     /// Take `strip` away (on a segment boundary, where the path has it), then put `add` before.
     Prefix { strip: Arc<str>, add: Arc<str> },

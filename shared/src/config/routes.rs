@@ -1,7 +1,8 @@
 //! Reading the section `routes`: its keys, and what each becomes. The types are in `route.rs`.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
 
 use super::action::{authority, read_action, read_rewrite, read_timeouts, warn_idle_keys};
 use super::field::{Field, Kind, Section};
@@ -175,7 +176,7 @@ pub(super) static ROUTES: Kind = Kind::List(&Kind::Section(&ROUTE));
 
 /// What routes are read with.
 pub(super) struct Surroundings<'s> {
-    pub(super) policies: &'s Policies,
+    pub(super) policies: &'s Arc<Policies>,
     pub(super) upstreams: &'s mut Vec<Upstream>,
     pub(super) targets: &'s mut Targets,
     /// Every name that was given to an upstream, even to a broken one.
@@ -183,36 +184,44 @@ pub(super) struct Surroundings<'s> {
     pub(super) by_name: HashMap<Name, usize>,
     /// Which upstreams some route forwards to.
     pub(super) used: HashSet<Name>,
+    /// The header of answers that name no type: one for all of them.
+    pub(super) plain_text: (Arc<str>, Arc<str>),
 }
 
-/// A route with the place where it is written.
-pub(super) struct Placed {
-    pub(super) route: Route,
+/// Where a route is written.
+#[derive(Clone, Copy)]
+pub(super) struct Written {
     pub(super) place: Place,
     /// Its index as written, with the broken ones counted.
     pub(super) index: usize,
 }
 
-/// Reads all routes; those that are broken are left out, and their problems noted.
-pub(super) fn read_all<'a>(reader: &mut Reader<'a>, node: &'a Node, around: &mut Surroundings<'_>) -> Vec<Placed> {
+/// Reads all routes, each with where it is written; those that are broken are left out, and their problems noted.
+pub(super) fn read_all<'a>(
+    reader: &mut Reader<'a>,
+    node: &'a Node<'a>,
+    around: &mut Surroundings<'_>,
+) -> (Vec<Route>, Vec<Written>) {
     let Value::List(items) = &node.value else {
         if !node.is_null() {
             reader.wrong_type(node, &ROUTES);
         }
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     };
     let mut namer = Namer::new(items);
-    let mut routes = Vec::with_capacity(items.len());
+    let (mut routes, mut written) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
     for (index, item) in items.iter().enumerate() {
-        let route = reader.at(index, |reader| read(reader, item, around, &mut namer));
-        routes.extend(route.map(|route| Placed { route, place: item.place, index }));
+        if let Some(route) = reader.at(index, |reader| read(reader, item, around, &mut namer)) {
+            routes.push(route);
+            written.push(Written { place: item.place, index });
+        }
     }
-    routes
+    (routes, written)
 }
 
 fn read<'a>(
     reader: &mut Reader<'a>,
-    node: &'a Node,
+    node: &'a Node<'a>,
     around: &mut Surroundings<'_>,
     namer: &mut Namer,
 ) -> Option<Route> {
@@ -249,7 +258,7 @@ fn read<'a>(
         _ => None,
     };
     let scope = Scope::Route(name.clone().unwrap_or_else(|| "".into()));
-    let policies = Policies::read(&mut fields, around.policies, &scope);
+    let policies = Policies::read_on_route(&mut fields, around.policies, &scope);
     Some(Route {
         name: name?,
         at,

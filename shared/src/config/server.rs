@@ -230,7 +230,7 @@ fn read_listen(fields: &mut Fields<'_, '_>) -> Option<Vec<Listen>> {
 }
 
 /// An address with its port.
-pub(super) fn address(reader: &mut Reader<'_>, node: &Node, kind: &Kind) -> Option<SocketAddr> {
+pub(super) fn address(reader: &mut Reader<'_>, node: &Node<'_>, kind: &Kind) -> Option<SocketAddr> {
     reader.parse(node, kind, |text| {
         text.parse().map_err(|_| {
             let fault = Fault::invalid("this is not an address with a port");
@@ -250,7 +250,7 @@ pub(super) fn address(reader: &mut Reader<'_>, node: &Node, kind: &Kind) -> Opti
 }
 
 /// A network, or a single address as the network of it alone.
-pub(super) fn network(reader: &mut Reader<'_>, node: &Node) -> Option<IpNet> {
+pub(super) fn network(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<IpNet> {
     reader.parse(node, &NETWORK, |text| {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(IpNet::from(address));

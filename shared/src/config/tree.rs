@@ -1,5 +1,6 @@
 //! The raw tree: what was typed, with the place of every node. It knows nothing of what the keys mean.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -71,33 +72,33 @@ impl Texts {
     }
 }
 
-/// One node of the tree.
+/// One node of the tree. Its texts are pieces of the sources, wherever they stand there as they are meant.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) value: Value,
+pub(super) struct Node<'s> {
+    pub(super) value: Value<'s>,
     pub(super) place: Place,
 }
 
 /// What stands at a node.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
-    Scalar(Scalar),
-    List(Vec<Node>),
-    Map(Vec<Entry>),
+pub(super) enum Value<'s> {
+    Scalar(Scalar<'s>),
+    List(Vec<Node<'s>>),
+    Map(Vec<Entry<'s>>),
 }
 
 /// A key with its value.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) key: Box<str>,
+pub(super) struct Entry<'s> {
+    pub(super) key: Cow<'s, str>,
     pub(super) key_place: Place,
-    pub(super) value: Node,
+    pub(super) value: Node<'s>,
 }
 
 /// Text as typed; what it means is decided where it is read.
 #[derive(Clone, Debug)]
-pub(super) struct Scalar {
-    pub(super) typed: Box<str>,
+pub(super) struct Scalar<'s> {
+    pub(super) typed: Cow<'s, str>,
     /// Written without quotes: only such a scalar can be null, a boolean or a number.
     pub(super) plain: bool,
     pub(super) meaning: Meaning,
@@ -114,20 +115,20 @@ pub(super) enum Meaning {
     Unknown,
 }
 
-impl Scalar {
+impl Scalar<'_> {
     /// Null in the core schema of YAML 1.2 (10.3.2).
     pub(super) fn is_null(&self) -> bool {
         self.plain && matches!(&*self.typed, "" | "~" | "null" | "Null" | "NULL")
     }
 }
 
-impl Node {
-    pub(super) fn map(entries: Vec<Entry>, place: Place) -> Self {
+impl<'s> Node<'s> {
+    pub(super) fn map(entries: Vec<Entry<'s>>, place: Place) -> Self {
         Self { value: Value::Map(entries), place }
     }
 
     /// A scalar that nobody wrote, as it would have been typed without quotes.
-    pub(super) fn default_scalar(text: &str) -> Self {
+    pub(super) fn default_scalar(text: &'static str) -> Self {
         let scalar = Scalar { typed: text.into(), plain: true, meaning: Meaning::AsTyped };
         Self { value: Value::Scalar(scalar), place: Place::DEFAULT }
     }
@@ -156,10 +157,28 @@ impl Node {
     }
 
     /// The value under `key`, where this is a map.
-    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+    pub(super) fn get(&self, key: &str) -> Option<&Node<'s>> {
         match &self.value {
             Value::Map(entries) => entries.iter().find(|entry| &*entry.key == key).map(|entry| &entry.value),
             Value::List(_) | Value::Scalar(_) => None,
         }
+    }
+
+    /// The same with texts of its own.
+    pub(super) fn into_owned(self) -> Node<'static> {
+        let value = match self.value {
+            Value::Scalar(Scalar { typed, plain, meaning }) => {
+                Value::Scalar(Scalar { typed: typed.into_owned().into(), plain, meaning })
+            }
+            Value::List(items) => Value::List(items.into_iter().map(Node::into_owned).collect()),
+            Value::Map(entries) => Value::Map(entries.into_iter().map(Entry::into_owned).collect()),
+        };
+        Node { value, place: self.place }
+    }
+}
+
+impl Entry<'_> {
+    fn into_owned(self) -> Entry<'static> {
+        Entry { key: self.key.into_owned().into(), key_place: self.key_place, value: self.value.into_owned() }
     }
 }

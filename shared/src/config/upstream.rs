@@ -1,8 +1,9 @@
 //! The section `upstreams`: named groups of endpoints.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+
+use hashbrown::{HashMap, HashSet};
 
 use super::field::{Field, Kind, Section};
 use super::fields::Fields;
@@ -147,7 +148,7 @@ pub(super) static UPSTREAM: Section = Section {
 };
 
 /// Reads all named upstreams. Those that are broken are left out, but their names are known.
-pub(super) fn read_all<'a>(reader: &mut Reader<'a>, node: &'a Node, kind: &Kind) -> (Vec<Upstream>, HashSet<Name>) {
+pub(super) fn read_all<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, kind: &Kind) -> (Vec<Upstream>, HashSet<Name>) {
     let mut names = HashSet::new();
     let mut upstreams = Vec::new();
     reader.map(node, kind, |reader, entry| {
@@ -163,7 +164,7 @@ pub(super) fn read_all<'a>(reader: &mut Reader<'a>, node: &'a Node, kind: &Kind)
     (upstreams, names)
 }
 
-fn read<'a>(reader: &mut Reader<'a>, node: &'a Node, name: Name, place: Place) -> Option<Upstream> {
+fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, name: Name, place: Place) -> Option<Upstream> {
     let at = reader.texts.origin(place);
     let mut fields = reader.section(node, &UPSTREAM)?;
     let endpoints = read_endpoints(&mut fields);

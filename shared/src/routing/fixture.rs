@@ -75,7 +75,7 @@ pub(super) fn route(name: &str, match_path: &str) -> Route {
         action: Action::Respond(Respond { status: 200, headers: Vec::new(), body: "".into() }),
         rewrite: None,
         timeouts: RouteTimeouts::default(),
-        policies: no_policies(),
+        policies: no_policies().into(),
     }
 }
 

@@ -36,15 +36,18 @@ fn valid(problems: Vec<Problem>, routes: usize, upstreams: usize) -> Validated {
     Validated { valid: true, problems, routes: routes as u64, upstreams: upstreams as u64 }
 }
 
-/// The effective config; its secrets were masked when it was made.
-pub(super) fn show(snapshot: &Snapshot, args: &ConfigArgs) -> Result<Reply, ControlError> {
-    let effective = &snapshot.checked.effective;
-    let origins = effective.origins.iter().filter(|_| args.origin);
-    Reply::one(&ConfigShown {
-        generation: Some(snapshot.generation()),
-        config: effective.tree.clone(),
-        origins: origins.map(|(path, origin)| (path.clone(), origin.to_string())).collect(),
-    })
+/// The effective config, made from the sources of the one in force; its secrets are masked.
+pub(super) async fn show(snapshot: Arc<Snapshot>, args: ConfigArgs) -> Result<Reply, ControlError> {
+    let make = move || {
+        let effective = snapshot.checked.effective();
+        let origins = effective.origins.into_iter().filter(|_| args.origin);
+        Reply::one(&ConfigShown {
+            generation: Some(snapshot.generation()),
+            config: effective.tree,
+            origins: origins.map(|(path, origin)| (path, origin.to_string())).collect(),
+        })
+    };
+    off_thread(make).await?
 }
 
 /// The generations kept, oldest first; or one of them with its sources: as typed for operators, masked for others.

@@ -119,7 +119,7 @@ impl Control {
                 routes::explain(self.daemon.snapshot(), args, client).await
             }
             Command::Validate(args) => config::validate(args, &self.checks).await,
-            Command::Config(args) => config::show(&self.daemon.snapshot(), &args),
+            Command::Config(args) => config::show(self.daemon.snapshot(), args).await,
             Command::History(args) => config::history(&self.daemon, &self.reload, &args, is_operator(caller)).await,
             Command::Audit(query) => audit::rows(Arc::clone(&self.daemon.audit), &query).await,
             Command::AuditHead(_) => Reply::one(&self.daemon.audit.head()),

@@ -26,7 +26,7 @@ pub(super) static ACCESS: Section = Section {
 };
 
 /// Reads the policy.
-pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<Access> {
+pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Access> {
     let mut fields = reader.section(node, &ACCESS)?;
     let written_allow = fields.written("allow").is_some();
     let allow = fields.list_of("allow", |reader, node, _| network(reader, node));

@@ -16,6 +16,6 @@ pub(super) const BODY_LIMIT: Kind = Kind::Size { min: "1B", max: "1024TiB" };
 pub(super) const DEFAULT: &str = "10MiB";
 
 /// Reads the policy.
-pub(super) fn read(reader: &mut Reader<'_>, node: &Node) -> Option<BodyLimit> {
+pub(super) fn read(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<BodyLimit> {
     reader.size(node, &BODY_LIMIT).map(|max_bytes| BodyLimit { max_bytes })
 }

@@ -94,7 +94,7 @@ pub(super) static CORS: Section = Section {
 const CREDENTIAL_HEADERS: [&str; 4] = ["accept", "authorization", "content-type", "x-requested-with"];
 
 /// Reads the policy.
-pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<Cors> {
+pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Cors> {
     let mut fields = reader.section(node, &CORS)?;
     let credentials = fields.boolean("credentials");
     let allow_origins = fields.get("allow_origins", |reader, node, field| {

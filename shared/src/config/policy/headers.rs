@@ -57,7 +57,7 @@ pub(super) static HEADERS: Section = Section {
 };
 
 /// Reads the policy.
-pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<Headers> {
+pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Headers> {
     let mut fields = reader.section(node, &HEADERS)?;
     let request = fields.section("request", read_edits);
     let response = fields.section("response", read_edits);
@@ -65,7 +65,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<Header
 }
 
 /// Whether this entry of a route's `headers` is an edit: there, the conditions on request headers stand beside them.
-pub(in crate::config) fn is_edit(entry: &Entry) -> bool {
+pub(in crate::config) fn is_edit(entry: &Entry<'_>) -> bool {
     let Value::Map(entries) = &entry.value.value else { return false };
     let only_edits = entries.iter().all(|entry| EDIT_FIELDS.iter().any(|field| field.key == &*entry.key));
     matches!(&*entry.key, "request" | "response")
@@ -73,7 +73,7 @@ pub(in crate::config) fn is_edit(entry: &Entry) -> bool {
 }
 
 /// Reads the edits in a route's `headers`.
-pub(super) fn read_on_route<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<Headers> {
+pub(super) fn read_on_route<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Headers> {
     let mut headers = Some(Headers::default());
     let Value::Map(entries) = &node.value else { return headers };
     for entry in entries.iter().filter(|entry| is_edit(entry)) {
@@ -144,7 +144,7 @@ fn read_values(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Values>
 }
 
 /// Whether a header that carries credentials is given its value here.
-fn is_clear_secret(name: &str, node: &Node) -> bool {
+fn is_clear_secret(name: &str, node: &Node<'_>) -> bool {
     // A cookie that is set for the client is no secret of ours.
     Mask::default().hides_header(name) && name != "set-cookie" && !node.has_resolved()
 }

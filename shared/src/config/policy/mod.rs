@@ -90,8 +90,14 @@ impl Policies {
         Some(policies)
     }
 
+    /// Reads the policies written on a route; one that writes none shares `defaults`.
+    pub(super) fn read_on_route(fields: &mut Fields<'_, '_>, defaults: &Arc<Self>, scope: &Scope) -> Option<Arc<Self>> {
+        let is_written = FIELDS.iter().any(|field| fields.written(field.key).is_some()) || has_edits(fields);
+        if is_written { Self::read(fields, defaults, scope).map(Arc::new) } else { Some(Arc::clone(defaults)) }
+    }
+
     /// Reads the policies written here; those that are not are `defaults`.
-    pub(super) fn read(fields: &mut Fields<'_, '_>, defaults: &Self, scope: &Scope) -> Option<Self> {
+    fn read(fields: &mut Fields<'_, '_>, defaults: &Self, scope: &Scope) -> Option<Self> {
         let access = setting(fields, "access", &defaults.access, scope, access::read);
         let cors = setting(fields, "cors", &defaults.cors, scope, cors::read);
         let rate_limit = setting(fields, "rate_limit", &defaults.rate_limit, scope, rate_limit::read);
@@ -141,7 +147,7 @@ fn setting<'a, T>(
     key: &'static str,
     inherited: &Setting<T>,
     scope: &Scope,
-    read: impl FnOnce(&mut Reader<'a>, &'a Node) -> Option<T>,
+    read: impl FnOnce(&mut Reader<'a>, &'a Node<'a>) -> Option<T>,
 ) -> Option<Setting<T>> {
     let Some(entry) = fields.written(key) else {
         return Some(inherited.clone());

@@ -149,7 +149,7 @@ pub(super) static RULE: Section = Section {
 pub(super) static RULES: Kind = Kind::OneOrMany(&Kind::Section(&RULE));
 
 /// Reads the policy: one rule or a list.
-pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<RateLimit> {
+pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<RateLimit> {
     let mut seen = HashSet::new();
     let mut index = 0;
     let rules = reader.one_or_many(node, &RULES, |reader, node| {
@@ -172,7 +172,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<RateLi
     Some(RateLimit { rules })
 }
 
-fn read_rule<'a>(reader: &mut Reader<'a>, node: &'a Node, default_name: String) -> Option<Rule> {
+fn read_rule<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, default_name: String) -> Option<Rule> {
     let mut fields = reader.section(node, &RULE)?;
     let name = match fields.written("name") {
         Some(_) => fields.get("name", |reader, node, field| reader.parse(node, &field.kind, name::plain)),
@@ -259,7 +259,7 @@ fn read_limits(fields: &mut Fields<'_, '_>) -> Option<Vec<Window>> {
     Some(windows)
 }
 
-fn read_key<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<Key> {
+fn read_key<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Key> {
     if let Value::Map(_) = &node.value {
         let mut fields = reader.section(node, &HEADER_KEY)?;
         return fields

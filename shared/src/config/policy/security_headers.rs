@@ -33,7 +33,7 @@ pub(super) const MAP: Kind =
 pub(super) const SECURITY_HEADERS: Kind = Kind::Or("on", &MAP);
 
 /// Reads the policy: `on`, or a map over the defaults.
-pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node) -> Option<SecurityHeaders> {
+pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<SecurityHeaders> {
     let mut set: Vec<(Arc<str>, Arc<str>)> =
         DEFAULTS.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let mut hsts: Option<Arc<str>> = Some(HSTS_DEFAULT.into());

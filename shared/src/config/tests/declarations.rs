@@ -55,7 +55,8 @@ fn sections() -> Vec<&'static Section> {
 fn every_declared_key_is_read() {
     let mut texts = Texts::new();
     let mut report = Reporter::default();
-    let mut tree = merge::merge(&Input::text("config.yaml", EVERYTHING), &mut texts, &mut report);
+    let input = Input::text("config.yaml", EVERYTHING);
+    let mut tree = merge::merge(&input, &mut texts, &mut report);
     let known = Known::of(&[("T", "0123456789abcdef")]);
     reference::resolve(&mut tree, &texts, &References::Resolve(&known), &mut report);
     let mut reader = Reader::new(&texts, &mut report);

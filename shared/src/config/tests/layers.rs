@@ -22,7 +22,7 @@ fn good(sources: &Sources, environment: &[(&str, &str)]) -> Checked {
 
 fn origin(checked: &Checked, path: &str) -> String {
     checked
-        .effective
+        .effective()
         .origins
         .iter()
         .find(|(of, _)| of == path)

@@ -216,9 +216,9 @@ fn the_effective_tree() {
     let checked = good(
         "upstreams: {token: {endpoints: ['http://a']}}\nroutes:\n- {path: /a, upstream: token, headers: {request: {set: {authorization: Bearer x}}}}\n",
     );
-    insta::assert_json_snapshot!(checked.effective.tree);
+    insta::assert_json_snapshot!(checked.effective().tree);
     let origins: Vec<String> =
-        checked.effective.origins.iter().map(|(path, origin)| format!("{path}: {origin}")).collect();
+        checked.effective().origins.iter().map(|(path, origin)| format!("{path}: {origin}")).collect();
     insta::assert_snapshot!(origins.join("\n"));
 }
 

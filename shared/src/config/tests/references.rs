@@ -25,12 +25,12 @@ fn values_are_looked_up_and_never_shown() {
     assert_eq!(checked.config.server.listen[0].address.port(), 7000);
     let tokens = &checked.config.admin.auth.as_ref().unwrap().tokens;
     assert_eq!((tokens[0].token.reveal(), tokens[1].token.reveal()), (KNOWN[1].1, KNOWN[2].1));
-    let shown = format!("{:?} {:?} {:?}", checked.effective, checked.warnings, checked.config.admin);
+    let shown = format!("{:?} {:?} {:?}", checked.effective(), checked.warnings, checked.config.admin);
     assert!(
         !shown.contains("s3cr3t") && !shown.contains("from-a-file") && !shown.contains("127.0.0.1:7000"),
         "{shown}"
     );
-    assert!(checked.effective.tree.to_string().contains("${env:TOKEN}"));
+    assert!(checked.effective().tree.to_string().contains("${env:TOKEN}"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Explanations of whole requests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -175,7 +176,7 @@ fn refusals_are_told() {
     let post = Route { methods: names(&["POST"]), ..refuse() };
     assert_eq!(rejected(post, "GET /a"), ("method_not_allowed".into(), 405));
     let mut shut = refuse();
-    shut.policies.access =
+    Arc::make_mut(&mut shut.policies).access =
         set(Access { allow: vec![], deny: vec!["10.0.0.0/8".parse().unwrap()] }, Scope::Route("r".into()));
     assert_eq!(rejected(shut, "GET /a"), ("access_denied".into(), 403));
 }
@@ -219,7 +220,7 @@ fn cors() -> Cors {
 #[test]
 fn a_preflight_belongs_to_the_route_it_announces() {
     let mut get = Route { methods: names(&["GET"]), ..route("get", "/a") };
-    get.policies.cors = set(cors(), Scope::Route("get".into()));
+    Arc::make_mut(&mut get.policies).cors = set(cors(), Scope::Route("get".into()));
     let routes = [get, Route { methods: names(&["OPTIONS"]), ..route("options", "/a") }];
     let preflight = ["Origin: https://app", "Access-Control-Request-Method: GET"];
     check(
@@ -245,8 +246,9 @@ fn a_preflight_belongs_to_the_route_it_announces() {
 fn policies_say_what_they_would_do() {
     let mut all = route("all", "/");
     let here = || Scope::Route("all".into());
-    all.policies.access = set(Access { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: vec![] }, Scope::TopLevel);
-    all.policies.cors = set(cors(), here());
+    Arc::make_mut(&mut all.policies).access =
+        set(Access { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: vec![] }, Scope::TopLevel);
+    Arc::make_mut(&mut all.policies).cors = set(cors(), here());
     let window = |requests, per| Window { requests, per: Duration::from_secs(per) };
     let rule = |name: &str, by, mode| Rule {
         name: name.into(),
@@ -258,13 +260,13 @@ fn policies_say_what_they_would_do() {
         ipv6_prefix: 64,
     };
     let by_key = rule("keys", vec![Key::Header("x-api-key".into()), Key::Ip], Mode::Shadow);
-    all.policies.rate_limit =
+    Arc::make_mut(&mut all.policies).rate_limit =
         set(RateLimit { rules: vec![rule("default", vec![Key::Ip], Mode::Enforce), by_key] }, Scope::TopLevel);
-    all.policies.body_limit = set(BodyLimit { max_bytes: 10 << 20 }, Scope::Default);
+    Arc::make_mut(&mut all.policies).body_limit = set(BodyLimit { max_bytes: 10 << 20 }, Scope::Default);
     let edit = HeaderEdit::Set("x-token".into(), "s3cret".into());
-    all.policies.headers =
+    Arc::make_mut(&mut all.policies).headers =
         set(Headers { request: vec![edit], response: vec![HeaderEdit::Remove("server".into())] }, here());
-    all.policies.security_headers = Setting { value: None, ..set_off(here()) };
+    Arc::make_mut(&mut all.policies).security_headers = Setting { value: None, ..set_off(here()) };
     let config = config(vec![all]);
     let asked = ["Origin: https://app", "X-Api-Key: mine", "Content-Length: 99999999"];
     let lines: Vec<String> = told(&config, "POST /", &asked)
