@@ -16,7 +16,7 @@ use crate::binaries;
 use crate::control::Control;
 use crate::ctl::{Ran, proxyctl};
 use crate::message::{Request, Response};
-use crate::wait::{PATIENCE, eventually, until};
+use crate::wait::{PATIENCE, until};
 
 /// A folder with everything that a daemon keeps between two starts.
 #[derive(Clone, Debug)]
@@ -214,9 +214,17 @@ impl Proxyd {
         Start::new(yaml).run()
     }
 
+    /// How long it may take to start: longer with more to read.
+    fn patience(&self) -> Duration {
+        /// What even an unoptimised daemon on a busy machine reads in a second.
+        const BYTES_A_SECOND: u64 = 1 << 18;
+        let bytes = std::fs::metadata(self.home.path().join("config.yaml")).map_or(0, |file| file.len());
+        PATIENCE + Duration::from_secs(bytes / BYTES_A_SECOND)
+    }
+
     #[track_caller]
     pub fn wait_until_serving(&mut self) {
-        let status = eventually("proxyd serves", || {
+        let status = until("proxyd serves", self.patience(), || {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 panic!("proxyd ended at once with {status}\n{}", self.output());
             }
