@@ -1,6 +1,7 @@
 """The benchmark's command line: prepares, measures, reports."""
 
 import argparse
+import dataclasses
 import datetime
 import json
 import pathlib
@@ -48,6 +49,12 @@ def options() -> argparse.Namespace:
         "--proxyd", type=pathlib.Path, metavar="PATH", help="this binary instead of one built with cargo"
     )
     parser.add_argument(
+        "--beside",
+        type=pathlib.Path,
+        metavar="PATH",
+        help="another proxyd, such as one built by its profile: in every case but `routes`, as proxyd-beside",
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="a first look in a few minutes: short samples, two rounds, small stores"
     )
     parser.add_argument("--write-docs", action="store_true", help="put the results into docs/performance.md")
@@ -61,6 +68,7 @@ def main() -> None:
     chosen = options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: told to end"))
     proxyd.binary = prepare.proxyd_binary(chosen.proxyd)
+    proxyd.other = chosen.beside and prepare.proxyd_binary(chosen.beside)
     wanted = chosen.peer or list(rounds.PEERS)
     prepare.peers(wanted)
     rig.build()
@@ -85,6 +93,9 @@ def main() -> None:
         if chosen.case and case.name not in chosen.case:
             continue
         entrants = [entrant for entrant in case.entrants if entrant.peer in wanted]
+        if proxyd.other and entrants[0].label == "proxyd":
+            setup = dataclasses.replace(entrants[0].setup, other=True)
+            entrants.insert(1, dataclasses.replace(entrants[0], label="proxyd-beside", setup=setup))
         print(f"\n{case.name}: {case.title}", flush=True)
         outcomes = rounds.run(case, entrants, plan)
         results["cases"][case.name] = report.case_results(case, outcomes)

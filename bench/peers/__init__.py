@@ -19,6 +19,7 @@ class Setup:
     routes: int = 0  # 0: one route for everything
     line_by_line: bool = False  # nginx: a write for each line of the access log
     single: bool = False  # one process without children, for counting tools
+    other: bool = False  # proxyd: the second binary that was named
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ import machine
 from peers import Launch, Place, Setup, free_port, route_path
 
 binary = pathlib.Path("proxyd")  # set by the options of the run
+other: pathlib.Path | None = None  # a second one beside it
 
 
 def version() -> str:
@@ -39,7 +40,7 @@ def launch(setup: Setup, place: Place) -> Launch:
     path = place.folder / "config.json"
     path.write_text(json.dumps(config(setup, place)))
     return Launch(
-        [str(binary), "--config", str(path)],
+        [str(other if setup.other else binary), "--config", str(path)],
         place.folder / "access.log" if setup.gateway else None,
         audit=place.folder / "state/audit" if setup.gateway else None,
     )
