@@ -132,7 +132,8 @@ fn settings(conn: &Connection) -> rusqlite::Result<()> {
     conn.pragma_update(None, "synchronous", "NORMAL")?;
     conn.pragma_update_and_check(None, "wal_autocheckpoint", 6000, |_| Ok(()))?;
     conn.pragma_update_and_check(None, "journal_size_limit", 64 << 20, |_| Ok(()))?;
-    conn.pragma_update(None, "cache_size", -16384)
+    // In KiB: rows are appended, so more than a few transactions' pages would never be looked at again.
+    conn.pragma_update(None, "cache_size", -4096)
 }
 
 /// Opens a segment for reading. None: nothing was ever committed to it.
