@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::octet::{TOKEN, VALUE, has};
 use crate::scan;
 
 /// Why bytes are not a message that we accept. Each names the clause that it breaks; none tells more than that.
@@ -67,45 +68,6 @@ pub enum Fault {
     Trailer,
 }
 
-const TOKEN: u8 = 1;
-pub(crate) const VALUE: u8 = 2;
-pub(crate) const TARGET: u8 = 4;
-
-/// What each byte may be part of.
-static CLASSES: [u8; 256] = classes();
-
-#[expect(clippy::indexing_slicing, reason = "the loop bounds the index; a constant cannot call `get`")]
-const fn classes() -> [u8; 256] {
-    let mut table = [0; 256];
-    let mut index = 0;
-    while index < 256 {
-        let byte = index as u8;
-        let mut class = 0;
-        // RFC 9110 section 5.6.2.
-        let mark = matches!(
-            byte,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
-        );
-        if byte.is_ascii_alphanumeric() || mark {
-            class |= TOKEN;
-        }
-        // RFC 9110 section 5.5: field-vchar with SP, HTAB and obs-text.
-        if byte == b'\t' || (byte >= 0x20 && byte != 0x7f) {
-            class |= VALUE;
-        }
-        if byte > 0x20 && byte < 0x7f && byte != b'#' {
-            class |= TARGET;
-        }
-        table[index] = class;
-        index += 1;
-    }
-    table
-}
-
-pub(crate) fn has(byte: u8, class: u8) -> bool {
-    CLASSES.get(usize::from(byte)).is_some_and(|found| found & class != 0)
-}
-
 /// Whether the byte may stand in a token.
 pub(crate) fn is_token(byte: u8) -> bool {
     has(byte, TOKEN)
@@ -145,6 +107,7 @@ pub(crate) fn value_length(bytes: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::octet::TARGET;
 
     #[test]
     fn values_end_where_a_control_byte_stands() {

@@ -12,6 +12,7 @@ mod grammar;
 mod headers;
 mod incoming;
 mod name;
+mod octet;
 mod outgoing;
 mod parse;
 mod request;

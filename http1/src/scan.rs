@@ -1,6 +1,6 @@
 //! Where the first byte stands that ends a name, a target or a value: sixteen bytes at a time, and what is left one by one.
 
-use crate::grammar::{TARGET, VALUE, has};
+use crate::octet::{TARGET, VALUE, has};
 
 /// Bytes that are looked at together.
 const BLOCK: usize = 16;
