@@ -36,7 +36,7 @@ struct Idle {
     since_us: u64,
 }
 
-/// This worker's share of the configured bounds.
+/// This worker's bounds: its share of those that are for all.
 #[derive(Debug)]
 struct Bounds {
     idle: usize,
@@ -49,7 +49,8 @@ impl Bounds {
     fn share(config: &config::Pool, workers: usize) -> Self {
         let share = |whole: usize| whole.div_ceil(workers.max(1));
         Self {
-            idle: share(config.idle),
+            // For each worker: a share of it would be next to nothing where there are many.
+            idle: config.idle,
             idle_for_us: config.idle_for.as_micros() as u64,
             connections: share(config.connections).max(1),
             queue: share(config.queue),

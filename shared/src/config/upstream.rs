@@ -50,10 +50,10 @@ pub struct UpstreamTimeouts {
     pub total: Option<Duration>,
 }
 
-/// `upstreams.NAME.pool`. Each bound holds for one endpoint over all workers.
+/// `upstreams.NAME.pool`. Each bound holds for one endpoint; but for `idle`, over all workers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// Idle connections kept.
+    /// Idle connections that each worker keeps.
     pub idle: usize,
     /// How long an idle connection is kept.
     pub idle_for: Duration,
@@ -105,12 +105,12 @@ static TIMEOUTS: Section = Section {
 
 static POOL: Section = Section {
     name: "upstreams.NAME.pool",
-    doc: "Connections to the upstream. Each bound holds for one endpoint over all workers.",
+    doc: "Connections to the upstream. Each bound holds for one endpoint; but for `idle`, over all workers.",
     fields: &[&[
         Field::new(
             "idle",
             Kind::Integer { min: 0, max: 1_000_000 },
-            "Idle connections kept; 0: none, each request opens its own.",
+            "Idle connections that each worker keeps; 0: none, each request opens its own.",
         )
         .default("64"),
         Field::new("idle_for", Kind::Duration { min: "1s", max: "24h" }, "How long an idle connection is kept.")
