@@ -102,11 +102,12 @@ def _extras_text(extras: dict) -> list[str]:
         parts.append("**memory**: resident, all processes, as a gateway\n\n" + _table(heads, rows))
     if scaling := extras.get("scaling"):
         rows = [
-            [label, f"{found['one']:,}", f"{found['two']:,}", f"{found['ratio']:.2f}"]
+            [label, *(f"{found[figure]:,}" for figure in ("one", "two")), f"{found['ratio']:.2f}"]
+            + [f"{found['apart']:,}", f"{found['to_apart']:.2f}"]
             for label, found in scaling["entrants"].items()
         ]
-        title = "**scaling**: requests a second with a worker, an upstream and a load on one core, and two of each on two cores, as a gateway"
-        parts.append(f"{title}\n\n" + _table(["", "one", "two", "ratio"], rows))
+        title = "**scaling**: requests a second with a worker, an upstream and a load on one core, and two of each on two cores, as a gateway; apart: two proxies of one worker, which share nothing"
+        parts.append(f"{title}\n\n" + _table(["", "one", "two", "ratio", "two apart", "two ÷ apart"], rows))
     if counts := extras.get("counts"):
         rows = []
         for case, entrants in counts.items():

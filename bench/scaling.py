@@ -1,8 +1,10 @@
 """What a second core gives: one core that carries a worker, its upstream and its load, against two cores that carry two of each.
 
-So both workers have the same share of a core, and what is missing to twice the throughput is what workers cost each other.
+So both workers have the same share of a core. Two processors of a virtual machine seldom give twice what one gives; so beside it two proxies of one
+worker are measured, which share nothing but the machine: what two workers of one proxy reach of that is what workers cost each other.
 """
 
+import contextlib
 import dataclasses
 import json
 import statistics
@@ -16,36 +18,60 @@ from cases import GATEWAY, Case, Entrant
 CORES = (machine.PROXY_CORE, machine.LOAD_CORE)
 
 
-def _throughput(case: Case, peer: str, cores: tuple[int, ...], seconds: float) -> tuple[float, list[str]]:
-    """Requests a second with a worker, an upstream and a load for each of these cores, and what was wrong."""
-    entrant = Entrant(f"{peer} × {len(cores)}", peer, dataclasses.replace(GATEWAY, workers=len(cores)))
-    wrong: list[str] = []
-    with rig.Backend(cores) as backend, rounds.started(entrant, backend.port, cores) as proxy:
-        command = [*rig.load_command(case, entrant, proxy.port), "--seconds", str(seconds)]
-        loads = [
-            subprocess.Popen(machine.pinned((core,), command), stdout=subprocess.PIPE, text=True) for core in cores
-        ]
-        rate = 0.0
-        for load in loads:
-            found = json.loads(load.communicate(timeout=seconds + 60)[0].splitlines()[-1])
-            rate += found["answered"] / found["seconds"]
-            wrong += rig.complaints(found)
+def _loads(case: Case, entrant: Entrant, ports: list[int], seconds: float) -> tuple[float, list[str]]:
+    """Requests a second of a load on each core, one for each of these ports, and what was wrong."""
+    loads = [
+        subprocess.Popen(
+            machine.pinned((core,), [*rig.load_command(case, entrant, port), "--seconds", str(seconds)]),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for core, port in zip(CORES, ports, strict=False)
+    ]
+    rate, wrong = 0.0, []
+    for load in loads:
+        found = json.loads(load.communicate(timeout=seconds + 60)[0].splitlines()[-1])
+        rate += found["answered"] / found["seconds"]
+        wrong += rig.complaints(found)
     return rate, wrong
 
 
+def _together(case: Case, peer: str, cores: tuple[int, ...], seconds: float) -> tuple[float, list[str]]:
+    """One proxy with a worker for each of these cores."""
+    entrant = Entrant(f"{peer} × {len(cores)}", peer, dataclasses.replace(GATEWAY, workers=len(cores)))
+    with rig.Backend(cores) as backend, rounds.started(entrant, backend.port, cores) as proxy:
+        return _loads(case, entrant, [proxy.port] * len(cores), seconds)
+
+
+def _apart(case: Case, peer: str, seconds: float) -> tuple[float, list[str]]:
+    """A proxy of one worker on each core, each with an upstream and a load of its own: what the machine has to give."""
+    entrants = [Entrant(f"{peer} on {core}", peer, GATEWAY) for core in CORES]
+    with contextlib.ExitStack() as stack:
+        ports = []
+        for core, entrant in zip(CORES, entrants, strict=True):
+            backend = stack.enter_context(rig.Backend((core,)))
+            ports.append(stack.enter_context(rounds.started(entrant, backend.port, (core,))).port)
+        return _loads(case, entrants[0], ports, seconds)
+
+
 def measure(case: Case, peers: list[str], plan: rounds.Plan) -> dict:
-    """Both in turn, round by round: the median of the ratios."""
+    """All in turn, round by round: the medians of the ratios."""
     found = {}
     for peer in peers:
-        rates: dict[int, list[float]] = {1: [], 2: []}
-        wrong: list[str] = []
+        ones, twos, aparts, wrong = [], [], [], []
         for _ in range(plan.rounds):
-            for cores in (CORES[:1], CORES):
-                rate, complaints = _throughput(case, peer, cores, plan.seconds)
-                rates[len(cores)].append(rate)
+            for rates, (rate, complaints) in (
+                (ones, _together(case, peer, CORES[:1], plan.seconds)),
+                (twos, _together(case, peer, CORES, plan.seconds)),
+                (aparts, _apart(case, peer, plan.seconds)),
+            ):
+                rates.append(rate)
                 wrong += complaints
-        ratio = statistics.median(two / one for one, two in zip(rates[1], rates[2], strict=True))
-        one, two = (statistics.median(rates[count]) for count in (1, 2))
-        found[peer] = {"one": round(one), "two": round(two), "ratio": round(ratio, 2), "complaints": wrong}
-        print(f"  {peer:10} {one:9,.0f}/s  {two:9,.0f}/s  {ratio:.2f}", flush=True)
+        one, two, apart = (round(statistics.median(rates)) for rates in (ones, twos, aparts))
+        ratio, to_apart = (
+            round(statistics.median(two / other for two, other in zip(twos, others, strict=True)), 2)
+            for others in (ones, aparts)
+        )
+        found[peer] = {"one": one, "two": two, "apart": apart, "ratio": ratio, "to_apart": to_apart, "complaints": wrong}
+        print(f"  {peer:10} {one:9,}/s  {two:9,}/s  {ratio:.2f}   apart {apart:9,}/s  {to_apart:.2f}", flush=True)
     return {"entrants": found}
