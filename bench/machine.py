@@ -124,5 +124,6 @@ def described() -> str:
     for line in pathlib.Path("/etc/os-release").read_text().splitlines():
         if line.startswith("PRETTY_NAME="):
             release = line.partition("=")[2].strip('"')
+    kernel = platform.release().partition("-")[0]
     control = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
-    return f"{os.cpu_count()} cores, {model}, {release}, Linux {platform.release()}, TCP {control}"
+    return f"{os.cpu_count()} cores, {model}, {release}, Linux {kernel}, TCP {control}"
