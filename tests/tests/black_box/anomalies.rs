@@ -127,6 +127,23 @@ fn a_truncated_body_is_seen_as_truncated() {
     }
 }
 
+/// So large that it is not read, but passed from socket to socket.
+#[test]
+fn a_large_body_arrives_as_far_as_it_was_sent() {
+    const ANNOUNCED: usize = 1_000_000;
+    for sent in [ANNOUNCED, 300_000] {
+        let body: String = (0..sent).map(|at| char::from(b'a' + (at % 23) as u8)).collect();
+        let upstream = Upstream::once(format!("HTTP/1.1 200 OK\r\nContent-Length: {ANNOUNCED}\r\n\r\n{body}"));
+        let proxyd = Proxyd::start(&forward_all(upstream.address()));
+        let response = proxyd.get("/large");
+        assert_eq!((response.status, response.whole), (200, sent == ANNOUNCED), "{sent}");
+        assert!(response.text() == body, "{sent}: {} bytes came", response.text().len());
+        let rows = proxyd.audit(&json!({"path": "/large"}), 1);
+        let expected = if sent == ANNOUNCED { "served" } else { "upstream_truncated" };
+        assert_eq!((&rows[0]["outcome"], &rows[0]["bytes_out"]), (&json!(expected), &json!(sent)), "{}", rows[0]);
+    }
+}
+
 #[test]
 fn a_reset_in_the_middle_of_a_body_is_seen_too() {
     let upstream = Upstream::scripted(|conn| {
