@@ -7,5 +7,6 @@ use super::Verdict;
 use crate::exchange::{Exchange, Rejection};
 
 pub(super) fn on_request(access: &Access, exchange: &Exchange) -> Verdict {
-    if admits(access, exchange.client) { Verdict::Pass } else { Verdict::Reject(Rejection::AccessDenied) }
+    // No certificate is asked of clients yet.
+    if admits(access, exchange.client, None) { Verdict::Pass } else { Verdict::Reject(Rejection::AccessDenied) }
 }

@@ -129,8 +129,13 @@ fn are_same_policies(before: &Policies, after: &Policies) -> bool {
 }
 
 fn is_same_upstream(before: &Upstream, after: &Upstream) -> bool {
-    let Upstream { name: _, endpoints, timeouts, pool, at: _ } = before;
-    *endpoints == after.endpoints && *timeouts == after.timeouts && *pool == after.pool
+    let Upstream { name: _, endpoints, timeouts, pool, protocol, tls, proxy_protocol, at: _ } = before;
+    *endpoints == after.endpoints
+        && *timeouts == after.timeouts
+        && *pool == after.pool
+        && *protocol == after.protocol
+        && *tls == after.tls
+        && *proxy_protocol == after.proxy_protocol
 }
 
 /// The top level's policies, by name.

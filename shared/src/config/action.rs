@@ -231,11 +231,18 @@ pub(super) fn read_timeouts(fields: &mut Fields<'_, '_>) -> Option<RouteTimeouts
             Some(_) => fields.duration(key).map(Some),
         };
         let (connect, response_headers, idle) = (time("connect"), time("response_headers"), time("idle"));
-        let total = match fields.written("total") {
+        let mut time_or_off = |key| match fields.written(key) {
             None => Some(None),
-            Some(_) => fields.duration_or_off("total").map(Some),
+            Some(_) => fields.duration_or_off(key).map(Some),
         };
-        Some(RouteTimeouts { connect: connect?, response_headers: response_headers?, idle: idle?, total: total? })
+        let (total, tunnel) = (time_or_off("total"), time_or_off("tunnel"));
+        Some(RouteTimeouts {
+            connect: connect?,
+            response_headers: response_headers?,
+            idle: idle?,
+            total: total?,
+            tunnel: tunnel?,
+        })
     })
 }
 

@@ -14,7 +14,7 @@ use super::problem::Code;
 use super::reader::is_word;
 use super::report::Fault;
 use super::tree::{Meaning, Scalar, Value};
-use super::{Name, name, server};
+use super::{Name, listen, name};
 
 /// `admin`.
 #[derive(Clone, Debug)]
@@ -153,7 +153,7 @@ pub(super) static ADMIN: Section = Section {
 /// Reads the section.
 pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Admin> {
     let listen = fields.scalar("listen", |reader, node, field| {
-        if is_word(node, "off") { Some(None) } else { server::address(reader, node, &field.kind).map(Some) }
+        if is_word(node, "off") { Some(None) } else { listen::address(reader, node, &field.kind).map(Some) }
     });
     let socket = fields.scalar("socket", |reader, node, field| {
         if is_word(node, "auto") {

@@ -10,6 +10,7 @@ mod effective;
 mod excerpt;
 mod field;
 mod fields;
+mod listen;
 mod log;
 mod matching;
 mod merge;
@@ -32,6 +33,7 @@ mod schema;
 mod server;
 mod shadow;
 pub mod source;
+mod tls;
 mod tree;
 mod unit;
 mod upstream;
@@ -43,6 +45,7 @@ mod tests;
 pub use admin::{Admin, AdminAuth, AdminBasic, AdminToken, Role, Secret, SocketPlace};
 pub use audit::{Audit, Keep, RequestAudit, WhenFull};
 pub use excerpt::masked;
+pub use listen::{Listen, Protocols, ProxyProtocol};
 pub use log::{AccessLog, Level, Log, LogFormat, Redact};
 pub use origin::{Origin, Source};
 pub use policy::{Policies, Scope, Setting};
@@ -51,10 +54,11 @@ pub use route::{
     Action, EncodedSlash, ForwardHost, HeaderMatch, HostPattern, PathPattern, Pattern, QueryMatch, Redirect,
     RedirectPart, Respond, Rewrite, Route, RouteTimeouts, Share, ValueMatch,
 };
-pub use server::{Limits, Listen, Server, ServerTimeouts};
+pub use server::{Limits, Server, ServerTimeouts};
 pub use source::{Input, References, Sources, Text};
+pub use tls::{CertificateFiles, ClientAuth, ListenTls, TlsVersion, UpstreamTls};
 pub(crate) use unit::{show_duration, show_size};
-pub use upstream::{Endpoint, Pool, Upstream, UpstreamTimeouts};
+pub use upstream::{Endpoint, Pool, ProxyHeader, Upstream, UpstreamProtocol, UpstreamTimeouts};
 
 use std::sync::Arc;
 

@@ -187,4 +187,6 @@ pub struct RouteTimeouts {
     pub idle: Option<Duration>,
     /// `Some(None)`: switched off on this route.
     pub total: Option<Option<Duration>>,
+    /// `Some(None)`: switched off on this route.
+    pub tunnel: Option<Option<Duration>>,
 }

@@ -97,6 +97,7 @@ static TIMEOUTS: Section = Section {
         Field::new("response_headers", TIME, "As in `upstreams.NAME.timeouts`."),
         Field::new("idle", TIME, "As in `upstreams.NAME.timeouts`."),
         Field::new("total", Kind::Or("off", &TIME), "As in `upstreams.NAME.timeouts`."),
+        Field::new("tunnel", Kind::Or("off", &TIME), "As in `upstreams.NAME.timeouts`."),
     ]],
 };
 
@@ -150,7 +151,7 @@ static OWN_FIELDS: &[Field] = &[
     Field::new(
         "target",
         Kind::Text { what: "a URL such as `http://127.0.0.1:8001`", sample: "http://127.0.0.1:8001" },
-        "Forwarded to this one address; a path in it is put before the request's.",
+        "Forwarded to this one address (`http://` or `https://`); a path in it is put before the request's.",
     ),
     Field::new("upstream", UPSTREAM_NAME, "Forwarded to this upstream."),
     Field::new("split", Kind::List(&Kind::Section(&SPLIT)), "Forwarded to one of these upstreams, by weight."),

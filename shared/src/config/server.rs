@@ -1,7 +1,6 @@
 //! The section `server`: where clients knock, and the limits that hold before any route is known.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,11 +10,11 @@ use ipnet::IpNet;
 
 use super::field::{Field, Kind, Section};
 use super::fields::Fields;
+use super::listen::{self, ADDRESS, LISTENER, Listen};
 use super::path;
-use super::problem::Code;
-use super::reader::{Reader, is_word};
+use super::reader::{Read, Reader, is_word};
 use super::report::Fault;
-use super::tree::{Node, Place, Value};
+use super::tree::Node;
 
 /// `server`.
 #[derive(Clone, Debug)]
@@ -36,12 +35,6 @@ pub struct Server {
     pub timeouts: ServerTimeouts,
 }
 
-/// One traffic listener. Its identity is its address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
-    pub address: SocketAddr,
-}
-
 /// `server.limits`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -53,6 +46,14 @@ pub struct Limits {
     pub headers: usize,
     /// Header lines.
     pub header_count: usize,
+    /// Open connections of one client address over all listeners and workers; none: no bound.
+    pub connections_per_address: Option<usize>,
+    /// Requests after which a connection is closed; none: no bound.
+    pub requests_per_connection: Option<u64>,
+    /// HTTP/2 requests at once on one connection.
+    pub streams: u32,
+    /// Bytes of a request body that one HTTP/2 stream may send ahead of what was taken of it.
+    pub stream_window: u32,
 }
 
 /// `server.timeouts`.
@@ -66,7 +67,16 @@ pub struct ServerTimeouts {
     pub keep_alive: Duration,
     /// How long a stop waits for requests under way.
     pub drain: Duration,
+    /// From the opening of a connection to the end of its PROXY header and its TLS handshake.
+    pub handshake: Duration,
+    /// How long a client may take nothing of its answer.
+    pub write: Duration,
 }
+
+/// HTTP/2 requests at once on one connection.
+pub(super) const STREAMS: Kind = Kind::Integer { min: 1, max: 10_000 };
+/// What one HTTP/2 stream may send ahead.
+pub(super) const STREAM_WINDOW: Kind = Kind::Size { min: "1KiB", max: "16MiB" };
 
 static LIMITS: Section = Section {
     name: "server.limits",
@@ -88,6 +98,25 @@ static LIMITS: Section = Section {
         .default("32KiB"),
         Field::new("header_count", Kind::Integer { min: 1, max: 10_000 }, "Header lines of a request (431 beyond it).")
             .default("100"),
+        Field::new(
+            "connections_per_address",
+            Kind::Or("off", &Kind::Integer { min: 1, max: 10_000_000 }),
+            "Open connections of one client address, over all listeners and workers; further ones are closed at once. The address is the one that the connection comes from, or that a PROXY header names.",
+        )
+        .default("off"),
+        Field::new(
+            "requests_per_connection",
+            Kind::Or("off", &Kind::Integer { min: 1, max: 1_000_000_000 }),
+            "Requests after which a connection is closed in good order.",
+        )
+        .default("off"),
+        Field::new("streams", STREAMS, "HTTP/2: requests at once on one connection.").default("100"),
+        Field::new(
+            "stream_window",
+            STREAM_WINDOW,
+            "HTTP/2: how much of a request body one stream may send ahead of what was taken of it.",
+        )
+        .default("64KiB"),
     ]],
 };
 
@@ -99,18 +128,13 @@ static TIMEOUTS: Section = Section {
         Field::new("request_body", Kind::Duration { min: "10ms", max: "24h" }, "The longest gap between two reads of a request body.").default("30s"),
         Field::new("keep_alive", Kind::Duration { min: "10ms", max: "24h" }, "How long a connection may wait for its next request.").default("75s"),
         Field::new("drain", Kind::Duration { min: "0s", max: "24h" }, "How long a stop waits for requests under way; `0s`: not at all.").default("30s"),
+        Field::new("handshake", Kind::Duration { min: "10ms", max: "1h" }, "From the opening of a connection to the end of its PROXY header and its TLS handshake, together.").default("10s"),
+        Field::new("write", Kind::Duration { min: "10ms", max: "24h" }, "A client that takes nothing of its answer for so long is given up.").default("60s"),
     ]],
 };
 
-const ADDRESS: Kind = Kind::Text { what: "an address with a port, such as `0.0.0.0:8000`", sample: "127.0.0.1:8000" };
 pub(super) const NETWORK: Kind =
     Kind::Text { what: "an address or a network such as `10.0.0.0/8`", sample: "127.0.0.0/8" };
-
-static LISTENER: Section = Section {
-    name: "server.listen[]",
-    doc: "The long form of one listener.",
-    fields: &[&[Field::new("address", ADDRESS, "Address and port.").required()]],
-};
 
 /// The declaration of the section.
 pub(super) static SERVER: Section = Section {
@@ -130,7 +154,6 @@ pub(super) static SERVER: Section = Section {
 
 /// Reads the section.
 pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Server> {
-    let listen = read_listen(fields);
     let workers = fields.scalar("workers", |reader, node, field| {
         if is_word(node, "auto") {
             return Some(None);
@@ -144,6 +167,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Server> {
             reader.list(node, &field.kind, |reader, node| network(reader, node))
         }),
     };
+    let listen = listen::read(fields, trusted_proxies.as_deref());
     let state_dir = fields.scalar("state_dir", |reader, node, field| reader.file_path(node, &field.kind));
     let health_path = fields.scalar("health_path", |reader, node, field| {
         if is_word(node, "off") {
@@ -157,11 +181,19 @@ pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Server> {
         let request_line = fields.size("request_line");
         let headers = fields.size("headers");
         let header_count = fields.count("header_count");
+        let connections_per_address = count_or_off(fields, "connections_per_address");
+        let requests_per_connection = count_or_off(fields, "requests_per_connection");
+        let streams = fields.count("streams");
+        let stream_window = fields.size("stream_window");
         Some(Limits {
             connections: connections?,
             request_line: request_line?,
             headers: headers?,
             header_count: header_count?,
+            connections_per_address: connections_per_address?,
+            requests_per_connection: requests_per_connection?,
+            streams: streams?,
+            stream_window: stream_window?,
         })
     });
     let timeouts = fields.section("timeouts", |fields| {
@@ -169,11 +201,15 @@ pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Server> {
         let request_body = fields.duration("request_body");
         let keep_alive = fields.duration("keep_alive");
         let drain = fields.duration("drain");
+        let handshake = fields.duration("handshake");
+        let write = fields.duration("write");
         Some(ServerTimeouts {
             request_headers: request_headers?,
             request_body: request_body?,
             keep_alive: keep_alive?,
             drain: drain?,
+            handshake: handshake?,
+            write: write?,
         })
     });
     Some(Server {
@@ -188,64 +224,12 @@ pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Server> {
     })
 }
 
-fn read_listen(fields: &mut Fields<'_, '_>) -> Option<Vec<Listen>> {
-    if fields.written("listen").is_none() {
-        let address = fields.scalar("listen", |reader, node, field| address(reader, node, &field.kind))?;
-        return Some(vec![Listen { address }]);
-    }
-    fields.get("listen", |reader, node, field| {
-        let mut seen: HashMap<SocketAddr, Place> = HashMap::new();
-        let listen = reader.one_or_many(node, &field.kind, |reader, node| {
-            let (address, place) = match &node.value {
-                Value::Map(_) => {
-                    let mut fields = reader.section(node, &LISTENER)?;
-                    let place = fields.written("address").map_or(node.place, |entry| entry.value.place);
-                    (fields.get("address", |reader, node, field| address(reader, node, &field.kind))?, place)
-                }
-                Value::Scalar(_) | Value::List(_) => (address(reader, node, &ADDRESS)?, node.place),
-            };
-            // Port 0 asks the system for a free port: each such listener gets its own.
-            if address.port() != 0
-                && let Some(first) = seen.insert(address, place)
-            {
-                let fault = Fault::new(
-                    Code::DuplicateName,
-                    format!("this address is already listened on, see {}", reader.texts.origin(first)),
-                )
-                .hint("an address can be listened on once");
-                reader.error(place, fault);
-                return None;
-            }
-            Some(Listen { address })
-        })?;
-        if listen.is_empty() {
-            reader.error(
-                node.place,
-                Fault::invalid("this list is empty: nobody could come in").hint("listen: 0.0.0.0:8000"),
-            );
-            return None;
+fn count_or_off<T: TryFrom<i64>>(fields: &mut Fields<'_, '_>, key: &'static str) -> Read<Option<T>> {
+    fields.scalar(key, |reader, node, field| {
+        if is_word(node, "off") {
+            return Some(None);
         }
-        Some(listen)
-    })
-}
-
-/// An address with its port.
-pub(super) fn address(reader: &mut Reader<'_>, node: &Node<'_>, kind: &Kind) -> Option<SocketAddr> {
-    reader.parse(node, kind, |text| {
-        text.parse().map_err(|_| {
-            let fault = Fault::invalid("this is not an address with a port");
-            if text.parse::<IpAddr>().is_ok() {
-                fault.hint(if text.contains(':') {
-                    "write it as `[::1]:8000`"
-                } else {
-                    "add the port, as in `127.0.0.1:8000`"
-                })
-            } else if text.strip_prefix(':').unwrap_or(text).parse::<u16>().is_ok() {
-                fault.hint("name the address too: `0.0.0.0:PORT` for all IPv4 addresses, `[::]:PORT` for all")
-            } else {
-                fault.hint("write it as `127.0.0.1:8000` or `[::1]:8000`; names are not looked up")
-            }
-        })
+        T::try_from(reader.integer(node, &field.kind)?).ok().map(Some)
     })
 }
 

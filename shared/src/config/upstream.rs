@@ -8,10 +8,12 @@ use hashbrown::{HashMap, HashSet};
 use super::field::{Field, Kind, Section};
 use super::fields::Fields;
 use super::problem::Code;
-use super::reader::Reader;
+use super::reader::{Read, Reader};
 use super::report::Fault;
+use super::server::{STREAM_WINDOW, STREAMS};
+use super::tls::{self, UpstreamTls};
 use super::tree::{Node, Place, Value};
-use super::url::{self, Url};
+use super::url::{self, Scheme, Url};
 use super::{Name, Origin, name};
 
 /// One upstream. Its identity over reloads is its name; an endpoint's is the upstream's name with its address.
@@ -22,7 +24,29 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     pub timeouts: UpstreamTimeouts,
     pub pool: Pool,
+    pub protocol: UpstreamProtocol,
+    /// Some exactly where the endpoints are `https://`.
+    pub tls: Option<Arc<UpstreamTls>>,
+    /// The PROXY header that every connection begins with; none: none is sent.
+    pub proxy_protocol: Option<ProxyHeader>,
     pub at: Origin,
+}
+
+/// What is spoken to an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    Http1,
+    /// In clear text by prior knowledge.
+    Http2,
+    /// HTTP/2 where the endpoint agrees to it (ALPN), else HTTP/1.1; in clear text HTTP/1.1.
+    Auto,
+}
+
+/// Which form of the PROXY header is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeader {
+    V1,
+    V2,
 }
 
 /// One address of an upstream.
@@ -44,10 +68,12 @@ pub struct UpstreamTimeouts {
     pub connect: Duration,
     /// From the request sent to the response head received.
     pub response_headers: Duration,
-    /// The longest gap between two reads of a response body. A tunnel (WebSocket) may be silent for as long as both sides live.
+    /// The longest gap between two reads of a response body.
     pub idle: Duration,
     /// From the start of the first attempt to the end of the body; none: off.
     pub total: Option<Duration>,
+    /// How long a tunnel (WebSocket) may be silent in both directions; none: for as long as both sides live.
+    pub tunnel: Option<Duration>,
 }
 
 /// `upstreams.NAME.pool`. Each bound holds for one endpoint; but for `idle`, over all workers.
@@ -61,6 +87,10 @@ pub struct Pool {
     pub connections: usize,
     /// Requests that may wait for a connection.
     pub queue: usize,
+    /// HTTP/2 requests at once on one connection.
+    pub streams: u32,
+    /// Bytes of a response body that one HTTP/2 stream may send ahead of what was taken of it.
+    pub stream_window: u32,
 }
 
 const SHORT_TIME: Kind = Kind::Duration { min: "1ms", max: "24h" };
@@ -91,7 +121,7 @@ static TIMEOUTS: Section = Section {
         Field::new(
             "idle",
             SHORT_TIME,
-            "The longest gap between two reads of a response body. A tunnel (WebSocket) may be silent for as long as both sides live.",
+            "The longest gap between two reads of a response body.",
         )
         .default("60s"),
         Field::new(
@@ -100,6 +130,12 @@ static TIMEOUTS: Section = Section {
             "From the start of the first attempt to the end of the body.",
         )
         .default("off"),
+        Field::new(
+            "tunnel",
+            Kind::Or("off", &SHORT_TIME),
+            "How long a tunnel such as a WebSocket may be silent in both directions; `off`: for as long as both sides live.",
+        )
+        .default("1h"),
     ]],
 };
 
@@ -122,6 +158,18 @@ static POOL: Section = Section {
             "Requests that may wait for a connection; 0: none waits (503).",
         )
         .default("1024"),
+        Field::new(
+            "streams",
+            STREAMS,
+            "HTTP/2: requests at once on one connection; fewer where the endpoint takes fewer.",
+        )
+        .default("100"),
+        Field::new(
+            "stream_window",
+            STREAM_WINDOW,
+            "HTTP/2: how much of a response body one stream may send ahead of what was taken of it.",
+        )
+        .default("256KiB"),
     ]],
 };
 
@@ -133,7 +181,7 @@ pub(super) static UPSTREAM: Section = Section {
         Field::new(
             "endpoints",
             Kind::List(&Kind::Short(&URL, &ENDPOINT)),
-            "Where requests go: URLs, or the long form.",
+            "Where requests go: `http://` or `https://` URLs, all of them of one kind, or the long form.",
         )
         .required(),
         Field::new(
@@ -144,6 +192,23 @@ pub(super) static UPSTREAM: Section = Section {
         .default("round_robin"),
         Field::new("timeouts", Kind::Section(&TIMEOUTS), "Times.").filled(),
         Field::new("pool", Kind::Section(&POOL), "Connections.").filled(),
+        Field::new(
+            "protocol",
+            Kind::Choice(&["http1", "http2", "auto"]),
+            "What is spoken: HTTP/1.1, HTTP/2 (in clear text by prior knowledge), or `auto`: HTTP/2 where a TLS endpoint agrees to it (ALPN), else HTTP/1.1.",
+        )
+        .default("http1"),
+        Field::new(
+            "tls",
+            Kind::Section(&tls::UPSTREAM_TLS),
+            "How `https://` endpoints are checked, and what is shown to them.",
+        ),
+        Field::new(
+            "proxy_protocol",
+            Kind::Choice(&["off", "v1", "v2"]),
+            "The PROXY protocol: every connection begins with a header that names the client, and is used for that client alone. Only with `protocol: http1`.",
+        )
+        .default("off"),
     ]],
 };
 
@@ -171,13 +236,61 @@ fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, name: Name, place: Plac
     let balance = fields.choice("balance", &[("round_robin", ())]);
     let timeouts = fields.section("timeouts", read_timeouts);
     let pool = fields.section("pool", read_pool);
+    let words =
+        [("http1", UpstreamProtocol::Http1), ("http2", UpstreamProtocol::Http2), ("auto", UpstreamProtocol::Auto)];
+    let protocol = fields.choice("protocol", &words);
+    let tls = read_tls(&mut fields, endpoints.as_ref().map(|(_, scheme)| *scheme));
+    let proxy_protocol = read_proxy_protocol(&mut fields, protocol);
     balance?;
-    Some(Upstream { name, endpoints: endpoints?, timeouts: timeouts?, pool: pool?, at })
+    Some(Upstream {
+        name,
+        endpoints: endpoints?.0,
+        timeouts: timeouts?,
+        pool: pool?,
+        protocol: protocol?,
+        tls: tls?,
+        proxy_protocol: proxy_protocol?,
+        at,
+    })
 }
 
-fn read_endpoints(fields: &mut Fields<'_, '_>) -> Option<Vec<Endpoint>> {
+/// `scheme`: the endpoints'; none where they are broken.
+fn read_tls(fields: &mut Fields<'_, '_>, scheme: Option<Scheme>) -> Read<Option<Arc<UpstreamTls>>> {
+    let Some(entry) = fields.written("tls") else {
+        return Some((scheme == Some(Scheme::Https)).then(|| Arc::new(UpstreamTls::new())));
+    };
+    let tls = fields.get("tls", |reader, node, _| tls::read_upstream(reader, node));
+    if scheme == Some(Scheme::Http) {
+        let fault = Fault::new(Code::Conflict, "`tls` says nothing about `http://` endpoints")
+            .hint("write the endpoints as `https://…`, or remove `tls`");
+        fields.reader().under(&entry.key, |reader| reader.error(entry.key_place, fault));
+        return None;
+    }
+    tls.map(|tls| Some(Arc::new(tls)))
+}
+
+fn read_proxy_protocol(fields: &mut Fields<'_, '_>, protocol: Option<UpstreamProtocol>) -> Read<Option<ProxyHeader>> {
+    let words = [("off", None), ("v1", Some(ProxyHeader::V1)), ("v2", Some(ProxyHeader::V2))];
+    let found = fields.choice("proxy_protocol", &words)?;
+    if let (Some(_), Some(UpstreamProtocol::Http2 | UpstreamProtocol::Auto), Some(entry)) =
+        (found, protocol, fields.written("proxy_protocol"))
+    {
+        let fault = Fault::new(
+            Code::Conflict,
+            "`proxy_protocol` gives each client connections of its own, which HTTP/2 would share among clients",
+        )
+        .hint("write `protocol: http1`, or remove `proxy_protocol`");
+        fields.reader().under(&entry.key, |reader| reader.error(entry.key_place, fault));
+        return None;
+    }
+    Some(found)
+}
+
+/// The endpoints, with the scheme that they share.
+fn read_endpoints(fields: &mut Fields<'_, '_>) -> Option<(Vec<Endpoint>, Scheme)> {
     fields.get("endpoints", |reader, node, field| {
         let mut seen: HashSet<Arc<str>> = HashSet::new();
+        let mut scheme = None;
         let endpoints = reader.list(node, &field.kind, |reader, node| {
             let (url, weight, place) = match &node.value {
                 Value::Map(_) => {
@@ -189,6 +302,13 @@ fn read_endpoints(fields: &mut Fields<'_, '_>) -> Option<Vec<Endpoint>> {
                 }
                 Value::Scalar(_) | Value::List(_) => (reader.parse(node, &URL, url::endpoint)?, 1, node.place),
             };
+            if *scheme.get_or_insert(url.scheme) != url.scheme {
+                let fault =
+                    Fault::new(Code::Conflict, "the endpoints of an upstream are all `http://` or all `https://`")
+                        .hint("make two upstreams of it, and share a route between them with `split`");
+                reader.error(place, fault);
+                return None;
+            }
             if !seen.insert(Arc::clone(&url.address)) {
                 let fault = Fault::new(Code::DuplicateName, "this endpoint is named twice in this upstream")
                     .hint("give it a `weight` to send it more");
@@ -197,11 +317,11 @@ fn read_endpoints(fields: &mut Fields<'_, '_>) -> Option<Vec<Endpoint>> {
             }
             Some(Endpoint { host: url.host, port: url.port, weight, address: url.address })
         })?;
-        if endpoints.is_empty() {
+        let Some(scheme) = scheme else {
             reader.error(node.place, Fault::invalid("an upstream needs at least one endpoint"));
             return None;
-        }
-        Some(endpoints)
+        };
+        Some((endpoints, scheme))
     })
 }
 
@@ -210,7 +330,14 @@ fn read_timeouts(fields: &mut Fields<'_, '_>) -> Option<UpstreamTimeouts> {
     let response_headers = fields.duration("response_headers");
     let idle = fields.duration("idle");
     let total = fields.duration_or_off("total");
-    Some(UpstreamTimeouts { connect: connect?, response_headers: response_headers?, idle: idle?, total: total? })
+    let tunnel = fields.duration_or_off("tunnel");
+    Some(UpstreamTimeouts {
+        connect: connect?,
+        response_headers: response_headers?,
+        idle: idle?,
+        total: total?,
+        tunnel: tunnel?,
+    })
 }
 
 fn read_pool(fields: &mut Fields<'_, '_>) -> Option<Pool> {
@@ -218,14 +345,23 @@ fn read_pool(fields: &mut Fields<'_, '_>) -> Option<Pool> {
     let idle_for = fields.duration("idle_for");
     let connections = fields.count("connections");
     let queue = fields.count("queue");
-    Some(Pool { idle: idle?, idle_for: idle_for?, connections: connections?, queue: queue? })
+    let streams = fields.count("streams");
+    let stream_window = fields.size("stream_window");
+    Some(Pool {
+        idle: idle?,
+        idle_for: idle_for?,
+        connections: connections?,
+        queue: queue?,
+        streams: streams?,
+        stream_window: stream_window?,
+    })
 }
 
 /// The upstreams that `target`s stand for, made on demand: one for each origin, with the defaults of every upstream.
 pub(super) struct Targets {
     timeouts: UpstreamTimeouts,
     pool: Pool,
-    by_address: HashMap<Arc<str>, usize>,
+    by_origin: HashMap<(Scheme, Arc<str>), usize>,
 }
 
 impl Targets {
@@ -233,24 +369,28 @@ impl Targets {
     pub(super) fn new(reader: &mut Reader<'_>) -> Option<Self> {
         let timeouts = reader.defaults(&TIMEOUTS, read_timeouts)?;
         let pool = reader.defaults(&POOL, read_pool)?;
-        Some(Self { timeouts, pool, by_address: HashMap::new() })
+        Some(Self { timeouts, pool, by_origin: HashMap::new() })
     }
 
     /// The index of the upstream for this target.
     pub(super) fn index(&mut self, url: &Url, at: impl FnOnce() -> Origin, upstreams: &mut Vec<Upstream>) -> usize {
-        if let Some(index) = self.by_address.get(&url.address) {
+        let origin = (url.scheme, Arc::clone(&url.address));
+        if let Some(index) = self.by_origin.get(&origin) {
             return *index;
         }
         let endpoint =
             Endpoint { host: Arc::clone(&url.host), port: url.port, weight: 1, address: Arc::clone(&url.address) };
         upstreams.push(Upstream {
-            name: format!("http://{}", url.address).into(),
+            name: format!("{}://{}", url.scheme.as_str(), url.address).into(),
             endpoints: vec![endpoint],
             timeouts: self.timeouts.clone(),
             pool: self.pool.clone(),
+            protocol: UpstreamProtocol::Http1,
+            tls: (url.scheme == Scheme::Https).then(|| Arc::new(UpstreamTls::new())),
+            proxy_protocol: None,
             at: at(),
         });
-        self.by_address.insert(Arc::clone(&url.address), upstreams.len() - 1);
+        self.by_origin.insert(origin, upstreams.len() - 1);
         upstreams.len() - 1
     }
 }

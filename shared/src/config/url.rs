@@ -1,15 +1,39 @@
-//! URLs of targets and endpoints: `http://host:port`, for targets with a path.
+//! URLs of targets and endpoints: `http://host:port` or `https://host:port`, for targets with a path.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::problem::Code;
 use super::report::Fault;
 use super::{name, path};
+
+/// How endpoints are talked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Scheme {
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
 
 /// Where requests are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Url {
+    pub(super) scheme: Scheme,
     /// Lower case, IPv6 without brackets.
     pub(super) host: Arc<str>,
     pub(super) port: u16,
@@ -30,13 +54,13 @@ pub(super) fn target(text: &str) -> Result<Url, Fault> {
             "write it as `http://127.0.0.1:8001`"
         }));
     };
-    if scheme.eq_ignore_ascii_case("https") {
-        return Err(Fault::new(Code::Unsupported, "TLS to upstreams is not part of this version")
-            .hint("use `http://` over a network that you trust, or a TLS tunnel on this machine"));
-    }
-    if !scheme.eq_ignore_ascii_case("http") {
-        return Err(Fault::invalid("only `http://` can be proxied to"));
-    }
+    let scheme = if scheme.eq_ignore_ascii_case("http") {
+        Scheme::Http
+    } else if scheme.eq_ignore_ascii_case("https") {
+        Scheme::Https
+    } else {
+        return Err(Fault::invalid("only `http://` and `https://` can be proxied to"));
+    };
     if rest.contains(['?', '#']) {
         return Err(Fault::invalid("a target has no query and no fragment").hint("the client's own query is sent on"));
     }
@@ -47,11 +71,12 @@ pub(super) fn target(text: &str) -> Result<Url, Fault> {
             .hint("send an `authorization` header with `headers.request.set`"));
     }
     let (host, port) = split_port(authority)?;
+    let port = port.unwrap_or(scheme.default_port());
     let host = name::host(host)?;
     let address = if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let path_prefix = if path_text.is_empty() { "".into() } else { path::literal(path_text)? };
     let path_prefix = path_prefix.trim_end_matches('/').into();
-    Ok(Url { host, port, address: address.into(), path_prefix })
+    Ok(Url { scheme, host, port, address: address.into(), path_prefix })
 }
 
 /// Reads the URL of an endpoint: a target without a path.
@@ -64,16 +89,16 @@ pub(super) fn endpoint(text: &str) -> Result<Url, Fault> {
     Ok(url)
 }
 
-fn split_port(authority: &str) -> Result<(&str, u16), Fault> {
+fn split_port(authority: &str) -> Result<(&str, Option<u16>), Fault> {
     let after_brackets = authority.rfind(']').map_or(0, |at| at + 1);
     let colon = authority.get(after_brackets..).and_then(|tail| tail.find(':')).map(|at| at + after_brackets);
-    let Some(colon) = colon else { return Ok((authority, 80)) };
+    let Some(colon) = colon else { return Ok((authority, None)) };
     let (host, port) = authority.split_at(colon);
     if after_brackets == 0 && authority.parse::<IpAddr>().is_ok() {
         return Err(Fault::invalid("an IPv6 address stands in brackets here").hint("write it as `http://[::1]:8001`"));
     }
     match port.get(1..).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit())).map(str::parse::<u16>) {
-        Some(Ok(port)) if port > 0 => Ok((host, port)),
+        Some(Ok(port)) if port > 0 => Ok((host, Some(port))),
         _ => Err(Fault::invalid("this port is not a number between 1 and 65535")),
     }
 }
@@ -95,10 +120,11 @@ mod tests {
         check("HTTP://Users.Internal/", Some(("users.internal:80", "")));
         check("http://[::1]:8001/v2/", Some(("[::1]:8001", "/v2")));
         check("http://a/b%7e", Some(("a:80", "/b~")));
+        check("https://a/b", Some(("a:443", "/b")));
+        check("HTTPS://[::1]", Some(("[::1]:443", "")));
         for wrong in [
             "",
             "127.0.0.1:8001",
-            "https://a",
             "ftp://a",
             "http://",
             "http://a:0",

@@ -1,17 +1,93 @@
-//! Whether an address may come in.
+//! Whether a client may come in: by its address and by the names in its certificate.
 
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net};
 
-use crate::config::policy::Access;
+use crate::config::policy::{Access, CertificatePattern};
 
-/// Whether `client` may come in. IPv4-mapped IPv6 addresses count as IPv4.
+/// A name that a client's certificate holds. Only of certificates whose chain and key were verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The common name of the subject.
+    Common(Box<str>),
+    /// A DNS name among the alternative names.
+    Dns(Box<str>),
+    /// A URI among the alternative names.
+    Uri(Box<str>),
+    /// An email address among the alternative names.
+    Email(Box<str>),
+}
+
+impl CertificateName {
+    /// The name as the certificate holds it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        let (Self::Common(name) | Self::Dns(name) | Self::Uri(name) | Self::Email(name)) = self;
+        name
+    }
+}
+
+/// What a certificate is called by those who count or record it: its common name, else its first alternative name.
 #[must_use]
-pub fn admits(access: &Access, client: IpAddr) -> bool {
+pub fn certificate_called(names: &[CertificateName]) -> Option<&str> {
+    let common = names.iter().find(|name| matches!(name, CertificateName::Common(_)));
+    common.or(names.first()).map(CertificateName::as_str)
+}
+
+/// Whether `client` may come in. IPv4-mapped IPv6 addresses count as IPv4. `certificate`: the names in the client's verified
+/// certificate; none where it showed none.
+#[must_use]
+pub fn admits(access: &Access, client: IpAddr, certificate: Option<&[CertificateName]>) -> bool {
+    admits_address(access, client) && admits_certificate(access, certificate)
+}
+
+/// The half of [`admits`] that looks at the address.
+#[must_use]
+pub fn admits_address(access: &Access, client: IpAddr) -> bool {
+    !denies(access, client) && (access.allow.is_empty() || holds(&access.allow, client))
+}
+
+/// Whether the deny list names the address.
+#[must_use]
+pub fn denies(access: &Access, client: IpAddr) -> bool {
+    holds(&access.deny, client)
+}
+
+/// The half of [`admits`] that looks at the certificate.
+#[must_use]
+pub fn admits_certificate(access: &Access, certificate: Option<&[CertificateName]>) -> bool {
+    if access.certificates.is_empty() {
+        return true;
+    }
+    let Some(names) = certificate else { return false };
+    access
+        .certificates
+        .iter()
+        .any(|pattern| matches!(pattern, CertificatePattern::Any) || names.iter().any(|name| is_meant(pattern, name)))
+}
+
+/// A star takes in only the kind of name that it is made for: a common name that looks like a URI is none.
+fn is_meant(pattern: &CertificatePattern, name: &CertificateName) -> bool {
+    match (pattern, name) {
+        (CertificatePattern::Any, _) => true,
+        (CertificatePattern::Exact(exact), CertificateName::Dns(name)) => exact.eq_ignore_ascii_case(name),
+        (CertificatePattern::Exact(exact), name) => **exact == *name.as_str(),
+        (CertificatePattern::Below(domain), CertificateName::Dns(name)) => is_below(domain, name),
+        (CertificatePattern::Starts(start), CertificateName::Uri(name)) => name.starts_with(&**start),
+        (CertificatePattern::Below(_) | CertificatePattern::Starts(_), _) => false,
+    }
+}
+
+/// Whether `name` has labels before `domain`, which begins with its dot.
+fn is_below(domain: &str, name: &str) -> bool {
+    let Some(labels) = name.len().checked_sub(domain.len()).filter(|labels| *labels > 0) else { return false };
+    name.is_char_boundary(labels) && name.split_at(labels).1.eq_ignore_ascii_case(domain)
+}
+
+fn holds(nets: &[IpNet], client: IpAddr) -> bool {
     let client = client.to_canonical();
-    let holds = |nets: &[IpNet]| nets.iter().any(|net| contains(net, client));
-    !holds(&access.deny) && (access.allow.is_empty() || holds(&access.allow))
+    nets.iter().any(|net| contains(net, client))
 }
 
 /// A network written as IPv4-mapped IPv6 counts as IPv4 too; `::/0` does not hold IPv4 addresses.
@@ -31,8 +107,8 @@ mod tests {
 
     fn check(allow: &[&str], deny: &[&str], client: &str, expected: bool) {
         let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-        let access = Access { allow: nets(allow), deny: nets(deny) };
-        assert_eq!(admits(&access, client.parse().unwrap()), expected, "{allow:?} {deny:?} {client}");
+        let access = Access { allow: nets(allow), deny: nets(deny), certificates: Vec::new() };
+        assert_eq!(admits(&access, client.parse().unwrap(), None), expected, "{allow:?} {deny:?} {client}");
     }
 
     #[test]

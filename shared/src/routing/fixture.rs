@@ -9,7 +9,7 @@ use crate::config::policy::{Policies, Scope, Setting};
 use crate::config::{
     AccessLog, Action, Admin, Audit, Config, EncodedSlash, Endpoint, ForwardHost, HostPattern, Keep, Level, Limits,
     Log, LogFormat, Origin, PathPattern, Pattern, Pool, Redact, RequestAudit, Respond, Route, RouteTimeouts, Server,
-    ServerTimeouts, SocketPlace, Upstream, UpstreamTimeouts, WhenFull,
+    ServerTimeouts, SocketPlace, Upstream, UpstreamProtocol, UpstreamTimeouts, WhenFull,
 };
 
 use super::Lookup;
@@ -88,8 +88,17 @@ pub(super) fn upstream(name: &str, addresses: &[&str]) -> Upstream {
     Upstream {
         name: name.into(),
         endpoints: addresses.iter().map(endpoint).collect(),
-        timeouts: UpstreamTimeouts { connect: second, response_headers: second, idle: second, total: None },
-        pool: Pool { idle: 1, idle_for: second, connections: 1, queue: 1 },
+        timeouts: UpstreamTimeouts {
+            connect: second,
+            response_headers: second,
+            idle: second,
+            total: None,
+            tunnel: None,
+        },
+        pool: Pool { idle: 1, idle_for: second, connections: 1, queue: 1, streams: 1, stream_window: 65_536 },
+        protocol: UpstreamProtocol::Http1,
+        tls: None,
+        proxy_protocol: None,
         at: Origin::default_value(),
     }
 }
@@ -104,12 +113,23 @@ pub(super) fn config(routes: Vec<Route>) -> Config {
             state_dir: "data".into(),
             health_path: None,
             merge_slashes: false,
-            limits: Limits { connections: 1, request_line: 8192, headers: 32768, header_count: 100 },
+            limits: Limits {
+                connections: 1,
+                request_line: 8192,
+                headers: 32768,
+                header_count: 100,
+                connections_per_address: None,
+                requests_per_connection: None,
+                streams: 1,
+                stream_window: 65_536,
+            },
             timeouts: ServerTimeouts {
                 request_headers: second,
                 request_body: second,
                 keep_alive: second,
                 drain: second,
+                handshake: second,
+                write: second,
             },
         },
         admin: Admin { listen: None, socket: SocketPlace::Auto, socket_mode: 0o600, auth: None, hosts: Vec::new() },

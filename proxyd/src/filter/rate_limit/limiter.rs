@@ -78,7 +78,7 @@ impl Limiter {
         let address = text.parse().ok().map(|address| self.address_key(address));
         let headers = self.rule.by.iter().filter_map(|by| match by {
             Key::Header(name) => Some(self.header_key(name, text.as_bytes())),
-            Key::Ip => None,
+            Key::Ip | Key::Certificate => None,
         });
         address.into_iter().chain(headers).collect()
     }
@@ -135,6 +135,8 @@ impl Limiters {
             let (index, limiter) = self.limiter(rule, scope);
             let by = rule.by.iter().filter_map(|key| match key {
                 Key::Ip => Some(By::Ip),
+                // No certificate is asked of clients yet.
+                Key::Certificate => None,
                 Key::Header(name) => Name::parse(name).map(By::Header),
             });
             Some(CompiledRule {

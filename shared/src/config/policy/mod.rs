@@ -8,7 +8,7 @@ mod headers;
 mod rate_limit;
 mod security_headers;
 
-pub use access::Access;
+pub use access::{Access, CertificatePattern};
 pub use body_limit::BodyLimit;
 pub use cors::{Cors, CorsOrigins, Names};
 pub use headers::{HeaderEdit, HeaderEdits, Headers};
@@ -57,7 +57,7 @@ pub enum Scope {
 pub(super) static FIELDS: &[Field] = &[
     Field::new("security_headers", Kind::Or("off", &security_headers::SECURITY_HEADERS), "What every answer tells browsers to beware of: `on` for the defaults (HSTS on TLS, `x-content-type-options: nosniff`, `x-frame-options: SAMEORIGIN`, `referrer-policy: strict-origin-when-cross-origin`), or a map of headers over them; `off` for one leaves it out.").default("off"),
     Field::new("cors", Kind::Or("off", &Kind::Section(&cors::CORS)), "Which origins' scripts may read the answers.").default("off"),
-    Field::new("access", Kind::Or("off", &Kind::Section(&access::ACCESS)), "Which addresses may come in.").default("off"),
+    Field::new("access", Kind::Or("off", &Kind::Section(&access::ACCESS)), "Who may come in, by address and by client certificate.").default("off"),
     Field::new("rate_limit", Kind::Or("off", &Kind::OneOrMany(&Kind::Section(&rate_limit::RULE))), "How many requests in how much time, by whom.").default("off"),
     Field::new("body_limit", Kind::Or("off", &body_limit::BODY_LIMIT), "How large a request body may be (413 beyond it).").default(body_limit::DEFAULT),
 ];

@@ -49,6 +49,8 @@ pub struct Window {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
     Ip,
+    /// By the client certificate's name: its common name, else its first alternative name.
+    Certificate,
     /// By this header's value (lower-case name).
     Header(Arc<str>),
 }
@@ -92,7 +94,7 @@ static HEADER_KEY: Section = Section {
     fields: &[&[Field::new("header", HEADER, "By this header's value.").required()]],
 };
 
-const KEY: Kind = Kind::Short(&Kind::Choice(&["ip"]), &HEADER_KEY);
+const KEY: Kind = Kind::Short(&Kind::Choice(&["ip", "certificate"]), &HEADER_KEY);
 
 /// The declaration of one rule.
 pub(super) static RULE: Section = Section {
@@ -113,7 +115,7 @@ pub(super) static RULE: Section = Section {
         Field::new(
             "by",
             Kind::OneOrMany(&KEY),
-            "Whom the rule counts: the first that is known, the address where none is. `ip` or `header: NAME`.",
+            "Whom the rule counts: the first that is known, the address where none is. `ip`, `certificate` (the common name of the client's certificate, else its first alternative name) or `header: NAME`.",
         )
         .default("ip"),
         Field::new("algorithm", Kind::Choice(&["sliding_window", "token_bucket"]), "How the rule counts.")
@@ -268,11 +270,14 @@ fn read_key<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Key> {
     }
     reader.parse(node, &KEY, |text| match text {
         "ip" => Ok(Key::Ip),
+        "certificate" => Ok(Key::Certificate),
         "user" | "api_key" => Err(Fault::new(
             Code::Unsupported,
             format!("`{text}` comes with identity, which is not part of this version"),
         )
-        .hint("count by `ip` or by `header: NAME`")),
-        _ => Err(Fault::invalid("expected `ip` or `header: NAME`").hint("by: [{header: x-api-key}, ip]")),
+        .hint("count by `ip`, by `certificate` or by `header: NAME`")),
+        _ => {
+            Err(Fault::invalid("expected `ip`, `certificate` or `header: NAME`").hint("by: [{header: x-api-key}, ip]"))
+        }
     })
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use crate::audit::mask::Mask;
 use crate::config::policy::{
-    Access, Algorithm, BodyLimit, Cors, HeaderEdit, Headers, Key, Mode, Policies, RateLimit, Rule, Scope,
-    SecurityHeaders, Setting,
+    Access, Algorithm, BodyLimit, CertificatePattern, Cors, HeaderEdit, Headers, Key, Mode, Policies, RateLimit, Rule,
+    Scope, SecurityHeaders, Setting,
 };
 use crate::config::{show_duration, show_size};
 use crate::control::report::PolicyLine;
-use crate::decide::access::admits;
+use crate::decide::access::{admits_address, denies};
 use crate::decide::cors::CorsVerdict;
 use crate::decide::limit::counted_address;
 
@@ -80,12 +80,24 @@ fn cross_origin(policy: &Cors, asked: &Asked) -> String {
 }
 
 fn admission(policy: &Access, client: IpAddr) -> String {
-    let is_denied = !admits(&Access { allow: Vec::new(), deny: policy.deny.clone() }, client);
-    match (admits(policy, client), is_denied) {
+    match (admits_address(policy, client), denies(policy, client)) {
+        (true, _) if !policy.certificates.is_empty() => {
+            format!("lets {client} in with a certificate that holds {}", any_of(&policy.certificates))
+        }
         (true, _) => format!("lets {client} in"),
         (false, true) => format!("refuses {client}: it is in the deny list"),
         (false, false) => format!("refuses {client}: it is not in the allow list"),
     }
+}
+
+fn any_of(patterns: &[CertificatePattern]) -> String {
+    let shown = patterns.iter().map(|pattern| match pattern {
+        CertificatePattern::Any => "any name".to_owned(),
+        CertificatePattern::Exact(name) => quoted(name),
+        CertificatePattern::Below(domain) => quoted(&format!("*{domain}")),
+        CertificatePattern::Starts(start) => quoted(&format!("{start}*")),
+    });
+    shown.collect::<Vec<_>>().join(" or ")
 }
 
 fn rate(rule: &Rule, asked: &Asked, mask: &Mask) -> String {
@@ -106,6 +118,8 @@ fn rate(rule: &Rule, asked: &Asked, mask: &Mask) -> String {
 fn key(rule: &Rule, asked: &Asked, mask: &Mask) -> String {
     let known = rule.by.iter().find_map(|key| match key {
         Key::Ip => Some(address(rule, asked.client)),
+        // Nobody shows one to `explain`.
+        Key::Certificate => None,
         Key::Header(name) => asked.header(name).map(|value| {
             let shown =
                 if mask.hides_header(name) { format!("[{}]", Mask::hidden(value.len())) } else { quoted(value) };

@@ -176,8 +176,10 @@ fn refusals_are_told() {
     let post = Route { methods: names(&["POST"]), ..refuse() };
     assert_eq!(rejected(post, "GET /a"), ("method_not_allowed".into(), 405));
     let mut shut = refuse();
-    Arc::make_mut(&mut shut.policies).access =
-        set(Access { allow: vec![], deny: vec!["10.0.0.0/8".parse().unwrap()] }, Scope::Route("r".into()));
+    Arc::make_mut(&mut shut.policies).access = set(
+        Access { allow: vec![], deny: vec!["10.0.0.0/8".parse().unwrap()], certificates: vec![] },
+        Scope::Route("r".into()),
+    );
     assert_eq!(rejected(shut, "GET /a"), ("access_denied".into(), 403));
 }
 
@@ -247,7 +249,7 @@ fn policies_say_what_they_would_do() {
     let mut all = route("all", "/");
     let here = || Scope::Route("all".into());
     Arc::make_mut(&mut all.policies).access =
-        set(Access { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: vec![] }, Scope::TopLevel);
+        set(Access { allow: vec!["10.0.0.0/8".parse().unwrap()], deny: vec![], certificates: vec![] }, Scope::TopLevel);
     Arc::make_mut(&mut all.policies).cors = set(cors(), here());
     let window = |requests, per| Window { requests, per: Duration::from_secs(per) };
     let rule = |name: &str, by, mode| Rule {

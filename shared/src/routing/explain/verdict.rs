@@ -2,7 +2,7 @@
 
 use crate::config::{Action, Config, ForwardHost, Route, Share};
 use crate::control::report::{Target, Verdict};
-use crate::decide::access::admits;
+use crate::decide::access::admits_address;
 use crate::decide::cors::CorsVerdict;
 use crate::routing::rewrite::{location, upstream_path};
 use crate::routing::{Decision, Refusal, Resolution};
@@ -28,7 +28,8 @@ pub(super) fn of(
         let route = route.map_or(NO_ROUTE, |route| &route.name).to_owned();
         return Verdict::Respond { route, status: 204 };
     }
-    if policies.access.value.as_deref().is_some_and(|access| !admits(access, asked.client)) {
+    // Of a certificate nothing is known here: what it would change, the policy's line says.
+    if policies.access.value.as_deref().is_some_and(|access| !admits_address(access, asked.client)) {
         return reject("access_denied", 403, format!("{} may not come in here", asked.client));
     }
     match (route, resolved.as_ref().map(|resolution| &resolution.decision)) {
@@ -70,7 +71,8 @@ fn target(config: &Config, asked: &Asked, route: &Route, path: &str, share: &Sha
     let upstream = config.upstreams.get(share.upstream)?;
     let path = upstream_path(path, route.rewrite.as_ref(), &share.path_prefix);
     let query = if asked.query.is_empty() { String::new() } else { format!("?{}", asked.query) };
-    let urls = upstream.endpoints.iter().map(|endpoint| format!("http://{}{path}{query}", endpoint.address));
+    let scheme = if upstream.tls.is_some() { "https" } else { "http" };
+    let urls = upstream.endpoints.iter().map(|endpoint| format!("{scheme}://{}{path}{query}", endpoint.address));
     let host = match (&route.forward_host, &*upstream.endpoints) {
         (ForwardHost::Keep, _) => asked.authority.clone(),
         (ForwardHost::Name(name), _) => name.to_string(),
