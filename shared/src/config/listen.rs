@@ -167,8 +167,12 @@ fn read_long<'a>(
         if is_word(node, "on") {
             return Some(Redirect::On);
         }
-        let port = reader.integer(node, &field.kind)?;
-        u16::try_from(port).ok().map(Redirect::Port)
+        reader.parse(node, &field.kind, |text| match text.parse::<u16>() {
+            Ok(port) if port > 0 => Ok(Redirect::Port(port)),
+            Ok(_) | Err(_) => {
+                Err(Fault::new(Code::WrongType, "expected `off`, `on` or the number of a port, 1 to 65535"))
+            }
+        })
     });
     if let (Some(Redirect::On | Redirect::Port(_)), Some(_), Some(entry)) =
         (redirect, fields.written("tls"), fields.written("https_redirect"))

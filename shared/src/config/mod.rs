@@ -6,6 +6,7 @@
 mod action;
 mod admin;
 mod audit;
+mod certificates;
 mod effective;
 mod excerpt;
 mod field;
@@ -24,6 +25,7 @@ pub mod policy;
 pub mod problem;
 mod reader;
 mod reference;
+mod remark;
 mod render;
 mod report;
 mod root;
@@ -50,6 +52,7 @@ pub use log::{AccessLog, Level, Log, LogFormat, Redact};
 pub use origin::{Origin, Source};
 pub use policy::{Policies, Scope, Setting};
 pub use problem::{Problem, Problems, Severity};
+pub use remark::Remark;
 pub use route::{
     Action, EncodedSlash, ForwardHost, HeaderMatch, HostPattern, PathPattern, Pattern, QueryMatch, Redirect,
     RedirectPart, Respond, Rewrite, Route, RouteTimeouts, Share, ValueMatch,

@@ -92,6 +92,10 @@ pub enum Code {
     InvalidOverride,
     /// A source that cannot be read.
     Unreadable,
+    /// TLS whose other side is not checked (warning).
+    Unverified,
+    /// A certificate that is past its time, or soon will be (warning). Only where files are looked at.
+    Expires,
     /// Of a thing that a later version will bring.
     Unsupported,
     /// Further problems, counted only.
@@ -100,7 +104,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for the reference and the tests.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Syntax,
         Self::TooLarge,
         Self::UnknownKey,
@@ -122,6 +126,8 @@ impl Code {
         Self::InvalidReference,
         Self::InvalidOverride,
         Self::Unreadable,
+        Self::Unverified,
+        Self::Expires,
         Self::Unsupported,
         Self::More,
     ];
@@ -151,6 +157,8 @@ impl Code {
             Self::InvalidReference => "invalid_reference",
             Self::InvalidOverride => "invalid_override",
             Self::Unreadable => "unreadable",
+            Self::Unverified => "unverified",
+            Self::Expires => "expires",
             Self::Unsupported => "unsupported",
             Self::More => "more",
         }

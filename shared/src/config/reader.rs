@@ -23,6 +23,26 @@ pub(super) enum Step<'a> {
     Index(usize),
 }
 
+/// The config path that the steps make.
+pub(super) fn show_path(steps: &[Step<'_>]) -> String {
+    let mut text = String::new();
+    for step in steps {
+        match step {
+            Step::Key(key) if key.contains(['.', '[']) => {
+                let _ = write!(text, "[\"{}\"]", shorten(key));
+            }
+            Step::Key(key) => {
+                let dot = if text.is_empty() { "" } else { "." };
+                let _ = write!(text, "{dot}{}", shorten(key));
+            }
+            Step::Index(index) => {
+                let _ = write!(text, "[{index}]");
+            }
+        }
+    }
+    text
+}
+
 /// The reading of one tree.
 pub(super) struct Reader<'a> {
     pub(super) texts: &'a Texts,
@@ -46,22 +66,7 @@ impl<'a> Reader<'a> {
 
     /// The config path of what is being read.
     pub(super) fn path(&self) -> String {
-        let mut text = String::new();
-        for step in &self.path {
-            match step {
-                Step::Key(key) if key.contains(['.', '[']) => {
-                    let _ = write!(text, "[\"{}\"]", shorten(key));
-                }
-                Step::Key(key) => {
-                    let dot = if text.is_empty() { "" } else { "." };
-                    let _ = write!(text, "{dot}{}", shorten(key));
-                }
-                Step::Index(index) => {
-                    let _ = write!(text, "[{index}]");
-                }
-            }
-        }
-        text
+        show_path(&self.path)
     }
 
     pub(super) fn error(&mut self, place: Place, fault: Fault) {

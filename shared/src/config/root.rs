@@ -17,7 +17,7 @@ use super::routes::{self, Surroundings};
 use super::source::{Input, References, Text};
 use super::tree::{Node, Texts};
 use super::upstream::{self, Targets};
-use super::{Checked, Config, Listen, Name, admin, audit, log, merge, reference, server, shadow};
+use super::{Checked, Config, Listen, Name, admin, audit, certificates, log, merge, reference, server, shadow};
 
 static SECTIONS: &[Field] = &[
     Field::new(
@@ -76,6 +76,10 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node<'a>) -> Option<Co
     // Broken top-level policies are reported once; the routes are still read, without them.
     let stand_in = fields.reader().defaults(&ROOT, Policies::read_defaults)?;
     let inherited = Arc::new(policies.clone().unwrap_or(stand_in));
+    if let Some(server) = &server {
+        let entries = fields.entries;
+        certificates::check(fields.reader(), entries, &server.listen);
+    }
     let (routes, upstreams) = read_routes(&mut fields, &inherited, upstreams, &names)?;
     Some(Config { server: server?, admin: admin?, log: log?, audit: audit?, upstreams, routes, policies: policies? })
 }

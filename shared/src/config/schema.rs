@@ -75,7 +75,11 @@ fn kind(of: &'static Kind, defs: &mut Defs) -> Value {
             json!({"anyOf": [{"type": "string", "pattern": "^[0-9]+ *([KkMmGgTt][Ii]?)?[Bb]$"}, reference]})
         }
         Kind::Choice(words) => {
-            let numbers = words.iter().filter_map(|word| word.parse::<u64>().ok()).map(Value::from);
+            // As YAML takes them where they are written without quotes.
+            let numbers = words.iter().filter_map(|word| match word.parse::<u64>() {
+                Ok(whole) => Some(Value::from(whole)),
+                Err(_) => word.parse::<f64>().ok().map(Value::from),
+            });
             let words: Vec<Value> = words.iter().map(|word| json!(word)).chain(numbers).collect();
             json!({"anyOf": [{"enum": words}, reference]})
         }

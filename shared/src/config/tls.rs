@@ -100,7 +100,7 @@ pub(super) static LISTEN_TLS: Section = Section {
         )
         .required(),
         Field::new("min_version", Kind::Choice(&["1.2", "1.3"]), "The oldest version of TLS that is spoken.")
-            .default("\"1.2\""),
+            .default("1.2"),
         Field::new(
             "client_ca",
             PEM,
@@ -188,7 +188,8 @@ pub(super) fn read_upstream<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> 
     };
     let verify = fields.boolean("verify");
     if let (Some(false), Some(entry)) = (verify, fields.written("verify")) {
-        let fault = Fault::invalid(
+        let fault = Fault::new(
+            Code::Unverified,
             "this upstream's certificates are not checked: whoever stands in between can read and change everything",
         )
         .hint("name who signs them with `ca: FILE`, or the name they hold with `server_name: NAME`");

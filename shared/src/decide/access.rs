@@ -131,4 +131,74 @@ mod tests {
         check(&["::/0"], &[], "::ffff:10.1.1.1", false);
         check(&[], &["::/0"], "10.1.1.1", true);
     }
+
+    fn names() -> Vec<CertificateName> {
+        vec![
+            CertificateName::Dns("A.Example.org".into()),
+            CertificateName::Uri("spiffe://example.org/billing".into()),
+            CertificateName::Email("a@example.org".into()),
+            CertificateName::Common("Billing".into()),
+        ]
+    }
+
+    fn check_certificate(pattern: CertificatePattern, names: Option<&[CertificateName]>, expected: bool) {
+        let access = Access { certificates: vec![pattern.clone()], ..Access::default() };
+        let client = "1.2.3.4".parse().unwrap();
+        assert_eq!(admits(&access, client, names), expected, "{pattern:?} {names:?}");
+    }
+
+    #[test]
+    fn certificates_are_known_by_their_names() {
+        let names = names();
+        for exact in ["Billing", "a.example.org", "spiffe://example.org/billing", "a@example.org"] {
+            check_certificate(CertificatePattern::Exact(exact.into()), Some(&names), true);
+            check_certificate(CertificatePattern::Exact(exact.into()), None, false);
+            check_certificate(CertificatePattern::Exact(exact.into()), Some(&[]), false);
+        }
+        for exact in ["billing", "example.org", "spiffe://example.org/", "A@example.org", ""] {
+            check_certificate(CertificatePattern::Exact(exact.into()), Some(&names), false);
+        }
+        check_certificate(CertificatePattern::Any, Some(&[]), true);
+        check_certificate(CertificatePattern::Any, None, false);
+    }
+
+    #[test]
+    fn a_star_takes_in_its_own_kind_of_name_only() {
+        let below = || CertificatePattern::Below(".example.org".into());
+        let starts = || CertificatePattern::Starts("spiffe://example.org/".into());
+        check_certificate(below(), Some(&names()), true);
+        check_certificate(starts(), Some(&names()), true);
+        for name in ["a.b.example.org", "x.EXAMPLE.ORG"] {
+            check_certificate(below(), Some(&[CertificateName::Dns(name.into())]), true);
+        }
+        for name in ["example.org", ".example.org", "aexample.org", "a.example.org.evil.net", "é.org", ""] {
+            check_certificate(below(), Some(&[CertificateName::Dns(name.into())]), false);
+        }
+        check_certificate(below(), Some(&[CertificateName::Common("a.example.org".into())]), false);
+        check_certificate(below(), Some(&[CertificateName::Email("a@b.example.org".into())]), false);
+        check_certificate(starts(), Some(&[CertificateName::Common("spiffe://example.org/x".into())]), false);
+        check_certificate(starts(), Some(&[CertificateName::Uri("spiffe://example.organ/x".into())]), false);
+    }
+
+    #[test]
+    fn address_and_certificate_must_both_pass() {
+        let access = Access {
+            allow: vec!["10.0.0.0/8".parse().unwrap()],
+            deny: vec!["10.6.6.6/32".parse().unwrap()],
+            certificates: vec![CertificatePattern::Exact("Billing".into())],
+        };
+        let admitted =
+            |client: &str, names: Option<&[CertificateName]>| admits(&access, client.parse().unwrap(), names);
+        assert!(admitted("10.0.0.1", Some(&names())));
+        assert!(!admitted("10.0.0.1", None));
+        assert!(!admitted("11.0.0.1", Some(&names())));
+        assert!(!admitted("10.6.6.6", Some(&names())));
+    }
+
+    #[test]
+    fn a_certificate_is_called_by_its_common_name_first() {
+        assert_eq!(certificate_called(&names()), Some("Billing"));
+        assert_eq!(certificate_called(&names()[..3]), Some("A.Example.org"));
+        assert_eq!(certificate_called(&[]), None);
+    }
 }

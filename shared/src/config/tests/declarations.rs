@@ -16,20 +16,20 @@ use crate::config::{merge, policy, reference, schema};
 
 /// Every section with all of its keys in use.
 const EVERYTHING: &str = r"
-server: {listen: [{address: '127.0.0.1:1'}], trusted_proxies: [10.0.0.0/8]}
+server: {listen: [{address: '127.0.0.1:1', tls: {certificates: [{cert: a.pem, key: a.key}], min_version: '1.3', client_ca: ca.pem, client_auth: optional}, protocols: [http1, http2], proxy_protocol: v2}, {address: '127.0.0.1:2', https_redirect: on}], trusted_proxies: [10.0.0.0/8]}
 admin: {hosts: [a], auth: {basic: [{user: a, password_hash: '$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g', role: reader}], tokens: [{name: a, token: '${env:T}', role: reader}]}}
 log: {redact: {headers: [a], query: [b]}}
-upstreams: {u: {endpoints: [{url: 'http://a', weight: 1}]}}
+upstreams: {u: {endpoints: [{url: 'https://a', weight: 1}], protocol: auto, tls: {ca: ca.pem, server_name: a.internal, verify: true, cert: a.pem, key: a.key}}}
 routes:
-  - {name: n, path: /a, hosts: [h], methods: [GET], headers: {a: {present: true}, b: {regex: x}, request: {set: {a: b}, add: {a: b}, remove: [a]}}, query: {a: {present: true}, b: {regex: x}}, target: 'http://a', rewrite: {strip_prefix: /a, add_prefix: /b}, timeouts: {connect: 1s, response_headers: 1s, idle: 1s, total: off}}
+  - {name: n, path: /a, hosts: [h], methods: [GET], headers: {a: {present: true}, b: {regex: x}, request: {set: {a: b}, add: {a: b}, remove: [a]}}, query: {a: {present: true}, b: {regex: x}}, target: 'http://a', rewrite: {strip_prefix: /a, add_prefix: /b}, timeouts: {connect: 1s, response_headers: 1s, idle: 1s, total: off, tunnel: off}}
   - {exact: /b, upstream: u, rewrite: {path: /x}}
   - {regex: /c, split: [{upstream: u, weight: 1}], rewrite: {regex: a, to: b}}
   - {path: /d, redirect: {to: /x, status: 308}}
   - {path: /f, target: 'http://a', security_headers: off, cors: off, access: off, rate_limit: off, body_limit: off, headers: off}
   - {path: /e, respond: {status: 200, headers: {a: b}, body: x}}
-access: {allow: [10.0.0.0/8], deny: [10.1.1.1]}
+access: {allow: [10.0.0.0/8], deny: [10.1.1.1], certificates: ['*.example.org']}
 cors: {allow_origins: ['*'], allow_methods: [GET], allow_headers: [a], expose_headers: [b], max_age: 1m}
-rate_limit: [{limits: [{requests: 1, per: 1s}], by: [{header: a}, ip], algorithm: token_bucket, burst: 1}, {name: b, requests_per_minute: 1}]
+rate_limit: [{limits: [{requests: 1, per: 1s}], by: [certificate, {header: a}, ip], algorithm: token_bucket, burst: 1}, {name: b, requests_per_minute: 1}]
 headers: {request: {set: {a: b}, add: {a: b}, remove: [a]}, response: {set: {a: b}}}
 security_headers: {x-frame-options: off}
 ";
@@ -82,6 +82,9 @@ fn every_section_refuses_other_keys() {
         ("admin: {auth: {tokens: [{x: 1}]}}", "admin.auth.tokens[0].x"),
         ("routes: [{x: 1}]", "routes[0].x"),
         ("upstreams: {u: {pool: {x: 1}}}", "upstreams.u.pool.x"),
+        ("upstreams: {u: {tls: {x: 1}}}", "upstreams.u.tls.x"),
+        ("server: {listen: {address: '0.0.0.0:1', tls: {x: 1}}}", "server.listen.tls.x"),
+        ("server: {listen: [{tls: {certificates: [{x: 1}]}}]}", "server.listen[0].tls.certificates[0].x"),
     ] {
         let problems = load_text(text).expect_err("unknown key");
         assert!(

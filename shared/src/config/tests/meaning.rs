@@ -64,7 +64,7 @@ routes:
     upstream: usrs
   - path: /x
 upstreams:
-  users: {endpoints: [https://a, http://b]}
+  users: {endpoints: [https://a, ftp://b]}
 ");
     insta::assert_debug_snapshot!(found);
 }

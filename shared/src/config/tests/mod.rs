@@ -6,6 +6,7 @@ mod limits;
 mod meaning;
 mod problems;
 mod references;
+mod transport;
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Known, load_text};
 use crate::config::problem::{Code, Problems};
 use crate::config::source::{Input, References, Sources};
-use crate::config::{load, problem::Severity};
+use crate::config::{Remark, load, problem::Severity};
 
 /// One config for each code, and what stands in it.
 const CASES: &[(Code, &str)] = &[
@@ -42,10 +42,12 @@ const CASES: &[(Code, &str)] = &[
     (Code::InvalidReference, "log: {access: '${HOME}/log'}\nserver: {state_dir: '${env:A'}\n"),
     (Code::InvalidOverride, ""),
     (Code::Unreadable, ""),
+    (Code::Unverified, "upstreams: {u: {endpoints: ['https://a'], tls: {verify: false}}}\nroutes: [{upstream: u}]\n"),
     (
-        Code::Unsupported,
-        "routes:\n  - {path: /a, target: 'https://a'}\nrate_limit: {requests_per_minute: 1, by: user}\n",
+        Code::Expires,
+        "server:\n  listen: {address: 0.0.0.0:443, tls: {certificates: [{cert: site.pem, key: site.key}]}}\n",
     ),
+    (Code::Unsupported, "rate_limit: {requests_per_minute: 1, by: [user, api_key]}\n"),
     (Code::More, ""),
 ];
 
@@ -64,6 +66,17 @@ fn provoke(code: Code, text: &str) -> Problems {
         load_text(text)
     };
     match found {
+        Ok(checked) if code == Code::Expires => {
+            let keys = ["server", "listen", "0", "tls", "certificates", "0", "cert"].map(str::to_owned).into();
+            Problems(checked.locate(vec![Remark {
+                severity: Severity::Warning,
+                code,
+                keys,
+                file: "site.pem".into(),
+                message: "expires in 3 days".to_owned(),
+                hint: Some("renew it".to_owned()),
+            }]))
+        }
         Ok(checked) => Problems(checked.warnings),
         Err(problems) => problems,
     }

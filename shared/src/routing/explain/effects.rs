@@ -114,19 +114,27 @@ fn rate(rule: &Rule, asked: &Asked, mask: &Mask) -> String {
     format!("{}: {limits}, {algorithm}, counted by {}{shadow}", rule.name, key(rule, asked, mask))
 }
 
-/// The first key that is known.
+/// The first key that is known. Nobody shows a certificate to `explain`: where one would come first, both are told.
 fn key(rule: &Rule, asked: &Asked, mask: &Mask) -> String {
-    let known = rule.by.iter().find_map(|key| match key {
-        Key::Ip => Some(address(rule, asked.client)),
-        // Nobody shows one to `explain`.
-        Key::Certificate => None,
-        Key::Header(name) => asked.header(name).map(|value| {
-            let shown =
-                if mask.hides_header(name) { format!("[{}]", Mask::hidden(value.len())) } else { quoted(value) };
-            format!("header {name} {shown}")
-        }),
-    });
-    known.unwrap_or_else(|| address(rule, asked.client))
+    let mut before = "";
+    for key in &rule.by {
+        let known = match key {
+            Key::Ip => Some(address(rule, asked.client)),
+            Key::Certificate => {
+                before = "the client's certificate, else ";
+                None
+            }
+            Key::Header(name) => asked.header(name).map(|value| {
+                let shown =
+                    if mask.hides_header(name) { format!("[{}]", Mask::hidden(value.len())) } else { quoted(value) };
+                format!("header {name} {shown}")
+            }),
+        };
+        if let Some(known) = known {
+            return format!("{before}{known}");
+        }
+    }
+    format!("{before}{}", address(rule, asked.client))
 }
 
 fn address(rule: &Rule, client: IpAddr) -> String {

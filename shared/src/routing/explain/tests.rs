@@ -8,11 +8,12 @@ use proptest::prelude::*;
 use super::super::fixture::{config, host, names, route, upstream};
 use super::*;
 use crate::config::policy::{
-    Access, Algorithm, BodyLimit, Cors, CorsOrigins, HeaderEdit, Headers, Key, Mode, Names, RateLimit, Rule, Window,
+    Access, Algorithm, BodyLimit, CertificatePattern, Cors, CorsOrigins, HeaderEdit, Headers, Key, Mode, Names,
+    RateLimit, Rule, Window,
 };
 use crate::config::{
     Action, EncodedSlash, ForwardHost, HeaderMatch, Origin, QueryMatch, Redirect, RedirectPart, Rewrite, Route, Scope,
-    Setting, Share, Source, ValueMatch,
+    Setting, Share, Source, UpstreamTls, ValueMatch,
 };
 use crate::control::report::{MAX_CANDIDATES, Verdict};
 
@@ -292,6 +293,53 @@ fn policies_say_what_they_would_do() {
     let found = explain(&config, &Table::compile(&config), &from, "10.0.0.1".parse().unwrap()).unwrap();
     assert_eq!(found.policies[2].effect, "refuses 2001:db8::1:2:3:4: it is not in the allow list");
     assert!(found.policies[3].effect.ends_with("counted by network 2001:db8::/64"));
+}
+
+#[test]
+fn certificates_are_asked_of_the_client() {
+    let mut all = route("all", "/");
+    let certificates = vec![
+        CertificatePattern::Exact("billing".into()),
+        CertificatePattern::Below(".example.org".into()),
+        CertificatePattern::Starts("spiffe://a/".into()),
+    ];
+    Arc::make_mut(&mut all.policies).access =
+        set(Access { allow: vec![], deny: vec!["10.6.6.6/32".parse().unwrap()], certificates }, Scope::TopLevel);
+    let rule = Rule {
+        name: "default".into(),
+        limits: vec![Window { requests: 1, per: Duration::from_mins(1) }],
+        by: vec![Key::Certificate, Key::Ip],
+        algorithm: Algorithm::SlidingWindow,
+        mode: Mode::Enforce,
+        max_keys: 10,
+        ipv6_prefix: 64,
+    };
+    Arc::make_mut(&mut all.policies).rate_limit = set(RateLimit { rules: vec![rule] }, Scope::TopLevel);
+    let config = config(vec![all]);
+    let effects = |from: &str| {
+        let args = ExplainArgs { from: Some(from.into()), ..args("GET /", &[]) };
+        let found = explain(&config, &Table::compile(&config), &args, "10.0.0.1".parse().unwrap()).unwrap();
+        found.policies.iter().map(|line| line.effect.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        effects("10.0.0.1"),
+        [
+            "lets 10.0.0.1 in with a certificate that holds \"billing\" or \"*.example.org\" or \"spiffe://a/*\"",
+            "default: 1/1m, sliding window, counted by the client's certificate, else address 10.0.0.1",
+        ]
+    );
+    assert_eq!(effects("10.6.6.6")[0], "refuses 10.6.6.6: it is in the deny list");
+}
+
+#[test]
+fn secure_upstreams_have_secure_urls() {
+    let mut secure = upstream("u", &["a:443"]);
+    secure.tls = Some(Arc::new(UpstreamTls { ca: None, server_name: None, verify: true, client: None }));
+    let share = Share { upstream: 0, weight: 1, path_prefix: "".into() };
+    let mut config = config(vec![Route { action: Action::Forward(vec![share]), ..route("all", "/") }]);
+    config.upstreams = vec![secure];
+    let Verdict::Forward { targets, .. } = told(&config, "GET /x", &[]).verdict else { panic!("forwarded") };
+    assert_eq!(targets[0].urls, ["https://a:443/x"]);
 }
 
 fn set_off<T>(scope: Scope) -> Setting<T> {
