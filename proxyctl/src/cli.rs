@@ -178,6 +178,9 @@ pub struct Validate {
     /// Count an unset ${env:…} or unreadable ${file:…} as an error, as a start or reload would
     #[arg(long)]
     pub resolve: bool,
+    /// Read the certificates and keys that the config names too, and say when they expire (implies --resolve)
+    #[arg(long)]
+    pub check_files: bool,
 }
 
 /// What `config` shows.

@@ -32,7 +32,7 @@ Examples:
 pub(crate) const VALIDATE: &str = "\
 Examples:
   proxyctl validate
-  proxyctl validate /etc/proxyd/config.yaml --env production --resolve";
+  proxyctl validate /etc/proxyd/config.yaml --env production --check-files";
 
 pub(crate) const CONFIG: &str = "\
 Examples:

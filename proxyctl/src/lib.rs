@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides what the daemon may do; and nothing but [`screen`] writes to the terminal.
 
+mod certificates;
 pub mod cli;
 mod client;
 mod daemon;

@@ -11,6 +11,7 @@ use shared::control::report::{ConfigShown, Validated};
 use shared::control::{ConfigArgs, ErrorCode, VerifyArgs};
 use shared::routing::{Table, explain as told};
 
+use crate::certificates;
 use crate::cli::{Explain, Format, Init, Layers, Place, Validate};
 use crate::failure::Failure;
 use crate::render::{self, problems};
@@ -27,14 +28,22 @@ pub(crate) fn load(config: &Path, layers: &Layers, references: &References<'_>) 
 
 pub(crate) fn validate(args: &Validate, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let system = source::System;
-    let references = if args.resolve { References::Resolve(&system) } else { References::Lenient(&system) };
+    // The files behind references are only known when those are resolved.
+    let references =
+        if args.resolve || args.check_files { References::Resolve(&system) } else { References::Lenient(&system) };
     let told = match load(&args.config, &args.layers, &references) {
-        Ok(checked) => Validated {
-            valid: true,
-            routes: checked.config.routes.len() as u64,
-            upstreams: checked.config.upstreams.len() as u64,
-            problems: checked.warnings,
-        },
+        Ok(mut checked) => {
+            let mut problems = std::mem::take(&mut checked.warnings);
+            if args.check_files {
+                problems.extend(certificates::problems(&checked, screen.look.now));
+            }
+            Validated {
+                valid: problems.iter().all(|problem| problem.severity == Severity::Warning),
+                routes: checked.config.routes.len() as u64,
+                upstreams: checked.config.upstreams.len() as u64,
+                problems,
+            }
+        }
         Err(Problems(problems)) => Validated { valid: false, problems, ..Validated::default() },
     };
     let name = args.config.display();

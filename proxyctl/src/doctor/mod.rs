@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+mod certificates;
 mod clock;
 mod daemon;
 mod places;
@@ -81,6 +82,7 @@ pub(crate) async fn examine(
     tell(places::disk(&patient), &mut all, screen)?;
     tell(places::open_files(&patient), &mut all, screen)?;
     tell(ports::listeners(&patient), &mut all, screen)?;
+    tell(certificates::files(&patient, screen.look.now), &mut all, screen)?;
     tell(upstreams::endpoints(&patient).await, &mut all, screen)?;
     tell(clock::clock(&patient, screen.look.now), &mut all, screen)?;
     let of = |verdict: Verdict| all.iter().filter(|finding| finding.verdict == verdict).count() as u64;

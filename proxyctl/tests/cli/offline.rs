@@ -189,3 +189,35 @@ fn the_doctor_repeats_what_the_daemon_complains_of() {
         assert!(told.out.contains(part), "{part}: {told:?}");
     }
 }
+
+#[test]
+fn the_files_are_looked_at_where_asked() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let cert = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let dir = with(
+        "server:\n  listen:\n    - address: 127.0.0.1:0\n      tls: {certificates: [{cert: tls/site.pem, key: tls/site.key}]}\nroutes: []\n",
+    );
+    assert_eq!(run(dir.path(), &["validate"]).code, 0, "files are not opened unless asked for");
+    let told = run(dir.path(), &["validate", "--check-files"]);
+    assert_eq!((told.code, told.out.as_str()), (1, ""), "{told:?}");
+    for part in [
+        "error[unreadable]: tls/site.pem cannot be read",
+        "config.yaml:4:35 (server.listen[0].tls.certificates[0].cert)",
+        "cert: tls/site.pem",
+        "config.yaml is invalid: 2 errors",
+    ] {
+        assert!(told.err.contains(part), "{part}: {told:?}");
+    }
+    let doctor = run(dir.path(), &["doctor"]).out;
+    assert!(doctor.contains("fail  tls        tls/site.key cannot be read"), "{doctor}");
+    fs::create_dir(dir.path().join("tls")).unwrap();
+    fs::write(dir.path().join("tls/site.pem"), cert.pem()).unwrap();
+    fs::write(dir.path().join("tls/site.key"), key.serialize_pem()).unwrap();
+    let told = run(dir.path(), &["validate", "--check-files"]);
+    assert_eq!(
+        (told.code, told.out.as_str(), told.err.as_str()),
+        (0, "config.yaml is valid: 0 routes, 0 upstreams\n", "")
+    );
+    let doctor = run(dir.path(), &["doctor"]).out;
+    assert!(doctor.contains("ok    tls        2 files are sound; the first expires "), "{doctor}");
+}
