@@ -1,3 +1,5 @@
+//! Files made for the test, and what is told of them.
+
 use std::fs;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
