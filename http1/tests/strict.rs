@@ -8,6 +8,7 @@
 )]
 
 mod strict {
+    mod corpus;
     mod differential;
     mod engine;
     mod fuzz;

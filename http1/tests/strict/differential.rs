@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::engine::{self, End, Message};
+use super::fuzz::PIECES;
 use super::hyper_reads;
 use super::mutation::{Random, mutate};
 use super::targets::{relayed_request, relayed_response};
@@ -170,7 +171,7 @@ fn changed(messages: &[String], seed: Option<u64>) -> Vec<u8> {
     let mut bytes = messages.concat().into_bytes();
     if let Some(seed) = seed {
         let other = messages.first().map(|message| message.clone().into_bytes()).unwrap_or_default();
-        mutate(&mut bytes, &other, &mut Random::new(seed));
+        mutate(&mut bytes, &other, PIECES, &mut Random::new(seed));
     }
     bytes
 }

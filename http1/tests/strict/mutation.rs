@@ -22,55 +22,11 @@ impl Random {
     }
 }
 
-/// Pieces that matter to the grammar.
-const PIECES: &[&str] = &[
-    "\r\n",
-    "\r",
-    "\n",
-    "\r\n\r\n",
-    " ",
-    "\t",
-    ":",
-    ";",
-    ",",
-    "\0",
-    "\u{7f}",
-    "\u{e9}",
-    "\"",
-    "#",
-    "?",
-    "0",
-    "1",
-    "a",
-    "f",
-    "0\r\n\r\n",
-    "3\r\nabc\r\n",
-    "Content-Length: 3\r\n",
-    "Content-Length:",
-    "Transfer-Encoding: chunked\r\n",
-    "chunked",
-    "gzip, ",
-    "Connection: close\r\n",
-    "Connection: keep-alive\r\n",
-    "Host: h\r\n",
-    "X-Forwarded-",
-    " HTTP/1.1",
-    "HTTP/1.0",
-    "HTTP/1.1 200 OK\r\n",
-    "GET / HTTP/1.1\r\n",
-    "http://",
-    "204",
-    "304",
-    "100",
-    "Upgrade: x\r\n",
-    "ffffffffffffffff",
-];
-
 /// The longest that grows here.
 const LONGEST: usize = 8 * 1024;
 
-/// Changes `bytes` once or a few times; `other` is what it may be mixed with.
-pub(super) fn mutate(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
+/// Changes `bytes` once or a few times; `other` is what it may be mixed with, `pieces` what matters to the grammar.
+pub(super) fn mutate(bytes: &mut Vec<u8>, other: &[u8], pieces: &[&[u8]], random: &mut Random) {
     for _ in 0..=random.below(4) {
         let at = random.below(bytes.len() + 1);
         let end = at + random.below((bytes.len() - at).min(24) + 1);
@@ -86,12 +42,12 @@ pub(super) fn mutate(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
                 }
             }
             2 => {
-                let piece = PIECES[random.below(PIECES.len())];
-                bytes.splice(at..at, piece.bytes());
+                let piece = pieces[random.below(pieces.len())];
+                bytes.splice(at..at, piece.iter().copied());
             }
             3 => {
-                let piece = PIECES[random.below(PIECES.len())];
-                bytes.splice(at..end, piece.bytes());
+                let piece = pieces[random.below(pieces.len())];
+                bytes.splice(at..end, piece.iter().copied());
             }
             4 => {
                 bytes.drain(at..end);
