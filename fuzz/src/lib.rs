@@ -1,7 +1,9 @@
-//! The fuzz targets: the very functions that `cargo test -p http1` calls.
+//! The fuzz targets: the very functions that `cargo test -p http1` and `cargo test -p frames` call.
 
 #[path = "../../http1/tests/strict/engine.rs"]
 mod engine;
+#[path = "../../frames/tests/strict/targets.rs"]
+mod frame_targets;
 #[path = "../../http1/tests/strict/targets.rs"]
 mod targets;
 
@@ -23,4 +25,19 @@ pub fn chunked_body(bytes: &[u8]) {
 /// Bytes in, bytes out.
 pub fn relay(bytes: &[u8]) {
     targets::relay(bytes);
+}
+
+/// A PROXY header.
+pub fn proxy_header(bytes: &[u8]) {
+    frame_targets::proxy_header(bytes);
+}
+
+/// A meter of HTTP/2 frames.
+pub fn frame_meter(bytes: &[u8]) {
+    frame_targets::frame_meter(bytes);
+}
+
+/// A tracker of a WebSocket's frames.
+pub fn websocket_tracker(bytes: &[u8]) {
+    frame_targets::websocket_tracker(bytes);
 }
