@@ -167,7 +167,7 @@ impl Headers {
         let value = self.text.get(start..).unwrap_or_default();
         let good = crate::grammar::value_length(value) == value.len();
         if good {
-            self.end(name);
+            self.end();
         } else {
             self.text.truncate(before);
             self.lines.pop();
@@ -182,7 +182,7 @@ impl Headers {
         self.remove(name);
         self.begin(name);
         self.text.extend_from_within(value);
-        self.end(name);
+        self.end();
     }
 
     fn set_bytes(&mut self, name: &Name, value: &[u8]) {
@@ -193,10 +193,36 @@ impl Headers {
     fn append(&mut self, name: &Name, value: &[u8]) {
         self.begin(name);
         self.text.extend_from_slice(value);
-        self.end(name);
+        self.end();
+    }
+
+    /// Adds a line of a message that came in another form; false, and nothing done, where it could not stand in a head.
+    #[must_use]
+    pub fn push(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let padded = matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t']);
+        let good = !name.is_empty()
+            && u16::try_from(name.len()).is_ok()
+            && name.iter().all(|&byte| crate::grammar::is_token(byte))
+            && !padded
+            && crate::grammar::value_length(value) == value.len();
+        if good {
+            self.begin_line(name, name::number(name));
+            self.text.extend_from_slice(value);
+            self.end();
+        }
+        good
     }
 
     fn begin(&mut self, name: &Name) {
+        // A name without a number of its own may still be one of the family.
+        let number = match name.number() {
+            0 => name::number(name.as_str().as_bytes()),
+            number => number,
+        };
+        self.begin_line(name.as_str().as_bytes(), number);
+    }
+
+    fn begin_line(&mut self, name: &[u8], number: Number) {
         if self.text.capacity() == 0 {
             self.text = buffer::take(1);
         }
@@ -204,19 +230,14 @@ impl Headers {
             self.lines = buffer::take_lines();
         }
         let start = self.text.len() as u32;
-        self.text.extend_from_slice(name.as_str().as_bytes());
+        self.text.extend_from_slice(name);
         let name_end = self.text.len() as u32;
         self.text.extend_from_slice(b": ");
         let value_start = self.text.len() as u32;
-        // A name without a number of its own may still be one of the family.
-        let number = match name.number() {
-            0 => name::number(name.as_str().as_bytes()),
-            number => number,
-        };
         self.lines.push(Line { start, name_end, value_start, value_end: value_start, end: value_start, number });
     }
 
-    fn end(&mut self, name: &Name) {
+    fn end(&mut self) {
         let value_end = self.text.len() as u32;
         self.text.extend_from_slice(b"\r\n");
         let end = self.text.len() as u32;
@@ -227,7 +248,6 @@ impl Headers {
                 self.present |= bit(line.number);
             }
         }
-        debug_assert!(!name.as_str().is_empty());
     }
 
     /// Removes every line of this name.
@@ -263,6 +283,7 @@ impl Headers {
     /// Removes every line of the forwarding family: `X-Forwarded-…`, whatever follows.
     pub fn remove_forwarded(&mut self) {
         let family = bit(OTHER_FORWARDED)
+            | bit(name::known::X_FORWARDED_CLIENT_CERT.number())
             | bit(name::known::X_FORWARDED_FOR.number())
             | bit(name::known::X_FORWARDED_HOST.number())
             | bit(name::known::X_FORWARDED_PROTO.number());

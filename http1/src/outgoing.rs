@@ -186,7 +186,7 @@ impl Outgoing {
         }
     }
 
-    /// Writes what was gathered.
+    /// Writes what was gathered, and what the stream itself holds back (TLS records).
     ///
     /// # Errors
     ///
@@ -204,7 +204,7 @@ impl Outgoing {
             self.sent += written;
         }
         self.rest();
-        Poll::Ready(Ok(()))
+        Pin::new(stream).poll_flush(cx)
     }
 
     /// All is written: the memory goes back.

@@ -30,6 +30,13 @@ impl ResponseHead {
         Self { headers: Headers::new(), version: Version::Http11, status, reason_end: 0 }
     }
 
+    /// The same, of a message that came in this version.
+    #[must_use]
+    pub fn with_version(mut self, version: Version) -> Self {
+        self.version = version;
+        self
+    }
+
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status

@@ -6,7 +6,6 @@ use std::task::{Context, Poll, ready};
 
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
 use crate::buffer::Buffer;
@@ -146,15 +145,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         wanted: usize,
     ) -> Poll<Result<crate::ResponseHead, HeadError>> {
         self.poll_head(cx, parser, limits, wanted)
-    }
-}
-
-impl Wire<TcpStream> {
-    /// Whether an idle connection may serve again: nothing came, and the other side has not ended it. Costs a system call
-    /// only where something did come.
-    pub fn is_reusable(&self) -> bool {
-        let idle = || matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        self.input.is_empty() && !self.ended && idle()
     }
 }
 

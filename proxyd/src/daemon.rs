@@ -12,8 +12,8 @@ use shared::config::Sources;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::audit;
-use crate::exchange::Load;
-use crate::snapshot::Snapshot;
+use crate::exchange::{Crowd, Load};
+use crate::snapshot::{Listening, Snapshot};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::clock::Now;
 use crate::telemetry::diagnostics::Diagnostics;
@@ -48,12 +48,28 @@ pub struct Opened {
     pub socket: std::net::TcpListener,
 }
 
+/// A connection's identity, as it was accepted.
+#[derive(Debug)]
+pub struct Arrived {
+    pub address: SocketAddr,
+    /// Of the listener.
+    pub name: Arc<str>,
+    pub listening: Arc<Listening>,
+}
+
+impl Arrived {
+    /// From a listener's door.
+    pub fn new(address: SocketAddr, name: &Arc<str>, listening: &Arc<Listening>) -> Self {
+        Self { address, name: Arc::clone(name), listening: Arc::clone(listening) }
+    }
+}
+
 /// What a worker is told.
 pub enum Order {
     /// A snapshot was committed: take it, open these listeners, close those that it no longer has, then acknowledge.
     Refresh { open: Vec<Opened>, taken: oneshot::Sender<()> },
     /// A connection that another, busier worker accepted.
-    Adopt { stream: std::net::TcpStream, peer: SocketAddr, listener: Arc<str> },
+    Adopt { stream: std::net::TcpStream, arrived: Arrived },
 }
 
 /// A worker, seen from elsewhere.
@@ -75,6 +91,8 @@ pub struct Daemon {
     pub access_log: Arc<AccessLog>,
     pub diagnostics: Diagnostics,
     pub workers: Box<[WorkerHandle]>,
+    /// Client connections by address.
+    pub crowd: Arc<Crowd>,
     life: watch::Sender<Life>,
     current: ArcSwap<Snapshot>,
     /// The generation committed last: what workers compare theirs with, so that no request reads the pointer itself.
@@ -116,6 +134,7 @@ impl Daemon {
             access_log: parts.access_log,
             diagnostics: parts.diagnostics,
             workers: parts.workers,
+            crowd: Arc::default(),
             life: watch::channel(Life::Starting).0,
             committed: AtomicU64::new(parts.snapshot.generation()),
             current: ArcSwap::from_pointee(parts.snapshot),

@@ -16,5 +16,6 @@ pub mod server;
 pub mod snapshot;
 pub mod telemetry;
 pub mod threads;
+pub mod tls;
 pub mod upstream;
 pub mod worker;

@@ -2,6 +2,7 @@
 //! `reload` puts one in force.
 
 use std::hash::BuildHasher as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use shared::routing::Table;
 
 use crate::exchange::{Name, Value};
 use crate::filter::{self, Chain, Limiter, Limiters};
+use crate::tls::{Material, ServerTls};
 use crate::upstream::Upstream;
 
 /// When, by whom and from what a generation was made.
@@ -39,8 +41,20 @@ pub struct Snapshot {
     /// In the order of the config.
     pub limiters: Vec<Arc<Limiter>>,
     pub mask: Mask,
+    /// Every listener, ready to be served.
+    listeners: Box<[Arc<Listening>]>,
+    pub tls: Material,
+    /// Whether some upstream is told where connections were made to.
+    pub tells_where: bool,
     /// What is in force, by name: workers and metrics forget what is not.
     pub names: Names,
+}
+
+/// A listener, as whoever comes in by it is served.
+#[derive(Debug)]
+pub struct Listening {
+    pub settings: config::Listen,
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 /// The names in force.
@@ -110,6 +124,8 @@ pub struct Timeouts {
     pub response_headers: Duration,
     pub idle: Duration,
     pub total: Option<Duration>,
+    /// How long a tunnel may be silent.
+    pub tunnel: Option<Duration>,
 }
 
 impl Forward {
@@ -120,21 +136,27 @@ impl Forward {
             response_headers: self.timeouts.response_headers.unwrap_or(upstream.response_headers),
             idle: self.timeouts.idle.unwrap_or(upstream.idle),
             total: self.timeouts.total.unwrap_or(upstream.total),
+            tunnel: self.timeouts.tunnel.unwrap_or(upstream.tunnel),
         }
     }
 }
 
 impl Snapshot {
     /// Compiles. Everything that could be wrong was found by the check; state is taken from `previous` by name.
-    pub fn compile(checked: Checked, stamp: Stamp, previous: Option<&Self>) -> Self {
+    pub fn compile(checked: Checked, tls: Material, stamp: Stamp, previous: Option<&Self>) -> Self {
         let config = Arc::clone(&checked.config);
+        let tls = match previous {
+            Some(previous) => tls.inherit(&previous.tls),
+            None => tls,
+        };
         let before: HashMap<&str, &Arc<Upstream>> = previous
             .iter()
             .flat_map(|snapshot| &snapshot.upstreams)
             .map(|upstream| (&*upstream.name, upstream))
             .collect();
-        let upstreams =
-            config.upstreams.iter().map(|upstream| Upstream::compile(upstream, before.get(&*upstream.name).copied()));
+        let upstreams = config.upstreams.iter().map(|upstream| {
+            Upstream::compile(upstream, tls.upstream(&upstream.name), before.get(&*upstream.name).copied())
+        });
         let mut limiters = Limiters::new(previous.map_or(&[], |snapshot| &snapshot.limiters));
         let mut chains = Chains::default();
         let unmatched = chains.of(&config.policies, &mut limiters);
@@ -154,7 +176,13 @@ impl Snapshot {
             upstreams: upstreams.iter().map(|upstream| (Arc::clone(&upstream.name), Arc::clone(upstream))).collect(),
             limits: limiters.iter().map(named).collect(),
         };
+        let listeners = config.server.listen.iter().map(|settings| {
+            Arc::new(Listening { settings: settings.clone(), tls: tls.listener(settings.address).map(Arc::clone) })
+        });
         Self {
+            listeners: listeners.collect(),
+            tells_where: config.upstreams.iter().any(|upstream| upstream.proxy_protocol.is_some()),
+            tls,
             table: Arc::new(Table::compile(&config)),
             routes,
             unmatched,
@@ -165,6 +193,11 @@ impl Snapshot {
             stamp,
             checked,
         }
+    }
+
+    /// The listener of this address.
+    pub fn listening(&self, address: SocketAddr) -> Option<&Arc<Listening>> {
+        self.listeners.iter().find(|listening| listening.settings.address == address)
     }
 
     /// Whether a route of this name is in force.

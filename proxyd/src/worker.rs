@@ -96,6 +96,11 @@ impl Worker {
         Rc::clone(&self.local.borrow())
     }
 
+    /// Whether some upstream is told where connections were made to.
+    pub fn tells_where(&self) -> bool {
+        self.local().snapshot.tells_where
+    }
+
     /// Takes the snapshot in force.
     pub fn refresh(&self) {
         let snapshot = self.daemon.snapshot();

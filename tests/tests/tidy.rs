@@ -27,6 +27,7 @@ const ORDER: &[&[&str]] = &[
     &["snapshot"],
     &["filter", "upstream"],
     &["exchange"],
+    &["tls"],
     &["telemetry", "audit"],
     &["threads"],
 ];

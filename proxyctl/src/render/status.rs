@@ -7,6 +7,9 @@ use super::text::{GREEN, RED, YELLOW, count, grouped, paint, plain, size};
 use super::time::{moment, span};
 use crate::screen::Look;
 
+/// A certificate that ends within so many days is told in colour.
+const SOON_DAYS: i64 = 14;
+
 pub(super) fn status(status: &Status, look: &Look) -> String {
     let (word, colour) = match status.state {
         State::Starting => ("starting", YELLOW),
@@ -49,6 +52,7 @@ pub(super) fn status(status: &Status, look: &Look) -> String {
             ),
         ),
         ("listens", status.listeners.iter().map(|listener| plain(listener)).collect::<Vec<_>>().join(", ")),
+        ("certificates", certificates(status, look)),
         ("admin", status.admin.as_deref().map_or_else(|| "off".to_owned(), plain)),
         ("socket", plain(&status.socket)),
         (
@@ -64,6 +68,30 @@ pub(super) fn status(status: &Status, look: &Look) -> String {
         ("audit trouble", trouble(status, look)),
         ("log level", plain(&status.log_level)),
     ])
+}
+
+/// When the first of them ends, and what is wrong with any.
+fn certificates(status: &Status, look: &Look) -> String {
+    let Some(first) = status.certificates.iter().min_by_key(|certificate| certificate.days_left) else {
+        return String::new();
+    };
+    let ends = format!("{} ends {}", plain(&first.path), moment(&first.not_after, look));
+    let ends = match first.days_left {
+        i64::MIN..0 => paint(&format!("{ends}: it is over"), RED, look.colour),
+        0..=SOON_DAYS => {
+            paint(&format!("{ends}: in {}", count(first.days_left as u64, "day", "days")), YELLOW, look.colour)
+        }
+        _ => ends,
+    };
+    let mut said = vec![format!("{}, {ends}", status.certificates.len())];
+    let mut problems: Vec<&str> = status.certificates.iter().filter_map(|found| found.problem.as_deref()).collect();
+    problems.dedup();
+    said.extend(
+        problems
+            .into_iter()
+            .map(|problem| paint(&format!("changed files are not used: {}", plain(problem)), RED, look.colour)),
+    );
+    said.join("; ")
 }
 
 fn audit(status: &Status) -> String {

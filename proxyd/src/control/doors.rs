@@ -16,7 +16,7 @@ use super::commands::Control;
 use super::signal::Signals;
 use super::{http, notify, socket};
 use crate::daemon::{Daemon, Life};
-use crate::reload::{First, Reload};
+use crate::reload::{First, Reload, watch_certificates};
 
 /// Doors that are bound, and behind which nobody answers yet.
 #[derive(Debug)]
@@ -73,6 +73,7 @@ impl Doors {
         tasks.spawn(socket::serve(socket, Arc::clone(&executor), socket::Bounds::default(), stop.clone()));
         tasks.spawn(http::serve(listener, executor, http::Bounds::default(), stop.clone()));
         tasks.spawn(notify::watch(stop.clone()));
+        tasks.spawn(watch_certificates(Arc::clone(daemon), stop.clone()));
         tokio::spawn(signals.attend(control, Arc::clone(daemon)));
         Open { daemon: Arc::clone(daemon), stop, tasks }
     }

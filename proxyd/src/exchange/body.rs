@@ -1,17 +1,16 @@
-//! Message bodies: streamed in both directions, never gathered. Each knows when it ended and how.
+//! Message bodies: streamed in both directions, never gathered. Each knows when it ended and how. Here that of an answer.
 
-use std::cell::Cell;
 use std::fmt;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http1::{Framing, Headers, Incoming, Ready};
+use http1::{Headers, Ready};
 use thiserror::Error;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::{Alarm, Finish, Link, Socket};
+use super::{Alarm, Finish};
 
 /// Why a body broke off. The connection is closed then, so that the other side sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -24,6 +23,9 @@ pub enum BodyError {
     OutOfTime,
     #[error("the body broke off")]
     BrokenOff,
+    /// Its sender reset the stream, with this code of HTTP/2 (RFC 9113 section 7).
+    #[error("the stream was reset")]
+    Reset(u32),
 }
 
 /// The gap between two reads, watched.
@@ -57,162 +59,6 @@ impl Gap {
     }
 }
 
-/// How a request's body went so far: read by the exchange while the body goes upstream.
-#[derive(Debug, Default)]
-pub struct Upload {
-    bytes: Cell<u64>,
-    failure: Cell<Option<BodyError>>,
-    ended: Cell<bool>,
-}
-
-impl Upload {
-    /// Whether it went out whole.
-    pub fn ended(&self) -> bool {
-        self.ended.get()
-    }
-
-    /// Bytes that came.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.get()
-    }
-
-    /// Why it broke off, if it did.
-    pub fn failure(&self) -> Option<BodyError> {
-        self.failure.get()
-    }
-}
-
-/// A request's body, on its way upstream.
-pub struct RequestBody(Option<Box<Inbound>>);
-
-/// A body that is there.
-struct Inbound {
-    link: Rc<Link>,
-    alarm: Rc<Alarm>,
-    incoming: Incoming,
-    upload: Rc<Upload>,
-    limit: u64,
-    gap: Gap,
-    /// The client waits to be asked for it (RFC 9110 section 10.1.1).
-    awaits_continue: bool,
-}
-
-impl fmt::Debug for RequestBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "RequestBody" } else { "RequestBody(none)" })
-    }
-}
-
-impl RequestBody {
-    /// What comes on the client's connection, with the longest gap between two reads.
-    pub fn new(link: &Rc<Link>, alarm: &Rc<Alarm>, framing: Framing, longest_gap: Duration, awaits: bool) -> Self {
-        if framing == Framing::None {
-            return Self::empty();
-        }
-        Self(Some(Box::new(Inbound {
-            link: Rc::clone(link),
-            alarm: Rc::clone(alarm),
-            incoming: Incoming::new(framing),
-            upload: Rc::default(),
-            limit: u64::MAX,
-            gap: Gap::new(longest_gap, None),
-            awaits_continue: awaits,
-        })))
-    }
-
-    /// No body at all.
-    pub fn empty() -> Self {
-        Self(None)
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_none()
-    }
-
-    /// The length announced, if one was.
-    pub fn announced(&self) -> Option<u64> {
-        self.0.as_ref().map_or(Some(0), |inbound| inbound.incoming.left())
-    }
-
-    /// How it goes; none where there is no body.
-    pub fn upload(&self) -> Option<&Rc<Upload>> {
-        self.0.as_ref().map(|inbound| &inbound.upload)
-    }
-
-    /// Breaks off when more than this comes.
-    pub fn set_limit(&mut self, bytes: u64) {
-        if let Some(inbound) = &mut self.0 {
-            inbound.limit = bytes;
-        }
-    }
-
-    /// Whether more is at hand, or the end was reached.
-    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ready, BodyError>> {
-        let Some(inbound) = &mut self.0 else { return Poll::Ready(Ok(Ready::End)) };
-        inbound.poll_ready(cx).map_err(|error| {
-            inbound.upload.failure.set(Some(error));
-            error
-        })
-    }
-
-    /// Lets `use_it` see the data at hand.
-    pub fn with_chunk<R>(&self, use_it: impl FnOnce(&[u8]) -> R) -> R {
-        match &self.0 {
-            Some(inbound) => use_it(inbound.incoming.chunk(&inbound.link.wire.borrow())),
-            None => use_it(&[]),
-        }
-    }
-
-    /// So many bytes of the data at hand went upstream.
-    pub fn advance(&mut self, bytes: usize) {
-        if let Some(inbound) = &mut self.0 {
-            inbound.upload.bytes.set(inbound.upload.bytes.get() + bytes as u64);
-            inbound.incoming.advance(&mut inbound.link.wire.borrow_mut(), bytes);
-        }
-    }
-
-    /// The fields behind it.
-    pub fn take_trailers(&mut self) -> Option<Box<Headers>> {
-        self.0.as_mut()?.incoming.take_trailers()
-    }
-}
-
-impl Inbound {
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ready, BodyError>> {
-        if let Some(error) = self.upload.failure() {
-            return Poll::Ready(Err(error));
-        }
-        let mut wire = self.link.wire.borrow_mut();
-        if std::mem::take(&mut self.awaits_continue) && wire.input.is_empty() {
-            self.link.interim(|out| out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n"));
-        }
-        match self.incoming.poll_ready(cx, &mut wire) {
-            Poll::Ready(Ok(Ready::Data)) => {
-                self.gap.moved();
-                let bytes = self.upload.bytes() + self.incoming.chunk(&wire).len() as u64;
-                Poll::Ready(if bytes > self.limit { Err(BodyError::TooLarge) } else { Ok(Ready::Data) })
-            }
-            Poll::Ready(Ok(Ready::End)) => {
-                self.upload.ended.set(true);
-                Poll::Ready(Ok(Ready::End))
-            }
-            Poll::Ready(Err(_)) => Poll::Ready(Err(BodyError::BrokenOff)),
-            Poll::Pending => self.gap.poll_expired(cx, &self.alarm).map(Err),
-        }
-    }
-}
-
-impl Drop for Inbound {
-    fn drop(&mut self) {
-        if self.incoming.is_done() {
-            self.upload.ended.set(self.upload.failure().is_none());
-        } else if self.upload.failure().is_none() {
-            self.link.leave_unread(std::mem::replace(&mut self.incoming, Incoming::new(Framing::None)));
-        }
-    }
-}
-
 /// What became of an attempt to pass a body on without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spliced {
@@ -236,10 +82,19 @@ pub trait Source {
     fn chunk(&self) -> &[u8];
     /// So many bytes of it were used.
     fn advance(&mut self, bytes: usize);
+    /// Takes so many bytes of it.
+    fn take(&mut self, bytes: usize) -> Bytes {
+        let chunk = self.chunk();
+        let taken = Bytes::copy_from_slice(chunk.get(..bytes).unwrap_or(chunk));
+        self.advance(taken.len());
+        taken
+    }
+    /// Whether it is known that nothing more comes, though its end was not reached yet.
+    fn is_over(&self) -> bool;
     /// Whether what comes next may go from socket to socket: nothing is at hand, and much is to come.
     fn splices(&self) -> bool;
     /// Passes on what comes, where [`Source::splices`] says so.
-    fn splice(&mut self, cx: &mut Context<'_>, to: &Socket) -> Spliced;
+    fn splice(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> Spliced;
     /// Bytes still to come, where that is known.
     fn left(&self) -> Option<u64>;
     /// The fields behind the body, once.
@@ -330,6 +185,15 @@ impl Body {
         }
     }
 
+    /// Whether it is known that nothing more comes: no data, and no trailer fields.
+    pub fn is_over(&self) -> bool {
+        match &self.from {
+            From::Empty | From::Absent => true,
+            From::Bytes(bytes) => bytes.is_empty(),
+            From::Source(source) => source.is_over(),
+        }
+    }
+
     /// So many bytes of the data at hand went to the client.
     pub fn advance(&mut self, count: usize) {
         match &mut self.from {
@@ -347,13 +211,32 @@ impl Body {
         }
     }
 
+    /// Takes so many bytes of the data at hand: they go to the client.
+    pub fn take(&mut self, bytes: usize) -> Bytes {
+        let taken = match &mut self.from {
+            From::Empty | From::Absent => Bytes::new(),
+            From::Bytes(held) => {
+                let taken = held.split_to(bytes.min(held.len()));
+                if held.is_empty() {
+                    self.from = From::Empty;
+                }
+                taken
+            }
+            From::Source(source) => source.take(bytes),
+        };
+        if let Some(finish) = &mut self.finish {
+            finish.sent(taken.len() as u64);
+        }
+        taken
+    }
+
     /// Whether what comes next may go from socket to socket.
     pub fn splices(&self) -> bool {
         matches!(&self.from, From::Source(source) if source.splices())
     }
 
     /// Passes on what comes, where [`Body::splices`] says so.
-    pub fn splice(&mut self, cx: &mut Context<'_>, to: &Socket) -> Spliced {
+    pub fn splice(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> Spliced {
         let From::Source(source) = &mut self.from else { return Spliced::SourceWaits };
         let spliced = source.splice(cx, to);
         if let (Spliced::Sent(bytes), Some(finish)) = (spliced, &mut self.finish) {
@@ -382,6 +265,7 @@ impl Body {
             Ok(()) => finish.body_ended(),
             Err(BodyError::TooSlow) => finish.cut_short("upstream_idle_timeout"),
             Err(BodyError::OutOfTime) => finish.cut_short("total_timeout"),
+            Err(BodyError::Reset(_)) => finish.cut_short("upstream_reset"),
             Err(BodyError::TooLarge | BodyError::BrokenOff) => finish.cut_short("upstream_truncated"),
         }
     }

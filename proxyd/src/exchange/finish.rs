@@ -210,7 +210,7 @@ impl Drop for Finish {
             duration_us,
             upstream_us: self.upstream_us,
             attempts: self.attempts,
-            principal: "",
+            principal: self.peer.certificate.as_ref().map_or("", |certificate| certificate.called()),
             generation: self.terms.generation,
             user_agent: self.trail.part(Part::UserAgent),
             matched: self.trail.part(Part::Matched),

@@ -3,11 +3,11 @@
 
 use std::cell::{Cell, RefCell};
 
-use http1::{Incoming, Wire};
-use tokio::net::TcpStream;
+use std::rc::Rc;
 
-/// What a connection is made of.
-pub type Socket = TcpStream;
+use http1::{Incoming, Wire};
+
+use super::{ResponseHead, Socket};
 
 /// Of interim answers that nobody takes no more than this is kept.
 const MOST_INTERIM: usize = 16 * 1024;
@@ -27,12 +27,9 @@ impl Link {
         Self { wire: RefCell::new(Wire::new(stream)), interim: RefCell::default(), unread: Cell::new(None) }
     }
 
-    /// Leaves an interim answer to be sent before the final one. One more than can be kept is dropped: they are hints.
-    pub fn interim(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut interim = self.interim.borrow_mut();
-        if interim.len() < MOST_INTERIM {
-            write(&mut interim);
-        }
+    /// Bytes of interim answers that could not be written yet are left again.
+    pub fn put_back(&self, rest: Vec<u8>) {
+        *self.interim.borrow_mut() = rest;
     }
 
     /// The interim answers that were left.
@@ -47,5 +44,43 @@ impl Link {
 
     pub(super) fn leave_unread(&self, rest: Incoming) {
         self.unread.set(Some(rest));
+    }
+}
+
+/// Where interim answers (1xx) are left to be sent before the final one. One more than can be kept is dropped: they are
+/// hints.
+#[derive(Clone)]
+pub enum Interim {
+    /// The client speaks HTTP/1.0, which has none.
+    Nowhere,
+    Link(Rc<Link>),
+    Stream(Rc<Hints>),
+}
+
+/// Interim answers for a stream of HTTP/2.
+pub type Hints = RefCell<Vec<ResponseHead>>;
+
+/// Of those no more than this is kept.
+const MOST_HINTS: usize = 16;
+
+impl Interim {
+    /// Leaves one.
+    pub fn leave(&self, head: &ResponseHead) {
+        match self {
+            Self::Nowhere => {}
+            Self::Link(link) => {
+                let mut interim = link.interim.borrow_mut();
+                if interim.len() < MOST_INTERIM {
+                    head.write(&mut interim);
+                    interim.extend_from_slice(b"\r\n");
+                }
+            }
+            Self::Stream(hints) => {
+                let mut hints = hints.borrow_mut();
+                if hints.len() < MOST_HINTS {
+                    hints.push(head.clone());
+                }
+            }
+        }
     }
 }

@@ -2,37 +2,49 @@
 
 mod alarm;
 pub mod body;
+mod crowd;
+mod end;
 pub mod finish;
 pub mod head;
+mod inbound;
 mod ledger;
 mod link;
 mod peer;
 mod rejection;
+mod socket;
+pub mod stream;
 mod trail;
 mod trailers;
+pub mod translate;
 
 pub use alarm::Alarm;
-pub use body::{Body, RequestBody, Upload};
+pub use body::Body;
+pub use crowd::{Crowd, Seat};
+pub use end::{End, poll_room};
 pub use finish::{EndpointTag, Finish, RouteTag, Terms};
 pub use head::{Headers, Looked, Name, RequestHead, ResponseHead, Value, name};
+pub use inbound::{RequestBody, Upload};
 pub use ledger::Ledger;
-pub use link::{Link, Socket};
+pub use link::{Hints, Interim, Link};
 pub use peer::{Load, Peer, Presence};
-pub use rejection::{Rejection, accepts_json};
+pub use rejection::{ErrorForm, Rejection};
+pub use socket::Socket;
+pub use stream::StreamBody;
 pub use trail::{Part, Trail};
 pub use trailers::clean as clean_trailers;
 
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use http1::Wire;
 use shared::decide::limit;
 
 /// A request as it came.
 pub struct Request {
     pub head: RequestHead,
     pub body: RequestBody,
-    pub link: Rc<Link>,
+    pub interim: Interim,
+    /// An extended CONNECT of HTTP/2 (RFC 8441), told as the `Upgrade` that it is in HTTP/1.1.
+    pub extended: bool,
     /// The timer of the task that serves it.
     pub alarm: Rc<Alarm>,
 }
@@ -45,8 +57,8 @@ pub struct Response {
     pub takeover: Option<Takeover>,
 }
 
-/// Takes a connection over that has changed its protocol.
-pub type Takeover = Box<dyn FnOnce(Wire<Socket>)>;
+/// Takes a connection or a stream over that has changed its protocol.
+pub type Takeover = Box<dyn FnOnce(End)>;
 
 impl Response {
     /// An answer.
@@ -122,6 +134,6 @@ impl Exchange {
     /// The answer to a rejection of this request, which came with these headers.
     pub fn reject(&mut self, rejection: &Rejection, headers: &Headers) -> Response {
         self.finish.rejected(rejection);
-        rejection.response(self.finish.trail.part(Part::Id), accepts_json(headers))
+        rejection.response(self.finish.trail.part(Part::Id), ErrorForm::of(headers))
     }
 }

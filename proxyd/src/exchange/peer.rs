@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use super::Seat;
 use crate::telemetry::metrics::WorkerMetrics;
+use crate::tls::PeerCertificate;
 
 /// Who is at the other end, and through which listener.
 pub struct Peer {
@@ -18,8 +20,25 @@ pub struct Peer {
     pub ip_text: Box<str>,
     /// The listener's address.
     pub listener: Arc<str>,
+    /// Where the connection was made to, as far as that is known: told to upstreams that want a PROXY header.
+    pub local: Option<SocketAddr>,
+    /// Whether the client speaks TLS to us.
+    pub tls: bool,
+    /// The client's certificate, verified.
+    pub certificate: Option<PeerCertificate>,
+    /// The port of HTTPS that every request is sent on to.
+    pub https_redirect: Option<u16>,
     /// Counts the connection until its last exchange or tunnel lets go of it.
     pub presence: Presence,
+    /// Its place among those of its address, where that is limited.
+    pub seat: Option<Seat>,
+}
+
+impl Peer {
+    /// Writes the address down, once it is known whose connection this is.
+    pub fn name(&mut self) {
+        self.ip_text = self.ip.to_string().into();
+    }
 }
 
 /// How busy a worker is. On a cache line of its own, written by its worker alone but for connections that are handed to it,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http1::Fault;
 
-use super::head::{Headers, Value, name};
+use super::head::{Headers, Name, Value, name};
 use super::{Body, Response, ResponseHead};
 
 /// A request that we answer with an error.
@@ -22,6 +22,8 @@ pub enum Rejection {
     ConnectRefused,
     /// Bytes that are no request.
     Head(Fault),
+    /// A protocol that the listener does not serve.
+    ProtocolRefused,
     /// The head of a request did not come in time.
     HeadTimeout,
     /// An expectation other than 100-continue.
@@ -44,6 +46,8 @@ pub enum Rejection {
     /// No connection to any endpoint.
     UpstreamConnect,
     UpstreamConnectTimeout,
+    /// The endpoint did not prove who it is, or speaks no TLS that we speak.
+    UpstreamTls,
     /// A name that cannot be resolved.
     UpstreamUnresolved,
     /// As many requests wait for a connection as may.
@@ -78,7 +82,12 @@ impl Rejection {
             Self::RateLimited { .. } => 429,
             Self::Internal => 500,
             Self::ConnectRefused => 501,
-            Self::UpstreamConnect | Self::UpstreamUnresolved | Self::UpstreamReset | Self::UpstreamProtocol => 502,
+            Self::ProtocolRefused => 505,
+            Self::UpstreamConnect
+            | Self::UpstreamTls
+            | Self::UpstreamUnresolved
+            | Self::UpstreamReset
+            | Self::UpstreamProtocol => 502,
             Self::AuditUnavailable | Self::UpstreamQueueFull | Self::UpstreamQueueTimeout => 503,
             Self::UpstreamConnectTimeout | Self::UpstreamTimeout | Self::TotalTimeout => 504,
         }
@@ -94,6 +103,7 @@ impl Rejection {
             Self::Head(Fault::StartLineTooLong) => "request_line_too_long",
             Self::Head(Fault::FieldsTooLarge | Fault::TooManyFields) => "headers_too_large",
             Self::Head(_) => "request_malformed",
+            Self::ProtocolRefused => "protocol_refused",
             Self::HeadTimeout => "request_head_timeout",
             Self::ExpectationUnknown => "expectation_unknown",
             Self::RouteNotFound => "route_not_found",
@@ -106,6 +116,7 @@ impl Rejection {
             Self::AuditUnavailable => "audit_unavailable",
             Self::UpstreamConnect => "upstream_connect",
             Self::UpstreamConnectTimeout => "upstream_connect_timeout",
+            Self::UpstreamTls => "upstream_tls",
             Self::UpstreamUnresolved => "upstream_unresolved",
             Self::UpstreamQueueFull => "upstream_queue_full",
             Self::UpstreamQueueTimeout => "upstream_queue_timeout",
@@ -125,6 +136,7 @@ impl Rejection {
             Self::EncodedSlash => "The path holds an encoded slash or backslash.",
             Self::ConnectRefused => "CONNECT is not served here.",
             Self::Head(fault) => return Cow::Owned(format!("This is no request: {fault}.")),
+            Self::ProtocolRefused => "This protocol is not served here.",
             Self::HeadTimeout => "The request's head did not come in time.",
             Self::ExpectationUnknown => "The only expectation served is 100-continue.",
             Self::RouteNotFound => "No route matches this request.",
@@ -135,7 +147,9 @@ impl Rejection {
             Self::BodyTimeout => "The request's body came too slowly.",
             Self::BadBody => "The request's body is malformed.",
             Self::AuditUnavailable => "The request cannot be recorded now.",
-            Self::UpstreamConnect | Self::UpstreamUnresolved => "The service behind this route cannot be reached.",
+            Self::UpstreamConnect | Self::UpstreamTls | Self::UpstreamUnresolved => {
+                "The service behind this route cannot be reached."
+            }
             Self::UpstreamQueueFull | Self::UpstreamQueueTimeout => "The service behind this route is too busy.",
             Self::UpstreamConnectTimeout | Self::UpstreamTimeout | Self::TotalTimeout => {
                 "The service behind this route did not answer in time."
@@ -151,6 +165,7 @@ impl Rejection {
         match self {
             Self::BadHost
             | Self::Head(_)
+            | Self::ProtocolRefused
             | Self::HeadTimeout
             | Self::BodyTooLarge
             | Self::BodyTimeout
@@ -166,6 +181,7 @@ impl Rejection {
             | Self::AuditUnavailable
             | Self::UpstreamConnect
             | Self::UpstreamConnectTimeout
+            | Self::UpstreamTls
             | Self::UpstreamUnresolved
             | Self::UpstreamQueueFull
             | Self::UpstreamQueueTimeout
@@ -177,8 +193,44 @@ impl Rejection {
         }
     }
 
-    /// The answer: one JSON envelope, or a plain line for a client that does not accept JSON.
-    pub fn response(&self, request_id: &str, json: bool) -> Response {
+    /// The status that gRPC knows it by (`google.rpc.Code`).
+    fn grpc_status(&self) -> u32 {
+        const INVALID_ARGUMENT: u32 = 3;
+        const DEADLINE_EXCEEDED: u32 = 4;
+        const PERMISSION_DENIED: u32 = 7;
+        const RESOURCE_EXHAUSTED: u32 = 8;
+        const UNIMPLEMENTED: u32 = 12;
+        const INTERNAL: u32 = 13;
+        const UNAVAILABLE: u32 = 14;
+        match self.status() {
+            403 => PERMISSION_DENIED,
+            404 | 405 | 501 | 505 => UNIMPLEMENTED,
+            408 | 504 => DEADLINE_EXCEEDED,
+            413 | 414 | 429 | 431 => RESOURCE_EXHAUSTED,
+            502 | 503 => UNAVAILABLE,
+            500 => INTERNAL,
+            _ => INVALID_ARGUMENT,
+        }
+    }
+
+    /// The answer to a gRPC client: a head that is all of it, with gRPC's own status (gRPC over HTTP/2, Trailers-Only).
+    fn grpc(&self, request_id: &str) -> Response {
+        let mut head = ResponseHead::new(200);
+        let headers = head.headers_mut();
+        headers.set(&name::CONTENT_TYPE, Value::known("application/grpc"));
+        headers.set_number(&GRPC_STATUS, self.grpc_status().into());
+        // Percent-encoded, where it is not plain ASCII; ours is.
+        let message = format!("{}: {} (request {request_id})", self.code(), self.message().replace('%', "%25"));
+        headers.set_text(&GRPC_MESSAGE, message.as_bytes());
+        Response::new(head, Body::absent())
+    }
+
+    /// The answer: one JSON envelope, a plain line for a client that does not accept JSON, or gRPC's own form.
+    pub fn response(&self, request_id: &str, form: ErrorForm) -> Response {
+        if form == ErrorForm::Grpc {
+            return self.grpc(request_id);
+        }
+        let json = form == ErrorForm::Json;
         let mut head = ResponseHead::new(self.status());
         let headers = head.headers_mut();
         if let Self::MethodNotAllowed(methods) = self
@@ -208,18 +260,44 @@ impl Rejection {
     }
 }
 
-/// Whether our own errors may be JSON: unless the client lists what it accepts, and JSON is not in it.
-pub fn accepts_json(headers: &Headers) -> bool {
-    let mut lines = headers.all(&name::ACCEPT).peekable();
-    if lines.peek().is_none() {
-        return true;
+static GRPC_STATUS: Name = Name::known("grpc-status");
+static GRPC_MESSAGE: Name = Name::known("grpc-message");
+
+/// In which form a client reads our own errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorForm {
+    Json,
+    Text,
+    Grpc,
+}
+
+impl ErrorForm {
+    /// That of whoever sent these headers: gRPC to gRPC; JSON, unless the client lists what it accepts and JSON is not in
+    /// it; else a line of text.
+    pub fn of(headers: &Headers) -> Self {
+        if headers.get(&name::CONTENT_TYPE).is_some_and(is_grpc) {
+            return Self::Grpc;
+        }
+        let mut lines = headers.all(&name::ACCEPT).peekable();
+        if lines.peek().is_none() || lines.any(|line| line.split(|&byte| byte == b',').any(takes_json)) {
+            Self::Json
+        } else {
+            Self::Text
+        }
     }
-    let takes = |range: &[u8]| {
-        let range = range.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
-        range.eq_ignore_ascii_case(b"application/json")
-            || range.eq_ignore_ascii_case(b"application/*")
-            || range == b"*/*"
-            || range.ends_with(b"+json")
-    };
-    lines.any(|line| line.split(|&byte| byte == b',').any(takes))
+}
+
+/// `application/grpc`, `application/grpc+proto`; not gRPC-Web, whose clients read a status of HTTP.
+fn is_grpc(content_type: &[u8]) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    let Some((start, rest)) = content_type.split_at_checked(GRPC.len()) else { return false };
+    start.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+}
+
+fn takes_json(range: &[u8]) -> bool {
+    let range = range.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    range.eq_ignore_ascii_case(b"application/json")
+        || range.eq_ignore_ascii_case(b"application/*")
+        || range == b"*/*"
+        || range.ends_with(b"+json")
 }

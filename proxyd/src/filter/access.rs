@@ -7,6 +7,6 @@ use super::Verdict;
 use crate::exchange::{Exchange, Rejection};
 
 pub(super) fn on_request(access: &Access, exchange: &Exchange) -> Verdict {
-    // No certificate is asked of clients yet.
-    if admits(access, exchange.client, None) { Verdict::Pass } else { Verdict::Reject(Rejection::AccessDenied) }
+    let certificate = exchange.peer.certificate.as_ref().map(|certificate| &*certificate.names);
+    if admits(access, exchange.client, certificate) { Verdict::Pass } else { Verdict::Reject(Rejection::AccessDenied) }
 }

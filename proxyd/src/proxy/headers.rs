@@ -2,11 +2,17 @@
 
 use http1::{NameSet, Version};
 
-use crate::exchange::{Exchange, Headers, Name, RequestHead, Response, Value, name};
+use crate::exchange::{Exchange, Headers, Name, RequestHead, Response, ResponseHead, Value, name};
 use crate::telemetry::clock::Now;
 
-/// What we call ourselves in `Via` (RFC 9110 section 7.6.3).
-const VIA: Value = Value::known("1.1 proxyd");
+/// What we call ourselves in `Via`, behind the version in which a message came (RFC 9110 section 7.6.3).
+fn via(version: Version) -> Value {
+    match version {
+        Version::Http10 => Value::known("1.0 proxyd"),
+        Version::Http11 => Value::known("1.1 proxyd"),
+        Version::Http2 => Value::known("2 proxyd"),
+    }
+}
 
 /// Lines of one hop (RFC 9110 section 7.6.1), and those that only a proxy would read.
 const HOP_BY_HOP: NameSet = NameSet::of(&[
@@ -23,7 +29,7 @@ const HOP_BY_HOP: NameSet = NameSet::of(&[
 const OURS: NameSet = NameSet::of(&["te", "proxy-authorization", "expect"]);
 
 /// What a client may say of where it comes from, beside the family of X-Forwarded.
-const ORIGINS: NameSet = NameSet::of(&["forwarded", "x-real-ip"]);
+const ORIGINS: NameSet = NameSet::of(&["client-cert", "client-cert-chain", "forwarded", "x-real-ip"]);
 
 /// Takes off what belongs to this hop, with what `Connection` names. Two names it may not take: without them the message
 /// would be another.
@@ -49,16 +55,17 @@ fn options(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The protocol that the client asks to change to, if it asks. `h2c` is not one: it would let a client speak to the
 /// upstream past every check here.
-pub(super) fn upgrade_wanted(head: &RequestHead) -> Option<Value> {
+pub(crate) fn upgrade_wanted(head: &RequestHead, extended: bool) -> Option<Value> {
     let headers = head.headers();
     let upgrade = headers.get(&name::UPGRADE)?;
     let asked = headers.all(&name::CONNECTION).flat_map(options).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
     let known = !options(upgrade).any(|protocol| protocol.eq_ignore_ascii_case(b"h2c"));
-    if asked && known && head.version() == Version::Http11 { Value::from_bytes(upgrade) } else { None }
+    if asked && known && (head.version() == Version::Http11 || extended) { Value::from_bytes(upgrade) } else { None }
 }
 
 /// Makes a request's lines those of our own hop.
 pub(super) fn upstream(exchange: &Exchange, head: &mut RequestHead, upgrade: Option<&Value>) {
+    let via = via(head.version());
     let headers = head.headers_mut();
     let trailers = headers.all(&name::TE).flat_map(options).any(is_trailers);
     strip(headers);
@@ -72,7 +79,7 @@ pub(super) fn upstream(exchange: &Exchange, head: &mut RequestHead, upgrade: Opt
     }
     forwarding(exchange, headers);
     headers.set_text(&name::X_REQUEST_ID, exchange.id().as_bytes());
-    headers.add(&name::VIA, VIA);
+    headers.add(&name::VIA, via);
 }
 
 fn is_trailers(option: &[u8]) -> bool {
@@ -103,6 +110,10 @@ fn forwarding(exchange: &Exchange, headers: &mut Headers) {
         headers.remove_all(ORIGINS);
         headers.set_text(&name::X_FORWARDED_FOR, exchange.peer.ip_text.as_bytes());
     }
+    // Of the connection that it was verified on, and of no other: what a client says of its certificate is no proof.
+    if let Some(certificate) = &exchange.peer.certificate {
+        headers.set_text(&name::X_FORWARDED_CLIENT_CERT, certificate.forwarded.as_bytes());
+    }
     if !headers.has(&name::X_FORWARDED_PROTO) {
         headers
             .set(&name::X_FORWARDED_PROTO, if exchange.https { Value::known("https") } else { Value::known("http") });
@@ -113,9 +124,10 @@ fn forwarding(exchange: &Exchange, headers: &mut Headers) {
 }
 
 /// Makes an upstream's answer one of our own hop.
-pub(super) fn from_upstream(headers: &mut Headers) {
-    strip(headers);
-    headers.add(&name::VIA, VIA);
+pub(super) fn from_upstream(head: &mut ResponseHead) {
+    let via = via(head.version());
+    strip(head.headers_mut());
+    head.headers_mut().add(&name::VIA, via);
 }
 
 /// What every answer carries.

@@ -5,6 +5,9 @@ mod forward;
 mod headers;
 mod open;
 mod upgrade;
+pub(crate) mod websocket;
+
+pub(crate) use headers::upgrade_wanted;
 
 use std::rc::Rc;
 
@@ -48,7 +51,7 @@ pub async fn handle(mut request: Request, peer: &Rc<Peer>, worker: &Rc<Worker>) 
     let Exchange { mut finish, .. } = exchange;
     finish.answered(response.head.status());
     match tunnel {
-        Some(tunnel) => response.takeover = Some(upgrade::takeover(tunnel, finish)),
+        Some(tunnel) => response.takeover = Some(upgrade::takeover(tunnel, finish, worker)),
         None => response.body = response.body.ride(finish),
     }
     response
@@ -68,6 +71,11 @@ async fn travel<'a>(
     if let Some(response) = health_answer(config, exchange, worker) {
         exchange.finish.answers_itself();
         return Ok(response.into());
+    }
+    if let Some(port) = exchange.peer.https_redirect {
+        exchange.finish.answers_itself();
+        let port = if port == 0 { chosen_port(local, worker) } else { port };
+        return Ok(to_https(port, exchange, request)?.into());
     }
     let facts = Facts {
         method: exchange.method(),
@@ -162,6 +170,32 @@ fn redirected(redirect: &config::Redirect, exchange: &Exchange, request: &Reques
     let authority = request.head.authority().or_else(|| request.head.headers().text(&name::HOST)).unwrap_or_default();
     let to = location(redirect, scheme, authority, exchange.path(), request.head.query().unwrap_or_default());
     let mut response = Response::empty(redirect.status);
+    response.head.headers_mut().set(&name::LOCATION, Value::parse(&to).ok_or(Rejection::Internal)?);
+    Ok(response)
+}
+
+/// The port that the system chose for the first listener with TLS, which was left to it.
+fn chosen_port(local: &Local, worker: &Worker) -> u16 {
+    let tls = local.snapshot.checked.config.server.listen.iter().find(|listen| listen.tls.is_some());
+    let listening = worker.daemon.listening();
+    let real = tls.and_then(|tls| listening.iter().find(|(configured, _)| *configured == tls.address));
+    real.map_or(0, |(_, real)| real.port())
+}
+
+/// The same again over HTTPS. With 308 the method stays (RFC 9110 section 15.4.9).
+fn to_https(port: u16, exchange: &Exchange, request: &Request) -> Result<Response, Rejection> {
+    const DEFAULT: u16 = 443;
+    let host = exchange.host();
+    if host.is_empty() {
+        return Err(Rejection::BadHost);
+    }
+    // Of IPv6 the brackets were taken off.
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let port = if port == DEFAULT { String::new() } else { format!(":{port}") };
+    let path = Some(request.head.path()).filter(|path| *path != "*").unwrap_or("/");
+    let query = request.head.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let to = format!("https://{host}{port}{path}{query}");
+    let mut response = Response::empty(308);
     response.head.headers_mut().set(&name::LOCATION, Value::parse(&to).ok_or(Rejection::Internal)?);
     Ok(response)
 }

@@ -46,8 +46,8 @@ pub(super) fn open(
     let query = snapshot.mask.query(head.query().unwrap_or_default());
     let matched = matched(&snapshot.table, head, &snapshot.mask);
     let trail = Trail::open([id, client_text, head.method(), &host, &query, cut(&user_agent), &matched], head.path());
-    let https =
-        trusted && headers.get(&name::X_FORWARDED_PROTO).is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
+    let https = peer.tls
+        || trusted && headers.get(&name::X_FORWARDED_PROTO).is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
     let opening = Opening { trail, terms: Rc::clone(&local.terms), started, protocol: head.version().as_str(), https };
     let mut finish = Box::new(Finish::open(opening, ledger, peer));
     finish.upload = request.body.upload().cloned();

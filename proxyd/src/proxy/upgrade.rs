@@ -1,66 +1,199 @@
-//! Tunnels: after an upstream's 101 the two connections are joined, byte for byte, until both have ended. A tunnel holds
-//! names and its endpoint's place only: it outlives any number of reloads without keeping an old config.
+//! Tunnels: after an upstream's 101 the two sides are joined, byte for byte, until both have ended. A tunnel holds names and
+//! its endpoint's place only: it outlives any number of reloads without keeping an old config.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http1::Wire;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy};
+use frames::websocket::{self, Tracker};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use crate::exchange::{Finish, Socket, Takeover};
-use crate::upstream::TunnelLease;
+use crate::exchange::{Alarm, End, Finish, Takeover};
+use crate::telemetry::ids::Random;
+use crate::upstream::Held;
+use crate::worker::Worker;
 
 /// How long a client may go on sending when its upstream has ended the tunnel.
 const AFTER_UPSTREAM: Duration = Duration::from_secs(2);
 
+/// How a WebSocket is told that its server goes away (RFC 6455 section 7.4.1).
+const GOING_AWAY: u16 = 1001;
+
 /// A tunnel about to begin.
 pub(super) struct Tunnel {
-    pub(super) upstream: Wire<Socket>,
-    pub(super) lease: TunnelLease,
+    pub(super) upstream: End,
+    pub(super) held: Held,
+    /// How long it may be silent in both directions.
+    pub(super) idle: Option<Duration>,
+    /// Whether its frames are known, so that it can be told goodbye.
+    pub(super) is_websocket: bool,
 }
 
-/// What joins the two sides, once the 101 was sent. The guard records the tunnel when it closes.
-pub(super) fn takeover(tunnel: Tunnel, finish: Box<Finish>) -> Takeover {
+/// What joins the two sides, once the head was sent. The guard records the tunnel when it closes.
+pub(super) fn takeover(tunnel: Tunnel, finish: Box<Finish>, worker: &Rc<Worker>) -> Takeover {
+    let worker = Rc::clone(worker);
     Box::new(move |client| {
         tokio::task::spawn_local(async move {
+            let Tunnel { upstream, held, idle, is_websocket } = tunnel;
             let mut closing = Closing::new(finish);
-            let Tunnel { upstream, lease } = tunnel;
-            let client = Side { wire: client, came: Rc::clone(&closing.bytes_in) };
-            let upstream = Side { wire: upstream, came: Rc::clone(&closing.bytes_out) };
-            closing.outcome = if join(client, upstream).await.is_ok() { "served" } else { "tunnel_broken" };
-            drop(lease);
+            let draining = is_websocket.then(|| worker.draining.clone());
+            let join = Join {
+                client,
+                upstream,
+                inward: Flow::new(&closing.bytes_in, is_websocket),
+                outward: Flow::new(&closing.bytes_out, is_websocket),
+                idle,
+                alarm: Alarm::default(),
+                mask: mask(&worker.ledger.random),
+            };
+            closing.outcome = join.run(draining).await;
+            drop(held);
         });
     })
 }
 
-/// Carries bytes both ways until both sides have ended. A client may end its side and go on listening for as long as the
-/// upstream speaks; once the upstream has ended, what the client still sends has little time: there is nobody who answers.
-async fn join(client: Side, upstream: Side) -> io::Result<()> {
-    let (mut from_client, mut to_client) = tokio::io::split(client);
-    let (mut from_upstream, mut to_upstream) = tokio::io::split(upstream);
-    let mut inward = pin!(async {
-        copy(&mut from_client, &mut to_upstream).await?;
-        to_upstream.shutdown().await
-    });
-    let mut outward = pin!(async {
-        copy(&mut from_upstream, &mut to_client).await?;
-        to_client.shutdown().await
-    });
-    tokio::select! {
-        sent = &mut inward => {
-            sent?;
-            outward.await
-        }
-        told = &mut outward => {
-            told?;
-            match tokio::time::timeout(AFTER_UPSTREAM, inward).await {
-                Ok(sent) => sent,
-                Err(_) => Ok(()),
+/// What a client's frames are masked with (RFC 6455 section 5.3).
+fn mask(random: &Random) -> [u8; 4] {
+    (random.next_u64() as u32).to_ne_bytes()
+}
+
+/// Both sides and what goes between them.
+struct Join {
+    client: End,
+    upstream: End,
+    inward: Flow,
+    outward: Flow,
+    idle: Option<Duration>,
+    alarm: Alarm,
+    mask: [u8; 4],
+}
+
+impl Join {
+    /// Carries bytes both ways until both sides have ended, and tells how that came about. A client may end its side and
+    /// go on listening for as long as the upstream speaks; once the upstream has ended, what the client still sends has
+    /// little time: there is nobody who answers.
+    async fn run(mut self, draining: Option<CancellationToken>) -> &'static str {
+        let mut drained = draining.map(|token| Box::pin(token.cancelled_owned()));
+        let mut drains = false;
+        let mut until: Option<Instant> = None;
+        let mut carried = (0, 0);
+        let mut silent_since = Instant::now();
+        poll_fn(|cx| {
+            if let Some(waits) = &mut drained
+                && waits.as_mut().poll(cx).is_ready()
+            {
+                drained = None;
+                drains = true;
             }
+            let goodbye = drains.then_some(Goodbye { mask: None });
+            let outward = self.outward.poll(cx, &mut self.upstream, &mut self.client, goodbye);
+            let goodbye = drains.then_some(Goodbye { mask: Some(self.mask) });
+            let inward = self.inward.poll(cx, &mut self.client, &mut self.upstream, goodbye);
+            match (inward, outward) {
+                (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => return Poll::Ready("tunnel_broken"),
+                (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready("served"),
+                (Poll::Pending, Poll::Ready(Ok(()))) => {
+                    let until = *until.get_or_insert_with(|| Instant::now() + AFTER_UPSTREAM);
+                    return self.alarm.poll_at(cx, until).map(|()| "served");
+                }
+                (_, Poll::Pending) => {}
+            }
+            let Some(idle) = self.idle else { return Poll::Pending };
+            let now = (self.inward.came.get(), self.outward.came.get());
+            if now != carried {
+                carried = now;
+                silent_since = Instant::now();
+            }
+            self.alarm.poll_at(cx, silent_since + idle).map(|()| "tunnel_idle")
+        })
+        .await
+    }
+}
+
+/// The other side is to be told that we go away.
+#[derive(Clone, Copy)]
+struct Goodbye {
+    /// What the frame is masked with: those of clients are.
+    mask: Option<[u8; 4]>,
+}
+
+/// One direction.
+struct Flow {
+    /// Bytes that were carried.
+    came: Rc<Cell<u64>>,
+    /// Where frames end, in what was carried; none where there are no frames.
+    frames: Option<Tracker>,
+    /// A frame of ours, on its way.
+    ours: Vec<u8>,
+    /// Ours was the last: what still comes is read and dropped.
+    said_goodbye: bool,
+    ended: bool,
+}
+
+impl Flow {
+    fn new(came: &Rc<Cell<u64>>, is_websocket: bool) -> Self {
+        let frames = is_websocket.then(Tracker::default);
+        Self { came: Rc::clone(came), frames, ours: Vec::new(), said_goodbye: false, ended: false }
+    }
+
+    /// Carries on.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut End,
+        to: &mut End,
+        goodbye: Option<Goodbye>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if self.ended {
+                return Poll::Ready(Ok(()));
+            }
+            if !self.ours.is_empty() {
+                let sent = ready!(to.poll_send(cx, &self.ours))?;
+                self.ours.drain(..sent);
+                continue;
+            }
+            if let (Some(Goodbye { mask }), Some(frames), false) = (goodbye, &self.frames, self.said_goodbye)
+                && frames.at_boundary()
+                && !frames.broken()
+                && !frames.closed()
+            {
+                websocket::close_frame(GOING_AWAY, "", mask, &mut self.ours);
+                self.said_goodbye = true;
+                continue;
+            }
+            let comes = match from.poll_ready(cx)? {
+                Poll::Ready(comes) => comes,
+                Poll::Pending => {
+                    ready!(to.poll_flush(cx))?;
+                    return Poll::Pending;
+                }
+            };
+            let answered = self.said_goodbye && self.frames.as_ref().is_some_and(Tracker::closed);
+            if !comes || answered {
+                ready!(to.poll_flush(cx))?;
+                ready!(to.poll_end(cx))?;
+                self.ended = true;
+                continue;
+            }
+            let chunk = from.chunk();
+            let sent = if self.said_goodbye {
+                chunk.len()
+            } else {
+                // Whoever waits to put a frame in must not miss the place for it.
+                let whole = goodbye.and(self.frames.as_ref()).and_then(|frames| frames.split_at_boundary(chunk));
+                let piece = whole.filter(|end| *end > 0).and_then(|end| chunk.get(..end)).unwrap_or(chunk);
+                ready!(to.poll_send(cx, piece))?
+            };
+            if let Some(frames) = &mut self.frames {
+                frames.feed(chunk.get(..sent).unwrap_or(chunk));
+            }
+            self.came.set(self.came.get() + sent as u64);
+            from.advance(sent);
         }
     }
 }
@@ -85,43 +218,5 @@ impl Drop for Closing {
         if let Some(finish) = self.finish.take() {
             finish.tunnel_closed(self.bytes_in.get(), self.bytes_out.get(), self.outcome);
         }
-    }
-}
-
-/// One side of a tunnel, counting what comes from it: first what lay behind the head.
-struct Side {
-    wire: Wire<Socket>,
-    came: Rc<Cell<u64>>,
-}
-
-impl AsyncRead for Side {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let this = &mut *self;
-        if this.wire.input.is_empty() {
-            ready!(Pin::new(&mut this.wire.stream).poll_read(cx, buffer))?;
-        } else {
-            let held = this.wire.input.bytes();
-            let now = held.get(..buffer.remaining()).unwrap_or(held);
-            buffer.put_slice(now);
-            let taken = now.len();
-            this.wire.input.consume(taken);
-        }
-        this.came.set(this.came.get() + (buffer.filled().len() - before) as u64);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Side {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.wire.stream).poll_shutdown(cx)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt::{Debug, Write as _};
 
 use hashbrown::HashMap;
-use shared::config::{Action, Config, Policies, Route, Scope, Setting, Share, Upstream};
+use shared::config::{Action, Config, Listen, Policies, Route, Scope, Setting, Share, Upstream};
 use shared::control::report::{Changes, Delta};
 
 /// What `next` changes over `previous`. A policy that routes inherit is told of once, by its name.
@@ -18,8 +18,12 @@ pub fn between(previous: &Config, next: &Config) -> Changes {
             |a, b| is_same_route((previous, a), (next, b)),
         ),
         upstreams: delta(&previous.upstreams, &next.upstreams, |upstream| &upstream.name, is_same_upstream),
-        // A listener is its address: there is nothing else about it that could change.
-        listeners: delta(&listeners(previous), &listeners(next), String::as_str, |_, _| true),
+        listeners: delta(
+            &listeners(previous),
+            &listeners(next),
+            |(name, _)| name,
+            |(_, before), (_, after)| before == after,
+        ),
         sections: sections(previous, next),
         kept: kept(previous, next),
     }
@@ -154,9 +158,10 @@ fn policy_texts(policies: &Policies) -> [(&'static str, String); 6] {
     ]
 }
 
-fn listeners(config: &Config) -> Vec<String> {
-    let traffic = config.server.listen.iter().map(|listen| listen.address.to_string());
-    let admin = config.admin.listen.iter().map(|address| format!("admin {address}"));
+/// By their addresses, with what else is said of them.
+fn listeners(config: &Config) -> Vec<(String, Option<&Listen>)> {
+    let traffic = config.server.listen.iter().map(|listen| (listen.address.to_string(), Some(listen)));
+    let admin = config.admin.listen.iter().map(|address| (format!("admin {address}"), None));
     traffic.chain(admin).collect()
 }
 

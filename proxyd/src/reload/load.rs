@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use shared::config::problem::{Code, Severity};
 use shared::config::source::{Resolver, System};
-use shared::config::{Checked, Input, Problems, References, Sources, load};
+use shared::config::{Checked, Input, Problems, References, Remark, Sources, load};
 
 use crate::daemon::ConfigSource;
+use crate::tls::{Material, TlsError};
 
 /// What runs where no config is named and there is none in the working directory.
 const BUILT_IN: &str = include_str!("../../../config.yaml");
@@ -22,6 +24,8 @@ pub struct Loaded {
     pub checked: Checked,
     /// Of everything that its references stood for.
     pub meaning: [u8; 32],
+    /// The certificates and keys that it names, read.
+    pub tls: Material,
 }
 
 impl Loaded {
@@ -70,7 +74,21 @@ pub fn under_today(kept: Input, sources: &Sources) -> Input {
 pub fn check(input: Input) -> Result<Loaded, Problems> {
     let resolver = Noting { seen: RefCell::new(Sha256::new()) };
     let checked = load(&input, &References::Resolve(&resolver))?;
-    Ok(Loaded { input, checked, meaning: resolver.seen.into_inner().finalize().into() })
+    let tls = Material::load(&checked.config)
+        .map_err(|errors| Problems(checked.locate(errors.into_iter().map(remark).collect())))?;
+    Ok(Loaded { input, checked, meaning: resolver.seen.into_inner().finalize().into(), tls })
+}
+
+/// A file that cannot be used, as a mistake of the config that names it.
+fn remark(error: TlsError) -> Remark {
+    Remark {
+        severity: Severity::Error,
+        code: Code::Unreadable,
+        keys: error.keys,
+        file: error.path,
+        message: error.what,
+        hint: None,
+    }
 }
 
 /// Variables whose name or value is not UTF-8 cannot be meant.

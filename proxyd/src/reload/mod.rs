@@ -1,6 +1,7 @@
 //! Puts another config in force: load → check → compile → bind → commit → report. Left of the commit everything may fail
 //! and nothing has changed; right of it nothing can fail. Only this room stores a snapshot.
 
+mod certificates;
 pub mod changes;
 pub mod history;
 pub mod load;
@@ -18,6 +19,7 @@ use shared::control::{ControlError, ErrorCode};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+pub use self::certificates::watch as watch_certificates;
 use self::history::{Headline, History, Kept};
 use self::load::Loaded;
 use crate::daemon::{ConfigSource, Daemon, Life};
@@ -129,7 +131,7 @@ impl First {
     /// The first snapshot.
     #[must_use]
     pub fn compile(&self) -> Snapshot {
-        Snapshot::compile(self.loaded.checked.clone(), self.stamp.clone(), None)
+        Snapshot::compile(self.loaded.checked.clone(), self.loaded.tls.clone(), self.stamp.clone(), None)
     }
 }
 
@@ -228,6 +230,8 @@ impl Reload {
         };
         if is_same {
             if !dry_run {
+                // The same words may name other certificates by now: they are taken up.
+                let _ = loaded.tls.clone().inherit(&before.tls);
                 self.restore_files(&what, &loaded).await?;
                 *lock(&self.in_force) = Arc::new(InForce {
                     input: loaded.input,
@@ -272,7 +276,8 @@ impl Reload {
             Stamp { generation: reloaded.generation, applied_us: unix_us(), actor: by.actor.clone(), door: by.door };
         let snapshot = {
             let (checked, stamp, before) = (loaded.checked.clone(), stamp.clone(), Arc::clone(before));
-            let compile = move || Snapshot::compile(checked, stamp, Some(&before));
+            let tls = loaded.tls.clone();
+            let compile = move || Snapshot::compile(checked, tls, stamp, Some(&before));
             tokio::task::spawn_blocking(compile).await.map_err(|error| broken(&error))?
         };
         self.restore_files(what, &loaded).await?;

@@ -3,59 +3,43 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use http1::{Framing, HeadError, HeadLimits, HeadParser, Version, persists, request_framing};
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpStream;
-use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use shared::config::Protocols;
 
+use super::drain::{Drain, GRACE};
 use super::farewell;
+use super::http2::{self, Preface, preface};
 use super::respond::{Asked, Sent, respond};
 use crate::exchange::finish::Opening;
 use crate::exchange::{
-    Alarm, Finish, Link, Peer, Presence, Rejection, Request, RequestBody, RequestHead, Response, Takeover, Trail, name,
+    Alarm, End, ErrorForm, Finish, Interim, Link, Peer, Rejection, Request, RequestBody, RequestHead, Response, Socket,
+    Takeover, Trail, name,
 };
 use crate::proxy;
 use crate::telemetry::metrics::WorkerMetrics;
 use crate::worker::Worker;
 
-/// After this long without traffic the kernel asks whether the client is still there.
-const KEEPALIVE_AFTER: Duration = Duration::from_mins(1);
-
-/// How long a connection that has not yet asked anything may live on when the daemon drains: its request may be under way.
-const DRAIN_GRACE: Duration = Duration::from_millis(500);
-
 /// How much a client may send ahead while its request is served. What goes beyond stays in the kernel.
 const READ_AHEAD: usize = 8 * 1024;
 
-/// Starts serving a connection.
-pub(super) fn start(stream: TcpStream, address: SocketAddr, listener: Arc<str>, worker: &Rc<Worker>) {
-    let worker = Rc::clone(worker);
-    let ip = address.ip().to_canonical();
-    let peer = Peer {
-        address,
-        ip,
-        ip_text: ip.to_string().into(),
-        listener,
-        presence: Presence::enter(&worker.load, &worker.ledger.metrics, &worker.emptied),
-    };
-    let _ = stream.set_nodelay(true);
-    let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_AFTER));
+/// Room for a connection's first bytes.
+const FIRST: usize = 16 * 1024;
+
+/// Starts serving a connection on which HTTP/1.1 is spoken, or HTTP/2 by those who know that it is.
+pub(super) fn start(socket: Socket, peer: Peer, protocols: Protocols, worker: &Rc<Worker>) {
     let connection = Connection {
-        link: Rc::new(Link::new(stream)),
+        link: Rc::new(Link::new(socket)),
         alarm: Rc::default(),
         peer: Rc::new(peer),
         parser: HeadParser::request(),
-        served: false,
-        _fall: Fall(Rc::clone(&worker.ledger.metrics)),
-        worker,
+        protocols,
+        served: 0,
+        _fall: Fall::of(worker),
+        worker: Rc::clone(worker),
     };
     tokio::task::spawn_local(connection.serve());
 }
@@ -66,14 +50,21 @@ struct Connection {
     peer: Rc<Peer>,
     worker: Rc<Worker>,
     parser: HeadParser,
-    /// Whether a request was answered on it.
-    served: bool,
+    protocols: Protocols,
+    /// Requests that were answered on it.
+    served: u64,
     _fall: Fall,
 }
 
 /// Counts a connection whose task panics. That takes down no other: each connection is a task, and the runtime ends a task
 /// that panics by itself.
-struct Fall(Rc<WorkerMetrics>);
+pub(super) struct Fall(Rc<WorkerMetrics>);
+
+impl Fall {
+    pub(super) fn of(worker: &Worker) -> Self {
+        Self(Rc::clone(&worker.ledger.metrics))
+    }
+}
 
 impl Drop for Fall {
     fn drop(&mut self) {
@@ -86,6 +77,8 @@ impl Drop for Fall {
 /// What the wait for a request ended with.
 enum Next {
     Request(RequestHead),
+    /// HTTP/2 begins.
+    Http2,
     /// Nothing more is to be done for it.
     Over,
     Refuse(Rejection),
@@ -105,18 +98,34 @@ impl Connection {
         let takeover = loop {
             let after = match self.next(&mut drain).await {
                 Next::Over => return,
+                Next::Http2 => return self.into_http2().await,
                 Next::Refuse(rejection) => return self.refuse(&rejection).await,
-                Next::Request(head) => self.exchange(head).await,
+                Next::Request(head) => {
+                    if self.served == 0 {
+                        self.worker.ledger.metrics.protocol("http1");
+                    }
+                    self.exchange(head).await
+                }
             };
             match after {
-                After::Next => self.served = true,
+                After::Next => self.served += 1,
                 After::Over => return,
                 After::Takeover(takeover) => break takeover,
             }
         };
         // Nothing else holds the connection by now.
         if let Some(link) = Rc::into_inner(self.link) {
-            takeover(link.wire.into_inner());
+            takeover(End::Wire(link.wire.into_inner()));
+        }
+    }
+
+    /// Goes on as a connection of HTTP/2.
+    async fn into_http2(self) {
+        let Self { link, peer, worker, alarm, parser, .. } = self;
+        drop((alarm, parser));
+        if let Some(link) = Rc::into_inner(link) {
+            // On the heap: a connection of HTTP/1.1 does not pay for it.
+            Box::pin(http2::serve(link.wire.into_inner(), peer, &worker)).await;
         }
     }
 
@@ -136,28 +145,46 @@ impl Connection {
         let waits = Cell::new(None);
         let begun = Cell::new(false);
         let parser = &mut self.parser;
+        let served = self.served > 0;
+        let mut may_be_http2 = !served && self.protocols.http2;
         poll_fn(|cx| {
             let mut wire = self.link.wire.borrow_mut();
-            match wire.poll_request(cx, parser, &limits) {
-                Poll::Ready(Ok(head)) => return Poll::Ready(Next::Request(head)),
-                Poll::Ready(Err(error)) => return Poll::Ready(no_head(error, &self.worker)),
-                Poll::Pending => {}
+            while may_be_http2 {
+                match preface(wire.input.bytes()) {
+                    Preface::Whole => return Poll::Ready(Next::Http2),
+                    Preface::Other => may_be_http2 = false,
+                    Preface::Part => match wire.poll_fill(cx, FIRST) {
+                        Poll::Ready(Ok(0) | Err(_)) => may_be_http2 = false,
+                        Poll::Ready(Ok(_)) => {}
+                        Poll::Pending => break,
+                    },
+                }
+            }
+            if !may_be_http2 {
+                match wire.poll_request(cx, parser, &limits) {
+                    Poll::Ready(Ok(_)) if !self.protocols.http1 => {
+                        return Poll::Ready(Next::Refuse(Rejection::ProtocolRefused));
+                    }
+                    Poll::Ready(Ok(head)) => return Poll::Ready(Next::Request(head)),
+                    Poll::Ready(Err(error)) => return Poll::Ready(no_head(error, &self.worker)),
+                    Poll::Pending => {}
+                }
             }
             if !wire.input.is_empty() && !begun.replace(true) {
                 // An idle connection wakes: from now on the head has its own time.
-                if self.served {
+                if served {
                     waits.set(None);
                 }
             }
-            let within = if self.served && !begun.get() { idle_within } else { head_within };
+            let within = if served && !begun.get() { idle_within } else { head_within };
             let mut end = waits.get().unwrap_or_else(|| now() + within);
             if let Some(since) = drain.poll(cx)
                 && !begun.get()
             {
-                if self.served {
+                if served {
                     return Poll::Ready(Next::Over);
                 }
-                end = end.min(since + DRAIN_GRACE);
+                end = end.min(since + GRACE);
             }
             waits.set(Some(end));
             ready!(self.alarm.poll_at(cx, end));
@@ -184,17 +211,27 @@ impl Connection {
         let awaits_continue = framing != Framing::None
             && head.version() == Version::Http11
             && headers.get(&name::EXPECT).is_some_and(|expects| expects.eq_ignore_ascii_case(b"100-continue"));
+        let (gap, stall, most) = {
+            let local = self.worker.local();
+            let server = &local.snapshot.checked.config.server;
+            (server.timeouts.request_body, server.timeouts.write, server.limits.requests_per_connection)
+        };
         let mut asked = Asked {
             to_head: head.method() == "HEAD",
             version: head.version(),
-            keeps: persists(headers, head.version()),
+            keeps: persists(headers, head.version()) && most.is_none_or(|most| self.served + 1 < most),
             awaits_continue,
+            upgrades: proxy::upgrade_wanted(&head, false).is_some(),
+            stall,
             upload: None,
         };
-        let gap = self.worker.local().snapshot.checked.config.server.timeouts.request_body;
         let body = RequestBody::new(&self.link, &self.alarm, framing, gap, awaits_continue);
         asked.upload = body.upload().cloned();
-        let request = Request { head, body, link: Rc::clone(&self.link), alarm: Rc::clone(&self.alarm) };
+        let interim = match head.version() {
+            Version::Http10 => Interim::Nowhere,
+            Version::Http11 | Version::Http2 => Interim::Link(Rc::clone(&self.link)),
+        };
+        let request = Request { head, body, interim, extended: false, alarm: Rc::clone(&self.alarm) };
         let answer = {
             // On the heap: between requests a connection does not pay for it.
             let mut answer = Box::pin(proxy::handle(request, &self.peer, &self.worker));
@@ -237,7 +274,7 @@ impl Connection {
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => {
-                    self.link.interim(|rest| *rest = interim);
+                    self.link.put_back(interim);
                     break;
                 }
             }
@@ -255,7 +292,7 @@ impl Connection {
                 terms: Rc::clone(&self.worker.local().terms),
                 started: ledger.clock.now(),
                 protocol: "HTTP/1.1",
-                https: false,
+                https: self.peer.tls,
             };
             let mut finish = Finish::open(opening, ledger, &self.peer);
             finish.rejected(rejection);
@@ -265,10 +302,17 @@ impl Connection {
             }
         }
         ledger.metrics.connection_error(rejection.code());
-        let Response { mut head, body, .. } = rejection.response(id.as_str(), true);
+        let Response { mut head, body, .. } = rejection.response(id.as_str(), ErrorForm::Json);
         head.headers_mut().set_text(&name::X_REQUEST_ID, id.as_str().as_bytes());
-        let asked =
-            Asked { to_head: false, version: Version::Http11, keeps: false, awaits_continue: false, upload: None };
+        let asked = Asked {
+            to_head: false,
+            version: Version::Http11,
+            keeps: false,
+            awaits_continue: false,
+            upgrades: false,
+            stall: self.worker.local().snapshot.checked.config.server.timeouts.write,
+            upload: None,
+        };
         if let Sent::WholeAndLast { .. } = respond(&self.link, &self.alarm, &self.worker, head, body, asked).await {
             farewell::say(&self.link, true).await;
         }
@@ -298,33 +342,6 @@ pub(super) fn has_left(link: &Link, cx: &mut Context<'_>) -> bool {
         }
     }
     false
-}
-
-/// Tells a connection once that the daemon drains.
-struct Drain {
-    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
-    token: CancellationToken,
-    /// Whether the task is to be woken.
-    watched: bool,
-    since: Option<Instant>,
-}
-
-impl Drain {
-    fn of(worker: &Worker) -> Self {
-        let token = worker.draining.clone();
-        Self { cancelled: Box::pin(token.clone().cancelled_owned()), token, watched: false, since: None }
-    }
-
-    /// Since when; none while the daemon serves.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
-        let drains = if self.watched {
-            self.since.is_some() || self.token.is_cancelled()
-        } else {
-            self.watched = true;
-            self.cancelled.as_mut().poll(cx).is_ready()
-        };
-        if drains { Some(*self.since.get_or_insert_with(Instant::now)) } else { None }
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
 //! The clients' door: listeners and connections. A worker's whole life is [`serve`].
 
+mod arrival;
 mod connection;
+mod drain;
 mod farewell;
+mod http2;
 mod listener;
 mod respond;
 
 pub use listener::{BindError, Bound, bind, hand_out};
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -17,11 +21,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::daemon::{Life, Opened, Order};
+use crate::daemon::{Arrived, Life, Opened, Order};
+use crate::snapshot::Listening;
 use crate::worker::Worker;
 
 /// A listener of this worker.
 struct Door {
+    /// What whoever comes in now is served by. It outlives its listener until that is closed.
+    listening: Rc<RefCell<Arc<Listening>>>,
     closing: CancellationToken,
     accepting: JoinHandle<()>,
 }
@@ -35,14 +42,15 @@ pub async fn serve(worker: Rc<Worker>, mut orders: mpsc::Receiver<Order>) {
             order = orders.recv() => match order {
                 Some(Order::Refresh { open, taken }) => {
                     worker.refresh();
+                    take_over(&doors, &worker);
                     close_removed(&mut doors, &worker).await;
                     for opened in open {
                         open_door(&mut doors, opened, &worker);
                     }
                     let _ = taken.send(());
                 }
-                Some(Order::Adopt { stream, peer, listener }) => {
-                    adopt(stream, peer, listener, &worker);
+                Some(Order::Adopt { stream, arrived }) => {
+                    adopt(stream, arrived, &worker);
                     worker.load.handed();
                 }
                 None => return,
@@ -62,8 +70,8 @@ pub async fn serve(worker: Rc<Worker>, mut orders: mpsc::Receiver<Order>) {
     // Connections that another worker accepted last and handed over still lie in the mailbox.
     orders.close();
     while let Some(order) = orders.recv().await {
-        if let Order::Adopt { stream, peer, listener } = order {
-            adopt(stream, peer, listener, &worker);
+        if let Order::Adopt { stream, arrived } = order {
+            adopt(stream, arrived, &worker);
             worker.load.handed();
         }
     }
@@ -84,10 +92,22 @@ fn open_door(doors: &mut HashMap<SocketAddr, Door>, opened: Opened, worker: &Rc<
             return;
         }
     };
+    let Some(listening) = worker.local().snapshot.listening(opened.configured).map(Arc::clone) else { return };
+    let listening = Rc::new(RefCell::new(listening));
     let closing = CancellationToken::new();
-    let accepting = accept(listener, opened.name, Rc::clone(worker), closing.clone());
+    let accepting = accept(listener, opened.name, Rc::clone(&listening), Rc::clone(worker), closing.clone());
     let accepting = tokio::task::spawn_local(accepting);
-    doors.insert(opened.configured, Door { closing, accepting });
+    doors.insert(opened.configured, Door { listening, closing, accepting });
+}
+
+/// Doors that stay are served by what the new snapshot says of them.
+fn take_over(doors: &HashMap<SocketAddr, Door>, worker: &Worker) {
+    let local = worker.local();
+    for (address, door) in doors {
+        if let Some(listening) = local.snapshot.listening(*address) {
+            door.listening.replace(Arc::clone(listening));
+        }
+    }
 }
 
 async fn close_removed(doors: &mut HashMap<SocketAddr, Door>, worker: &Worker) {
@@ -106,7 +126,13 @@ async fn close(doors: impl Iterator<Item = Door>) {
     }
 }
 
-async fn accept(listener: TcpListener, name: Arc<str>, worker: Rc<Worker>, closing: CancellationToken) {
+async fn accept(
+    listener: TcpListener,
+    name: Arc<str>,
+    listening: Rc<RefCell<Arc<Listening>>>,
+    worker: Rc<Worker>,
+    closing: CancellationToken,
+) {
     loop {
         let accepted = tokio::select! {
             biased;
@@ -114,7 +140,7 @@ async fn accept(listener: TcpListener, name: Arc<str>, worker: Rc<Worker>, closi
             () = closing.cancelled() => return,
         };
         match accepted {
-            Ok((stream, peer)) => welcome(stream, peer, &name, &worker),
+            Ok((stream, peer)) => welcome(stream, Arrived::new(peer, &name, &listening.borrow()), &worker),
             Err(error) => {
                 // Out of file descriptors, most likely: accepting again at once would only spin.
                 worker.ledger.metrics.connection_refused("accept_failed");
@@ -126,29 +152,28 @@ async fn accept(listener: TcpListener, name: Arc<str>, worker: Rc<Worker>, closi
 }
 
 /// A connection was accepted: served here, or by a worker with clearly less to do.
-fn welcome(stream: TcpStream, peer: SocketAddr, listener: &Arc<str>, worker: &Rc<Worker>) {
+fn welcome(stream: TcpStream, arrived: Arrived, worker: &Rc<Worker>) {
     let limit = worker.local().snapshot.checked.config.server.limits.connections;
     if worker.daemon.connections() >= limit {
         worker.ledger.metrics.connection_refused("limit");
         return;
     }
     let Some(other) = worker.less_busy() else {
-        connection::start(stream, peer, Arc::clone(listener), worker);
+        arrival::start(stream, arrived, worker);
         return;
     };
     let Ok(stream) = stream.into_std() else { return };
-    let order = Order::Adopt { stream, peer, listener: Arc::clone(listener) };
     other.load.hand();
-    if let Err(refused) = other.orders.try_send(order) {
+    if let Err(refused) = other.orders.try_send(Order::Adopt { stream, arrived }) {
         other.load.handed();
-        if let Order::Adopt { stream, peer, listener } = refused.into_inner() {
-            adopt(stream, peer, listener, worker);
+        if let Order::Adopt { stream, arrived } = refused.into_inner() {
+            adopt(stream, arrived, worker);
         }
     }
 }
 
-fn adopt(stream: std::net::TcpStream, peer: SocketAddr, listener: Arc<str>, worker: &Rc<Worker>) {
+fn adopt(stream: std::net::TcpStream, arrived: Arrived, worker: &Rc<Worker>) {
     if let Ok(stream) = TcpStream::from_std(stream) {
-        connection::start(stream, peer, listener, worker);
+        arrival::start(stream, arrived, worker);
     }
 }

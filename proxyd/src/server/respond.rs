@@ -15,9 +15,6 @@ use crate::exchange::body::{BodyError, Spliced};
 use crate::exchange::{Alarm, Body, Link, ResponseHead, Upload, name};
 use crate::worker::Worker;
 
-/// A client that takes nothing of its answer for so long has left.
-const STALL: Duration = Duration::from_mins(1);
-
 /// Of a request's body that nobody read, so much is read and dropped to keep the connection.
 const DROPPED: u64 = 64 * 1024;
 /// And within this time.
@@ -32,6 +29,10 @@ pub(super) struct Asked {
     pub(super) keeps: bool,
     /// The client may still wait to be asked for its body.
     pub(super) awaits_continue: bool,
+    /// The client asked for another protocol: what it sends behind the request may be of that one.
+    pub(super) upgrades: bool,
+    /// A client that takes nothing of its answer for so long has left.
+    pub(super) stall: Duration,
     pub(super) upload: Option<Rc<Upload>>,
 }
 
@@ -72,12 +73,15 @@ pub(super) async fn respond(
     let shape = frame(&mut head, &mut body, &asked);
     keeps &= shape != Shape::Close;
     let switches = head.status() == 101;
+    keeps &= switches || !asked.upgrades;
     let out = Outgoing::start(
         |out| {
             out.append(&mut link.take_interim());
             head.write(out);
             if !head.headers().has(&name::DATE) {
-                date(worker.ledger.clock.latest_unix_s(), out);
+                out.extend_from_slice(b"date: ");
+                out.extend_from_slice(&date(worker.ledger.clock.latest_unix_s()));
+                out.extend_from_slice(b"\r\n");
             }
             if shape == Shape::Chunked {
                 out.extend_from_slice(b"transfer-encoding: chunked\r\n");
@@ -102,7 +106,7 @@ pub(super) async fn respond(
         Err(Failure::Body(error)) => {
             if shape == Shape::Close {
                 // Nothing else tells a client that this was not the end.
-                let _ = SockRef::from(&link.wire.borrow().stream).set_linger(Some(Duration::ZERO));
+                let _ = SockRef::from(link.wire.borrow().stream.tcp()).set_linger(Some(Duration::ZERO));
             }
             body.end(Err(error));
             return Sent::Broken;
@@ -162,11 +166,13 @@ fn set_length(head: &mut ResponseHead, length: u64) {
     }
 }
 
+/// What a `Date` has (RFC 9110 section 5.6.7).
+const DATE_BYTES: usize = 29;
+
 /// `Date` (RFC 9110 section 6.6.1), written once a second.
-fn date(unix_s: i64, out: &mut Vec<u8>) {
-    const BYTES: usize = 29;
+pub(super) fn date(unix_s: i64) -> [u8; DATE_BYTES] {
     thread_local! {
-        static WRITTEN: Cell<(i64, [u8; BYTES])> = const { Cell::new((i64::MIN, [0; BYTES])) };
+        static WRITTEN: Cell<(i64, [u8; DATE_BYTES])> = const { Cell::new((i64::MIN, [b' '; DATE_BYTES])) };
     }
     let (mut second, mut text) = WRITTEN.get();
     if second != unix_s {
@@ -177,9 +183,7 @@ fn date(unix_s: i64, out: &mut Vec<u8>) {
             WRITTEN.set((second, text));
         }
     }
-    out.extend_from_slice(b"date: ");
-    out.extend_from_slice(&text);
-    out.extend_from_slice(b"\r\n");
+    text
 }
 
 enum Failure {
@@ -205,7 +209,7 @@ impl Writing<'_> {
             if self.ended {
                 return self.poll_flush(cx);
             }
-            if self.is_bare && body.splices() {
+            if self.is_bare && body.splices() && self.link.wire.borrow().stream.plain().is_some() {
                 ready!(self.poll_spliced(cx, body))?;
                 continue;
             }
@@ -250,7 +254,10 @@ impl Writing<'_> {
     /// A piece of the body, from socket to socket.
     fn poll_spliced(&mut self, cx: &mut Context<'_>, body: &mut Body) -> Poll<Result<(), Failure>> {
         ready!(self.poll_flush(cx))?;
-        let spliced = body.splice(cx, &self.link.wire.borrow().stream);
+        let spliced = match self.link.wire.borrow().stream.plain() {
+            Some(to) => body.splice(cx, to),
+            None => Spliced::Failed(BodyError::BrokenOff),
+        };
         match spliced {
             Spliced::Sent(bytes) if self.out.passed(bytes) => self.taken(cx, Poll::Ready(Ok(()))),
             Spliced::Sent(_) => Poll::Ready(Err(Failure::Body(BodyError::BrokenOff))),
@@ -278,7 +285,7 @@ impl Writing<'_> {
             }
             Poll::Ready(Err(_)) => Poll::Ready(Err(Failure::Gone)),
             Poll::Pending => {
-                let end = *self.stalls.get_or_insert_with(|| Instant::now() + STALL);
+                let end = *self.stalls.get_or_insert_with(|| Instant::now() + self.asked.stall);
                 ready!(self.alarm.poll_at(cx, end));
                 Poll::Ready(Err(Failure::Gone))
             }

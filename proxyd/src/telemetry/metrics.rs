@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hashbrown::{Equivalent, HashMap};
 
 pub use cells::{Counter, Entry, Level, Tally};
-pub use gauges::{Audit, Gauges, LastReload, Limiter};
+pub use gauges::{Audit, Certificate, Gauges, LastReload, Limiter};
 pub use histogram::{BOUNDS_US, Durations, Histogram};
 
 /// An upstream's name and an endpoint's address; or a rule's scope and its name.
@@ -32,6 +32,9 @@ pub type Pair = (Arc<str>, Arc<str>);
 #[derive(Debug)]
 pub struct Metrics {
     workers: Box<[Arc<WorkerCells>]>,
+    /// Counted by the control thread alone.
+    certificates_taken: Counter,
+    certificates_refused: Counter,
 }
 
 /// What the daemon's status tells.
@@ -58,7 +61,16 @@ pub struct EndpointTotals {
 impl Metrics {
     #[must_use]
     pub fn new(workers: usize) -> Arc<Self> {
-        Arc::new(Self { workers: (0..workers).map(|_| Arc::new(WorkerCells::default())).collect() })
+        Arc::new(Self {
+            workers: (0..workers).map(|_| Arc::new(WorkerCells::default())).collect(),
+            certificates_taken: Counter::default(),
+            certificates_refused: Counter::default(),
+        })
+    }
+
+    /// Files of certificates had changed: whether they were taken up.
+    pub fn certificates_reloaded(&self, taken: bool) {
+        if taken { &self.certificates_taken } else { &self.certificates_refused }.add(1);
     }
 
     /// The cells of worker `index`, for its thread alone. An index past the last worker gets cells that nobody sums.
@@ -114,6 +126,11 @@ struct WorkerCells {
     connections_open: Level,
     connections_refused: Tally,
     connection_errors: Tally,
+    protocols: Tally,
+    tls_handshakes: Tally,
+    http2_resets_received: Tally,
+    http2_resets_sent: Tally,
+    http2_goaways_sent: Tally,
     in_flight: Level,
     requests: Counter,
     responses: StatusCells,
@@ -150,6 +167,31 @@ impl WorkerMetrics {
     /// A connection that ended by the client's fault, before or between requests: `parse`, `timeout`, `reset`, `tls`, ….
     pub fn connection_error(&self, kind: &'static str) {
         self.cells.connection_errors.count(kind);
+    }
+
+    /// A connection on which this protocol is spoken: `http1`, `http2`.
+    pub fn protocol(&self, protocol: &'static str) {
+        self.cells.protocols.count(protocol);
+    }
+
+    /// A handshake that succeeded: `1.3`, `1.3 resumed`, ….
+    pub fn tls_handshake(&self, kind: &'static str) {
+        self.cells.tls_handshakes.count(kind);
+    }
+
+    /// A client reset a stream, with this code (RFC 9113 section 7).
+    pub fn http2_reset_received(&self, code: &'static str) {
+        self.cells.http2_resets_received.count(code);
+    }
+
+    /// We reset a stream of a client, with this code.
+    pub fn http2_reset_sent(&self, code: &'static str) {
+        self.cells.http2_resets_sent.count(code);
+    }
+
+    /// We told a client that its connection ends, with this code.
+    pub fn http2_goaway_sent(&self, code: &'static str) {
+        self.cells.http2_goaways_sent.count(code);
     }
 
     pub fn request_started(&self) {

@@ -31,7 +31,7 @@ impl LocalUpstream {
                     pool.resize(&upstream.pool, workers);
                     Rc::clone(pool)
                 }
-                None => Rc::new(Pool::new(endpoint, &upstream.pool, workers, ledger)),
+                None => Rc::new(Pool::new(endpoint, &upstream.way, &upstream.pool, workers, ledger)),
             }
         });
         Self {

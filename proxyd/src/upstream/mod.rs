@@ -2,23 +2,31 @@
 //! next; each worker has a half of its own ([`local`]): its connections and its balancer. Never sees a filter.
 
 pub mod balance;
-pub mod connect;
+mod channel;
+mod connect;
 mod endpoint;
 pub mod local;
 pub mod pool;
 pub mod pump;
 mod relay;
+mod stream;
+mod way;
 
+pub use channel::StreamLease;
 pub use endpoint::Endpoint;
 pub use local::LocalUpstream;
-pub use pool::{InFlight, Lease, Pool, TunnelLease};
+pub use pool::{InFlight, Lease, Leased, Pool, TunnelLease};
 pub use pump::Pump;
 pub use relay::{Relay, room};
+pub use stream::{StreamPump, StreamRelay};
+pub use way::{Asks, Way};
 
 use std::sync::Arc;
 
 use shared::config;
 use thiserror::Error;
+
+use crate::tls::ClientTls;
 
 /// What the workers share of one upstream.
 #[derive(Debug)]
@@ -29,19 +37,28 @@ pub struct Upstream {
     pub weights: Box<[u32]>,
     pub timeouts: config::UpstreamTimeouts,
     pub pool: config::Pool,
+    pub way: Way,
+}
+
+/// A tunnel's place among its endpoint's connections or streams.
+pub enum Held {
+    Connection(TunnelLease),
+    Stream(StreamLease),
 }
 
 impl Upstream {
     /// Compiles an upstream, taking the live state from its namesake. What is exactly the same stays the same object, so
     /// that the workers' halves live on untouched; otherwise endpoints are taken over by address, whatever else changed.
-    pub fn compile(config: &config::Upstream, previous: Option<&Arc<Self>>) -> Arc<Self> {
+    pub fn compile(config: &config::Upstream, tls: Option<&Arc<ClientTls>>, previous: Option<&Arc<Self>>) -> Arc<Self> {
         if let Some(previous) = previous
             && previous.is(config)
         {
             return Arc::clone(previous);
         }
+        // Spoken to in another way, an endpoint is another one: none of its connections could be used.
+        let same_way = previous.filter(|upstream| upstream.way.is(config));
         let endpoints = config.endpoints.iter().map(|endpoint| {
-            let namesake = previous
+            let namesake = same_way
                 .and_then(|upstream| upstream.endpoints.iter().find(|candidate| candidate.address == endpoint.address));
             namesake.map_or_else(|| Arc::new(Endpoint::new(&config.name, endpoint)), Arc::clone)
         });
@@ -51,12 +68,14 @@ impl Upstream {
             weights: config.endpoints.iter().map(|endpoint| endpoint.weight).collect(),
             timeouts: config.timeouts.clone(),
             pool: config.pool.clone(),
+            way: Way::compile(config, tls),
         })
     }
 
     fn is(&self, config: &config::Upstream) -> bool {
         let endpoints = self.endpoints.iter().zip(&self.weights);
         self.timeouts == config.timeouts
+            && self.way.is(config)
             && self.pool == config.pool
             && self.endpoints.len() == config.endpoints.len()
             && endpoints
@@ -72,6 +91,8 @@ pub enum AttemptError {
     Refused,
     #[error("connecting took too long")]
     ConnectTimeout,
+    #[error("no TLS with the endpoint")]
+    Tls,
     #[error("the name could not be resolved")]
     Unresolved,
     #[error("too many requests wait for a connection")]
@@ -84,6 +105,9 @@ pub enum AttemptError {
     OutOfTime,
     #[error("the connection broke before an answer")]
     Reset,
+    /// The endpoint said that it has not begun to work on the request (RFC 9113 section 8.7).
+    #[error("the endpoint refused the request before working on it")]
+    Unprocessed,
     #[error("the answer is not HTTP")]
     Protocol,
 }
@@ -94,6 +118,8 @@ impl AttemptError {
         match self {
             Self::Refused => "connect",
             Self::ConnectTimeout => "connect_timeout",
+            Self::Tls => "tls",
+            Self::Unprocessed => "refused_stream",
             Self::Unresolved => "unresolved",
             Self::QueueFull => "queue_full",
             Self::QueueTimeout => "queue_timeout",
@@ -107,10 +133,14 @@ impl AttemptError {
     /// Whether the endpoint is to blame, rather than a limit of ours.
     pub fn blames_endpoint(self) -> bool {
         match self {
-            Self::QueueFull | Self::QueueTimeout | Self::OutOfTime => false,
-            Self::Refused | Self::ConnectTimeout | Self::Unresolved | Self::Silent | Self::Reset | Self::Protocol => {
-                true
-            }
+            Self::QueueFull | Self::QueueTimeout | Self::OutOfTime | Self::Unprocessed => false,
+            Self::Refused
+            | Self::ConnectTimeout
+            | Self::Tls
+            | Self::Unresolved
+            | Self::Silent
+            | Self::Reset
+            | Self::Protocol => true,
         }
     }
 }

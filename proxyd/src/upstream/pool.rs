@@ -11,6 +11,8 @@ use shared::config;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::channel::{Channel, StreamLease};
+use super::way::{Asks, Way};
 use super::{AttemptError, Endpoint, connect};
 use crate::exchange::{EndpointTag, Ledger, Socket};
 use crate::telemetry::metrics::EndpointCells;
@@ -20,9 +22,16 @@ pub struct Pool {
     pub endpoint: Arc<Endpoint>,
     pub tag: Rc<EndpointTag>,
     pub cells: Arc<EndpointCells>,
+    pub way: Way,
     /// Newest last: the one most likely still alive is taken first, and the others can grow old and go.
     idle: RefCell<Vec<Idle>>,
-    /// Connections that serve a request, or are being opened for one.
+    /// Those of HTTP/2, whether they serve or not.
+    channels: RefCell<Vec<Rc<Channel>>>,
+    /// Whether one of them is being opened: one is enough for many requests.
+    opening: Cell<bool>,
+    /// Whether the endpoint, asked what it speaks, chose HTTP/2 the last time.
+    chose_http2: Cell<bool>,
+    /// Connections that serve a request, or are being opened for one, or speak HTTP/2.
     busy: Cell<usize>,
     waiting: Cell<usize>,
     freed: Notify,
@@ -60,12 +69,22 @@ impl Bounds {
 
 impl Pool {
     /// An empty pool.
-    pub fn new(endpoint: &Arc<Endpoint>, config: &config::Pool, workers: usize, ledger: &Rc<Ledger>) -> Self {
+    pub fn new(
+        endpoint: &Arc<Endpoint>,
+        way: &Way,
+        config: &config::Pool,
+        workers: usize,
+        ledger: &Rc<Ledger>,
+    ) -> Self {
         Self {
             endpoint: Arc::clone(endpoint),
             tag: Rc::new(EndpointTag { upstream: (*endpoint.upstream).into(), address: (*endpoint.address).into() }),
             cells: ledger.metrics.endpoint(&endpoint.upstream, &endpoint.address),
+            way: way.clone(),
             idle: RefCell::default(),
+            channels: RefCell::default(),
+            opening: Cell::new(false),
+            chose_http2: Cell::new(way.is_http2()),
             busy: Cell::new(0),
             waiting: Cell::new(0),
             freed: Notify::new(),
@@ -80,19 +99,20 @@ impl Pool {
         self.bounds.replace(Bounds::share(config, workers));
     }
 
-    /// A connection for one request: an idle one, a new one, or the next to become free.
+    /// A connection for one request: an idle one or a place on one that serves many, a new one, or the next to become free.
     ///
     /// `fresh` asks for a new one: an idle one has just died under the same request.
     pub async fn lease(
         self: &Rc<Self>,
+        asks: &Asks,
         connect_within: Duration,
         until: Option<Instant>,
         fresh: bool,
-    ) -> Result<Lease, AttemptError> {
-        if !fresh && let Some(connection) = self.take_idle() {
-            return Ok(self.hand_out(connection, true));
+    ) -> Result<Leased, AttemptError> {
+        if !fresh && let Some(leased) = self.take(asks) {
+            return Ok(leased);
         }
-        let opened = self.open(connect_within);
+        let opened = self.open(asks, connect_within);
         match until {
             None => opened.await,
             // Rare and short: a timer of its own may be made and dropped.
@@ -100,30 +120,75 @@ impl Pool {
         }
     }
 
+    /// What is there already.
+    fn take(self: &Rc<Self>, asks: &Asks) -> Option<Leased> {
+        if !self.channels.borrow().is_empty()
+            && self.speaks_http2(asks)
+            && let Some(stream) = self.take_stream()
+        {
+            return Some(Leased::Stream(stream));
+        }
+        // With a PROXY header a connection is one client's.
+        if self.way.proxy_header.is_some() {
+            return None;
+        }
+        self.take_idle().map(|connection| Leased::Wire(self.hand_out(connection, true)))
+    }
+
+    /// Whether such a request goes over HTTP/2, as far as is known.
+    fn speaks_http2(&self, asks: &Asks) -> bool {
+        self.chose_http2.get() && (self.way.is_http2() || !asks.upgrades)
+    }
+
+    fn take_stream(self: &Rc<Self>) -> Option<StreamLease> {
+        let channels = self.channels.borrow();
+        let channel = channels.iter().find(|channel| channel.has_room())?;
+        Some(StreamLease::of(self, channel, true))
+    }
+
     /// A new connection, or the next to become free where no more may be opened. Apart on the heap: nearly all requests
     /// find a connection that is idle.
-    fn open(
-        self: &Rc<Self>,
+    fn open<'a>(
+        self: &'a Rc<Self>,
+        asks: &'a Asks,
         connect_within: Duration,
-    ) -> Pin<Box<dyn Future<Output = Result<Lease, AttemptError>> + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Leased, AttemptError>> + 'a>> {
         Box::pin(async move {
-            if self.busy.get() >= self.bounds.borrow().connections {
-                let waited = self.wait(connect_within).await?;
-                if let Some(connection) = waited {
-                    return Ok(self.hand_out(connection, true));
-                }
+            let many = self.speaks_http2(asks);
+            let is_full = || self.busy.get() >= self.bounds.borrow().connections;
+            if (is_full() || (many && self.opening.get()))
+                && let Some(leased) = self.wait(asks, connect_within).await?
+            {
+                return Ok(leased);
             }
-            let opening = Opening::new(self);
+            let opening = Opening::new(self, many);
             let started = self.ledger.clock.now();
-            let connection = connect::connect(&self.endpoint, connect_within).await?;
+            let connected = connect::connect(&self.endpoint, &self.way, asks, connect_within).await?;
+            if !asks.upgrades {
+                self.chose_http2.set(connected.http2);
+            }
+            let leased = if connected.http2 {
+                let channel = Channel::open(connected.socket, &self.way, self).await?;
+                self.channels.borrow_mut().push(Rc::clone(&channel));
+                Leased::Stream(StreamLease::of(self, &channel, false))
+            } else {
+                let mut lease = Lease::of(self, Wire::new(connected.socket), false);
+                if self.way.proxy_header.is_some() {
+                    lease.spoil();
+                }
+                Leased::Wire(lease)
+            };
             opening.done();
+            if connected.http2 {
+                self.freed.notify_waiters();
+            }
             self.cells.connection_opened(self.ledger.clock.now().since_us(started));
-            Ok(Lease::of(self, connection, false))
+            Ok(leased)
         })
     }
 
     /// Waits until a connection is free or may be opened.
-    async fn wait(&self, within: Duration) -> Result<Option<Wire<Socket>>, AttemptError> {
+    async fn wait(self: &Rc<Self>, asks: &Asks, within: Duration) -> Result<Option<Leased>, AttemptError> {
         if self.waiting.get() >= self.bounds.borrow().queue {
             return Err(AttemptError::QueueFull);
         }
@@ -131,10 +196,11 @@ impl Pool {
         let free = async {
             loop {
                 self.freed.notified().await;
-                if let Some(connection) = self.take_idle() {
-                    return Some(connection);
+                if let Some(leased) = self.take(asks) {
+                    return Some(leased);
                 }
-                if self.busy.get() < self.bounds.borrow().connections {
+                let opens = self.opening.get() && self.speaks_http2(asks);
+                if !opens && self.busy.get() < self.bounds.borrow().connections {
                     return None;
                 }
             }
@@ -150,9 +216,9 @@ impl Pool {
     /// The newest idle connection that is alive and ready; dead ones met on the way are dropped.
     fn take_idle(&self) -> Option<Wire<Socket>> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { wire, .. }) = idle.pop() {
+        while let Some(Idle { mut wire, .. }) = idle.pop() {
             self.cells.idle_ended();
-            if wire.is_reusable() {
+            if is_reusable(&mut wire) {
                 return Some(wire);
             }
             self.cells.connection_closed();
@@ -184,12 +250,36 @@ impl Pool {
     pub fn sweep(&self, now_us: u64) {
         let idle_for_us = self.bounds.borrow().idle_for_us;
         self.idle.borrow_mut().retain_mut(|entry| {
-            let keep = now_us.saturating_sub(entry.since_us) < idle_for_us && entry.wire.is_reusable();
+            let keep = now_us.saturating_sub(entry.since_us) < idle_for_us && is_reusable(&mut entry.wire);
             if !keep {
                 self.closed_idle();
             }
             keep
         });
+        // The connection ends once nobody may send on it; then it is counted as closed.
+        self.channels.borrow_mut().retain(|channel| {
+            let idle_us = now_us.saturating_sub(channel.idle_since_us.get());
+            let is_old = channel.active.get() == 0 && channel.idle_since_us.get() > 0 && idle_us >= idle_for_us;
+            !is_old && !channel.is_closed.get()
+        });
+    }
+
+    /// A connection of HTTP/2 has ended.
+    pub(super) fn channel_ended(&self) {
+        self.channels.borrow_mut().retain(|channel| !channel.is_closed.get());
+        self.cells.connection_closed();
+        self.freed();
+    }
+
+    /// A place on a connection of HTTP/2 is free.
+    pub(super) fn stream_freed(&self) {
+        if self.waiting.get() > 0 {
+            self.freed.notify_one();
+        }
+    }
+
+    pub(super) fn now_us(&self) -> u64 {
+        self.ledger.clock.latest_us()
     }
 
     fn closed_idle(&self) {
@@ -217,16 +307,26 @@ impl Drop for Pool {
     }
 }
 
+/// Whether an idle connection may serve again: nothing came, and the other side has not ended it.
+fn is_reusable(wire: &mut Wire<Socket>) -> bool {
+    wire.input.is_empty() && !wire.has_ended() && wire.stream.is_quiet()
+}
+
 /// Counts a connection that is being opened as busy; uncounts it when that fails or is given up.
 struct Opening<'a> {
     pool: &'a Pool,
+    /// Others wait for it: it will serve many.
+    for_many: bool,
     done: Cell<bool>,
 }
 
 impl<'a> Opening<'a> {
-    fn new(pool: &'a Pool) -> Self {
+    fn new(pool: &'a Pool, for_many: bool) -> Self {
         pool.busy.set(pool.busy.get() + 1);
-        Self { pool, done: Cell::new(false) }
+        if for_many {
+            pool.opening.set(true);
+        }
+        Self { pool, for_many, done: Cell::new(false) }
     }
 
     fn done(self) {
@@ -236,6 +336,9 @@ impl<'a> Opening<'a> {
 
 impl Drop for Opening<'_> {
     fn drop(&mut self) {
+        if self.for_many {
+            self.pool.opening.set(false);
+        }
         if !self.done.get() {
             self.pool.freed();
         }
@@ -256,6 +359,14 @@ impl Drop for Queued<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get().saturating_sub(1));
     }
+}
+
+/// What one request is sent on.
+pub enum Leased {
+    /// A connection of its own.
+    Wire(Lease),
+    /// A stream of one that serves many.
+    Stream(StreamLease),
 }
 
 /// A connection lent to one request. Given back when its answer has ended whole; closed otherwise.

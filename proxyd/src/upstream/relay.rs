@@ -4,11 +4,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use http1::{Headers, Incoming, Pipe, Ready};
+use tokio::net::TcpStream;
 
 use super::Lease;
 use super::pump::{Pump, PumpError, Sent};
 use crate::exchange::body::{BodyError, Gap, Source, Spliced};
-use crate::exchange::{Alarm, Socket, clean_trailers};
+use crate::exchange::{Alarm, clean_trailers};
 
 /// From so many bytes on, what is left of a body goes from socket to socket (docs/performance.md has what that gains).
 const SPLICED_FROM: u64 = 32 * 1024;
@@ -110,6 +111,10 @@ impl Source for Relay {
         }
     }
 
+    fn is_over(&self) -> bool {
+        self.incoming.is_done()
+    }
+
     fn splices(&self) -> bool {
         if let Some(pipe) = &self.pipe
             && !pipe.is_empty()
@@ -120,11 +125,12 @@ impl Source for Relay {
         !self.reads
             && self.pump.is_none()
             && self.incoming.left().is_some_and(|left| left >= if self.pipe.is_some() { 1 } else { SPLICED_FROM })
-            && self.lease.wire().is_some_and(|wire| wire.input.is_empty())
+            && self.lease.wire().is_some_and(|wire| wire.input.is_empty() && wire.stream.plain().is_some())
     }
 
-    fn splice(&mut self, cx: &mut Context<'_>, to: &Socket) -> Spliced {
-        let Some(wire) = self.lease.wire() else { return Spliced::Failed(BodyError::BrokenOff) };
+    fn splice(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> Spliced {
+        let from = self.lease.wire().and_then(|wire| wire.stream.plain());
+        let Some(from) = from else { return Spliced::Failed(BodyError::BrokenOff) };
         let pipe = match &mut self.pipe {
             Some(pipe) => pipe,
             none => {
@@ -136,7 +142,7 @@ impl Source for Relay {
             }
         };
         if pipe.is_empty() {
-            match pipe.poll_fill(cx, &wire.stream, self.incoming.left().unwrap_or(0)) {
+            match pipe.poll_fill(cx, from, self.incoming.left().unwrap_or(0)) {
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {
                     self.gap.moved();
                     self.incoming.passed(bytes as u64);

@@ -23,6 +23,9 @@ pub struct Status {
     /// Whether the files on disk differ from the generation in force.
     pub drift: bool,
     pub listeners: Vec<String>,
+    /// Of the listeners that speak TLS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateState>,
     pub admin: Option<String>,
     pub socket: String,
     pub workers: u32,
@@ -43,6 +46,25 @@ pub enum State {
     Starting,
     Serving,
     Draining,
+}
+
+/// A certificate that a listener shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateState {
+    /// The listener's address, as configured.
+    pub listener: String,
+    /// The file it came from.
+    pub path: String,
+    pub subject: String,
+    /// The DNS names it is for.
+    pub names: Vec<String>,
+    /// RFC 3339, UTC.
+    pub not_after: String,
+    /// Whole days until then; negative once it is over.
+    pub days_left: i64,
+    /// Why the files as they are now were not taken up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// How the newest reload went, through whichever door.

@@ -2,8 +2,9 @@
 
 use crate::daemon::{Daemon, Life};
 use crate::reload::Reload;
-use crate::telemetry::metrics::{Audit, Gauges, LastReload, Limiter};
+use crate::telemetry::metrics::{Audit, Certificate, Gauges, LastReload, Limiter};
 use crate::telemetry::process::Process;
+use crate::tls::Facts;
 
 pub(super) fn page(daemon: &Daemon, reload: &Reload) -> String {
     let snapshot = daemon.snapshot();
@@ -14,6 +15,14 @@ pub(super) fn page(daemon: &Daemon, reload: &Reload) -> String {
         keys: limiter.keys(),
         max_keys: limiter.rule.max_keys as u64,
         evictions: limiter.evicted(),
+    });
+    let certificates = snapshot.tls.listeners().flat_map(|(address, tls)| {
+        let of = move |facts: Facts| Certificate {
+            listener: address.to_string(),
+            path: facts.path,
+            not_after: facts.not_after,
+        };
+        tls.facts().into_iter().map(of)
     });
     daemon.metrics.page(&Gauges {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -31,6 +40,7 @@ pub(super) fn page(daemon: &Daemon, reload: &Reload) -> String {
             commit_us: numbers.commit_us,
         },
         limiters: limiters.collect(),
+        certificates: certificates.collect(),
         access_log_dropped: daemon.access_log.dropped(),
         process: Process::read(),
     })

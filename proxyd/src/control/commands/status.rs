@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use shared::control::report::{LastReload, State, Status};
+use shared::control::report::{CertificateState, LastReload, State, Status};
 
 use super::rfc3339;
 use crate::daemon::{Daemon, Life};
 use crate::reload::{Reload, load};
+use crate::snapshot::Snapshot;
+use crate::telemetry::clock::unix_us;
 
 pub(super) async fn status(daemon: &Daemon, reload: &Arc<Reload>) -> Status {
     let snapshot = daemon.snapshot();
@@ -29,6 +31,7 @@ pub(super) async fn status(daemon: &Daemon, reload: &Arc<Reload>) -> Status {
         applied_by: format!("{} ({})", stamp.actor, stamp.door.as_str()),
         config: load::name(&daemon.source).to_string(),
         drift: reload.has_drifted().await,
+        certificates: certificates(&snapshot),
         listeners: daemon.listening().into_iter().map(|(_, real)| real.to_string()).collect(),
         admin: reload.admin_address().map(|address| address.to_string()),
         socket: daemon.socket.display().to_string(),
@@ -48,4 +51,26 @@ pub(super) async fn status(daemon: &Daemon, reload: &Arc<Reload>) -> Status {
         }),
         audit: daemon.audit.state(),
     }
+}
+
+/// What every listener shows, and why newer files were not taken up.
+fn certificates(snapshot: &Snapshot) -> Vec<CertificateState> {
+    let now_s = unix_us() / 1_000_000;
+    let mut states = Vec::new();
+    for (address, tls) in snapshot.tls.listeners() {
+        let problem = tls.problem();
+        for facts in tls.facts() {
+            states.push(CertificateState {
+                listener: address.to_string(),
+                path: facts.path,
+                subject: facts.subject,
+                names: facts.names,
+                not_after: rfc3339(facts.not_after.saturating_mul(1_000_000)),
+                days_left: (facts.not_after - now_s).div_euclid(86_400),
+                problem: problem.clone(),
+            });
+        }
+    }
+    states.sort_by(|left, right| left.listener.cmp(&right.listener));
+    states
 }

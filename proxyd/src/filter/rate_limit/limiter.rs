@@ -73,12 +73,21 @@ impl Limiter {
         })
     }
 
-    /// Every key that `text` may mean under this rule: an address, or the value of one of the headers it counts by.
+    /// The key of a client's certificate, by what it is called.
+    pub fn certificate_key(&self, called: &str) -> KeyHash {
+        self.counts.key(|hasher| {
+            hasher.write_u8(2);
+            hasher.write(called.as_bytes());
+        })
+    }
+
+    /// Every key that `text` may mean under this rule: an address, the name of a certificate, or the value of one of the headers it counts by.
     pub fn keys_of(&self, text: &str) -> Vec<KeyHash> {
         let address = text.parse().ok().map(|address| self.address_key(address));
         let headers = self.rule.by.iter().filter_map(|by| match by {
             Key::Header(name) => Some(self.header_key(name, text.as_bytes())),
-            Key::Ip | Key::Certificate => None,
+            Key::Certificate => Some(self.certificate_key(text)),
+            Key::Ip => None,
         });
         address.into_iter().chain(headers).collect()
     }
@@ -135,8 +144,7 @@ impl Limiters {
             let (index, limiter) = self.limiter(rule, scope);
             let by = rule.by.iter().filter_map(|key| match key {
                 Key::Ip => Some(By::Ip),
-                // No certificate is asked of clients yet.
-                Key::Certificate => None,
+                Key::Certificate => Some(By::Certificate),
                 Key::Header(name) => Name::parse(name).map(By::Header),
             });
             Some(CompiledRule {

@@ -6,7 +6,6 @@ mod limiter;
 pub use counts::KeyHash;
 pub use limiter::{Limiter, Limiters};
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use shared::config::policy::Mode;
@@ -31,6 +30,8 @@ struct CompiledRule {
 #[derive(Debug)]
 enum By {
     Ip,
+    /// What the client's certificate is called.
+    Certificate,
     Header(Name),
 }
 
@@ -38,7 +39,7 @@ impl Rules {
     pub(super) fn on_request(&self, exchange: &mut Exchange, request: &Request, ledger: &Ledger) -> Verdict {
         let now_us = exchange.finish.started.instant_us;
         for (index, rule) in self.0.iter().enumerate() {
-            let key = rule.key(exchange.client, request.head.headers());
+            let key = rule.key(exchange, request.head.headers());
             let verdict = rule.limiter.take(&key, now_us);
             let enforced = rule.limiter.rule.mode == Mode::Enforce;
             rule.count(verdict.allowed, enforced, exchange, ledger);
@@ -81,10 +82,15 @@ impl CompiledRule {
         }
     }
 
-    fn key(&self, client: IpAddr, headers: &Headers) -> KeyHash {
+    fn key(&self, exchange: &Exchange, headers: &Headers) -> KeyHash {
         for by in &self.by {
             match by {
                 By::Ip => break,
+                By::Certificate => {
+                    if let Some(certificate) = &exchange.peer.certificate {
+                        return self.limiter.certificate_key(certificate.called());
+                    }
+                }
                 By::Header(name) => {
                     if let Some(value) = headers.get(name).filter(|value| !value.is_empty()) {
                         return self.limiter.header_key(name.as_str(), value);
@@ -92,6 +98,6 @@ impl CompiledRule {
                 }
             }
         }
-        self.limiter.address_key(client)
+        self.limiter.address_key(exchange.client)
     }
 }

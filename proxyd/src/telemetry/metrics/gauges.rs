@@ -18,6 +18,8 @@ pub struct Gauges {
     pub audit: Audit,
     /// One for each rate limit rule in force.
     pub limiters: Vec<Limiter>,
+    /// One for each certificate of each listener.
+    pub certificates: Vec<Certificate>,
     /// Access log lines that were lost because their target did not take them in time.
     pub access_log_dropped: u64,
     pub process: Process,
@@ -56,4 +58,14 @@ pub struct Limiter {
     pub max_keys: u64,
     /// Keys that were forgotten for want of room.
     pub evictions: u64,
+}
+
+/// A certificate that a listener shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Certificate {
+    pub listener: String,
+    /// The file it came from.
+    pub path: String,
+    /// Seconds since the Unix epoch.
+    pub not_after: i64,
 }

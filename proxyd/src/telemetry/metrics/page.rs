@@ -18,6 +18,7 @@ pub(super) fn write(metrics: &Metrics, gauges: &Gauges) -> String {
     let mut text = Text::default();
     daemon(&mut text, &workers, gauges);
     clients(&mut text, &workers);
+    certificates(&mut text, metrics, gauges);
     routes(&mut text, &workers);
     upstreams(&mut text, &workers);
     limits(&mut text, &workers, gauges);
@@ -70,6 +71,28 @@ fn clients(text: &mut Text, workers: &Workers<'_>) {
         "Connections that ended by the client's fault, outside of any request, or by ours (panic).",
     );
     workers.words(text, "kind", |cells| &cells.connection_errors);
+    text.family(
+        "proxyd_connections_by_protocol_total",
+        Kind::Counter,
+        "Connections of clients by the protocol spoken.",
+    );
+    workers.words(text, "protocol", |cells| &cells.protocols);
+    text.family(
+        "proxyd_tls_handshakes_total",
+        Kind::Counter,
+        "TLS handshakes with clients that succeeded, by version.",
+    );
+    workers.words(text, "version", |cells| &cells.tls_handshakes);
+    text.family("proxyd_http2_resets_received_total", Kind::Counter, "Streams that clients reset, by code.");
+    workers.words(text, "code", |cells| &cells.http2_resets_received);
+    text.family("proxyd_http2_resets_sent_total", Kind::Counter, "Streams of clients that were reset, by code.");
+    workers.words(text, "code", |cells| &cells.http2_resets_sent);
+    text.family(
+        "proxyd_http2_goaways_sent_total",
+        Kind::Counter,
+        "Connections of HTTP/2 that we ended (GOAWAY), by code.",
+    );
+    workers.words(text, "code", |cells| &cells.http2_goaways_sent);
     text.family("proxyd_requests_in_flight", Kind::Gauge, "Requests being served now.")
         .sample(&[], workers.level(|cells| &cells.in_flight));
     text.family("proxyd_responses_total", Kind::Counter, "Finished requests by exact status; none: the client left.");
@@ -93,6 +116,21 @@ fn clients(text: &mut Text, workers: &Workers<'_>) {
         .sample(&[], workers.count(|cells| &cells.tunnels_opened));
     text.family("proxyd_tunnels", Kind::Gauge, "Upgraded connections open now.")
         .sample(&[], workers.level(|cells| &cells.tunnels_open));
+}
+
+fn certificates(text: &mut Text, metrics: &Metrics, gauges: &Gauges) {
+    text.family("proxyd_certificate_not_after_seconds", Kind::Gauge, "When a listener's certificate ends, Unix time.");
+    for certificate in &gauges.certificates {
+        let labels = [("listener", &*certificate.listener), ("path", &*certificate.path)];
+        text.sample(&labels, certificate.not_after);
+    }
+    text.family(
+        "proxyd_certificate_reloads_total",
+        Kind::Counter,
+        "Changed certificates by outcome: done or unreadable.",
+    );
+    text.sample(&[("outcome", "done")], metrics.certificates_taken.get());
+    text.sample(&[("outcome", "unreadable")], metrics.certificates_refused.get());
 }
 
 /// The labels of [`RouteCells`]' classes.

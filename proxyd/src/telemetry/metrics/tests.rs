@@ -26,6 +26,11 @@ fn gauges() -> Gauges {
             max_keys: 100,
             evictions: 1,
         }],
+        certificates: vec![Certificate {
+            listener: "127.0.0.1:8443".to_owned(),
+            path: "site.pem".to_owned(),
+            not_after: 1_900_000_000,
+        }],
         access_log_dropped: 4,
         process: Process { cpu_us: 1_500_000, resident_bytes: 4096, threads: 5, open_fds: 20, max_fds: 1024 },
     }
@@ -41,6 +46,12 @@ fn busy() -> Arc<Metrics> {
         worker.connection_closed();
         worker.connection_refused("limit");
         worker.connection_error("parse");
+        worker.protocol("http1");
+        worker.protocol("http2");
+        worker.tls_handshake("1.3");
+        worker.http2_reset_received("CANCEL");
+        worker.http2_reset_sent("PROTOCOL_ERROR");
+        worker.http2_goaway_sent("NO_ERROR");
         for status in [200, 200, 404, 0, 999] {
             worker.request_started();
             worker.request_finished(status);
@@ -66,6 +77,7 @@ fn busy() -> Arc<Metrics> {
         limit.refused();
         limit.shadow_refused();
     }
+    metrics.certificates_reloaded(true);
     metrics
 }
 

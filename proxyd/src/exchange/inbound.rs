@@ -1,0 +1,278 @@
+//! A request's body, on its way upstream: off the client's connection, or off its stream of HTTP/2.
+
+use std::cell::Cell;
+use std::fmt;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http1::{Framing, Headers, Incoming, Ready};
+
+use super::body::{BodyError, Gap};
+use super::{Alarm, Interim, Link, ResponseHead, StreamBody};
+
+/// How a request's body went so far: read by the exchange while the body goes upstream.
+#[derive(Debug, Default)]
+pub struct Upload {
+    bytes: Cell<u64>,
+    failure: Cell<Option<BodyError>>,
+    ended: Cell<bool>,
+}
+
+impl Upload {
+    /// Whether it went out whole.
+    pub fn ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// Bytes that came.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Why it broke off, if it did.
+    pub fn failure(&self) -> Option<BodyError> {
+        self.failure.get()
+    }
+}
+
+/// A request's body, on its way upstream.
+pub struct RequestBody(Option<Box<Inbound>>);
+
+/// A body that is there.
+struct Inbound {
+    coming: Coming,
+    interim: Interim,
+    alarm: Rc<Alarm>,
+    upload: Rc<Upload>,
+    limit: u64,
+    gap: Gap,
+    /// The client waits to be asked for it (RFC 9110 section 10.1.1).
+    awaits_continue: bool,
+}
+
+/// Where it comes from.
+enum Coming {
+    /// The client's connection, in HTTP/1.1.
+    Wire { link: Rc<Link>, incoming: Incoming },
+    /// A stream of HTTP/2.
+    Stream(StreamBody),
+}
+
+impl Coming {
+    fn left(&self) -> Option<u64> {
+        match self {
+            Self::Wire { incoming, .. } => incoming.left(),
+            Self::Stream(stream) => stream.left(),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        match self {
+            Self::Wire { incoming, .. } => incoming.is_done(),
+            Self::Stream(stream) => stream.has_ended(),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Wire { incoming, .. } => incoming.is_done(),
+            Self::Stream(stream) => stream.is_over(),
+        }
+    }
+
+    /// Whether nothing came of it yet.
+    fn is_awaited(&self) -> bool {
+        match self {
+            Self::Wire { link, .. } => link.wire.borrow().input.is_empty(),
+            Self::Stream(stream) => stream.chunk().is_empty() && !stream.has_ended(),
+        }
+    }
+
+    /// With the data at hand, how much it is.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(Ready, usize), BodyError>> {
+        match self {
+            Self::Wire { link, incoming } => {
+                let mut wire = link.wire.borrow_mut();
+                let ready = ready!(incoming.poll_ready(cx, &mut wire)).map_err(|_| BodyError::BrokenOff)?;
+                Poll::Ready(Ok((ready, incoming.chunk(&wire).len())))
+            }
+            Self::Stream(stream) => {
+                let ready = ready!(stream.poll_ready(cx))?;
+                Poll::Ready(Ok((ready, stream.chunk().len())))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "RequestBody" } else { "RequestBody(none)" })
+    }
+}
+
+impl RequestBody {
+    /// What comes on the client's connection, with the longest gap between two reads.
+    pub fn new(link: &Rc<Link>, alarm: &Rc<Alarm>, framing: Framing, longest_gap: Duration, awaits: bool) -> Self {
+        if framing == Framing::None {
+            return Self::empty();
+        }
+        let coming = Coming::Wire { link: Rc::clone(link), incoming: Incoming::new(framing) };
+        Self::coming(coming, Interim::Link(Rc::clone(link)), alarm, longest_gap, awaits)
+    }
+
+    /// What comes on a stream of HTTP/2.
+    pub fn streamed(
+        stream: StreamBody,
+        interim: Interim,
+        alarm: &Rc<Alarm>,
+        longest_gap: Duration,
+        awaits: bool,
+    ) -> Self {
+        if stream.has_ended() {
+            return Self::empty();
+        }
+        Self::coming(Coming::Stream(stream), interim, alarm, longest_gap, awaits)
+    }
+
+    fn coming(coming: Coming, interim: Interim, alarm: &Rc<Alarm>, longest_gap: Duration, awaits: bool) -> Self {
+        Self(Some(Box::new(Inbound {
+            coming,
+            interim,
+            alarm: Rc::clone(alarm),
+            upload: Rc::default(),
+            limit: u64::MAX,
+            gap: Gap::new(longest_gap, None),
+            awaits_continue: awaits,
+        })))
+    }
+
+    /// No body at all.
+    pub fn empty() -> Self {
+        Self(None)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The length announced, if one was.
+    pub fn announced(&self) -> Option<u64> {
+        self.0.as_ref().map_or(Some(0), |inbound| inbound.coming.left())
+    }
+
+    /// Whether it is known that nothing more comes, though its end was not reached yet.
+    pub fn is_over(&self) -> bool {
+        self.0.as_ref().is_none_or(|inbound| inbound.coming.is_over())
+    }
+
+    /// How it goes; none where there is no body.
+    pub fn upload(&self) -> Option<&Rc<Upload>> {
+        self.0.as_ref().map(|inbound| &inbound.upload)
+    }
+
+    /// Breaks off when more than this comes.
+    pub fn set_limit(&mut self, bytes: u64) {
+        if let Some(inbound) = &mut self.0 {
+            inbound.limit = bytes;
+        }
+    }
+
+    /// Whether more is at hand, or the end was reached.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ready, BodyError>> {
+        let Some(inbound) = &mut self.0 else { return Poll::Ready(Ok(Ready::End)) };
+        inbound.poll_ready(cx).map_err(|error| {
+            inbound.upload.failure.set(Some(error));
+            error
+        })
+    }
+
+    /// Lets `use_it` see the data at hand.
+    pub fn with_chunk<R>(&self, use_it: impl FnOnce(&[u8]) -> R) -> R {
+        match &self.0 {
+            Some(inbound) => match &inbound.coming {
+                Coming::Wire { link, incoming } => use_it(incoming.chunk(&link.wire.borrow())),
+                Coming::Stream(stream) => use_it(stream.chunk()),
+            },
+            None => use_it(&[]),
+        }
+    }
+
+    /// Takes so many bytes of the data at hand: without a copy, where they came on a stream.
+    pub fn take(&mut self, bytes: usize) -> Bytes {
+        let taken = match &mut self.0 {
+            Some(inbound) => match &mut inbound.coming {
+                Coming::Stream(stream) => {
+                    let taken = stream.take(bytes);
+                    inbound.upload.bytes.set(inbound.upload.bytes.get() + taken.len() as u64);
+                    return taken;
+                }
+                Coming::Wire { link, incoming } => {
+                    let wire = link.wire.borrow();
+                    let chunk = incoming.chunk(&wire);
+                    Bytes::copy_from_slice(chunk.get(..bytes).unwrap_or(chunk))
+                }
+            },
+            None => Bytes::new(),
+        };
+        self.advance(taken.len());
+        taken
+    }
+
+    /// So many bytes of the data at hand went upstream.
+    pub fn advance(&mut self, bytes: usize) {
+        if let Some(inbound) = &mut self.0 {
+            inbound.upload.bytes.set(inbound.upload.bytes.get() + bytes as u64);
+            match &mut inbound.coming {
+                Coming::Wire { link, incoming } => incoming.advance(&mut link.wire.borrow_mut(), bytes),
+                Coming::Stream(stream) => stream.advance(bytes),
+            }
+        }
+    }
+
+    /// The fields behind it.
+    pub fn take_trailers(&mut self) -> Option<Box<Headers>> {
+        match &mut self.0.as_mut()?.coming {
+            Coming::Wire { incoming, .. } => incoming.take_trailers(),
+            Coming::Stream(stream) => stream.take_trailers(),
+        }
+    }
+}
+
+impl Inbound {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ready, BodyError>> {
+        if let Some(error) = self.upload.failure() {
+            return Poll::Ready(Err(error));
+        }
+        if std::mem::take(&mut self.awaits_continue) && self.coming.is_awaited() {
+            self.interim.leave(&ResponseHead::new(100));
+        }
+        match self.coming.poll_ready(cx) {
+            Poll::Ready(Ok((Ready::Data, at_hand))) => {
+                self.gap.moved();
+                let bytes = self.upload.bytes() + at_hand as u64;
+                Poll::Ready(if bytes > self.limit { Err(BodyError::TooLarge) } else { Ok(Ready::Data) })
+            }
+            Poll::Ready(Ok((Ready::End, _))) => {
+                self.upload.ended.set(true);
+                Poll::Ready(Ok(Ready::End))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => self.gap.poll_expired(cx, &self.alarm).map(Err),
+        }
+    }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        if self.coming.is_done() {
+            self.upload.ended.set(self.upload.failure().is_none());
+        } else if self.upload.failure().is_none()
+            && let Coming::Wire { link, incoming } = &mut self.coming
+        {
+            link.leave_unread(std::mem::replace(incoming, Incoming::new(Framing::None)));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A request on a connection of HTTP/1.1, and the head of its answer.
+
+use std::future::poll_fn;
+use std::task::{Poll, ready};
+
+use http1::{Framing, HeadError, HeadLimits, HeadParser, Incoming, persists, response_framing};
+
+use super::{Attempt, Counted, Failure, MAX_INTERIM, Patience, Received, relay_interim};
+use crate::exchange::body::Gap;
+use crate::exchange::{Body, End, Exchange, Interim, Rejection, Request, RequestBody, Response, ResponseHead, name};
+use crate::proxy::{Answer, headers};
+use crate::upstream::pump::{PumpError, Sent};
+use crate::upstream::{AttemptError, Held, Lease, Pump, Relay, room};
+use crate::worker::Worker;
+
+/// How large the head of an answer may be.
+const HEAD_LIMITS: HeadLimits = HeadLimits { start_line: 8 * 1024, fields: 120 * 1024, count: 256 };
+
+/// An answer's head, and the connection that its body comes on.
+pub(super) struct OnWire {
+    pub(super) head: ResponseHead,
+    lease: Lease,
+    /// What is still to be sent of the request.
+    pump: Option<Pump>,
+}
+
+/// Sends the request and waits for the answer's head.
+pub(super) async fn send(
+    attempt: &Attempt<'_>,
+    mut lease: Lease,
+    request: &mut Request,
+    exchange: &mut Exchange,
+    mut patience: Patience,
+    counted: Counted<'_>,
+    worker: &Worker,
+) -> Result<Received, Failure> {
+    let Request { head, body, interim, .. } = request;
+    let body = std::mem::replace(body, RequestBody::empty());
+    let mut pump = Some(Pump::start(body, |out| head.write(attempt.target.as_deref(), out)));
+    // On a connection that was there, nothing was waited for since the request was opened.
+    let clock = &worker.ledger.clock;
+    let sent = if lease.reused { clock.latest() } else { clock.now() };
+    patience.begins(worker.daemon.instant(sent));
+    let wanted = room(attempt.pool.expected());
+    let received = receive(&mut lease, &mut pump, patience, interim, exchange, wanted).await;
+    let took_us = clock.now().since_us(sent);
+    exchange.finish.upstream_us += took_us;
+    match received {
+        Ok(head) => {
+            attempt.pool.cells.responded(took_us);
+            lease.counts(counted.in_flight);
+            Ok(Received::Wire(OnWire { head, lease, pump }))
+        }
+        Err((error, stale)) => Err(counted.failed(error, stale && lease.reused)),
+    }
+}
+
+impl OnWire {
+    /// The answer, as one of our own hop.
+    pub(super) fn answer(self, attempt: &Attempt<'_>, exchange: &Exchange, gap: Gap) -> Result<Answer, Rejection> {
+        let Self { mut head, lease, pump } = self;
+        let to_head = exchange.method() == "HEAD";
+        let framing = response_framing(&head, to_head).map_err(|fault| {
+            tracing::debug!(endpoint = %attempt.pool.endpoint.address, %fault, "an upstream's answer is malformed");
+            Rejection::UpstreamProtocol
+        })?;
+        let keeps = framing != Framing::Close && persists(head.headers(), head.version()) && !owes_more(&head);
+        headers::from_upstream(&mut head);
+        let incoming = Incoming::new(framing);
+        attempt.pool.note_answer(incoming.left().map_or(0, |left| usize::try_from(left).unwrap_or(usize::MAX)));
+        let relay = Relay::start(lease, pump, incoming, keeps, gap, &exchange.alarm);
+        let body = relay.map_or_else(Body::absent, |relay| Body::relayed(Box::new(relay)));
+        Ok(Response::new(head, body).into())
+    }
+
+    /// The connection, once its endpoint has changed the protocol.
+    pub(super) fn into_end(self) -> Result<(End, Held), Rejection> {
+        let (wire, lease) = self.lease.into_tunnel().ok_or(Rejection::Internal)?;
+        Ok((End::Wire(wire), Held::Connection(lease)))
+    }
+}
+
+/// Sends the request and waits for the final answer's head. An error tells beside it whether the connection ended before
+/// anything was answered.
+async fn receive(
+    lease: &mut Lease,
+    pump: &mut Option<Pump>,
+    mut patience: Patience,
+    client: &Interim,
+    exchange: &Exchange,
+    wanted: usize,
+) -> Result<ResponseHead, (AttemptError, bool)> {
+    let mut parser = HeadParser::response();
+    let mut interim = 0;
+    let mut broke_off = false;
+    let received = poll_fn(|cx| {
+        let Some(wire) = lease.wire_mut() else { return Poll::Ready(Err((AttemptError::Reset, false))) };
+        let mut sent = Sent::Whole;
+        if let Some(pumping) = pump {
+            match pumping.poll(cx, wire) {
+                Ok(Sent::Whole) => *pump = None,
+                Ok(partly) => sent = partly,
+                // It may have answered all the same: with that it is over, and without it the connection broke.
+                Err(PumpError::Upstream) => {
+                    *pump = None;
+                    broke_off = true;
+                }
+                Err(PumpError::Client(_)) => return Poll::Ready(Err((AttemptError::Reset, false))),
+            }
+        }
+        loop {
+            return match wire.poll_response(cx, &mut parser, &HEAD_LIMITS, wanted) {
+                Poll::Ready(Ok(head)) if head.status() < 200 && head.status() != 101 => {
+                    interim += 1;
+                    if interim > MAX_INTERIM {
+                        return Poll::Ready(Err((AttemptError::Protocol, false)));
+                    }
+                    relay_interim(head, client);
+                    continue;
+                }
+                Poll::Ready(Ok(head)) => Poll::Ready(Ok(head)),
+                Poll::Ready(Err(HeadError::Malformed(fault))) => {
+                    tracing::debug!(%fault, "an upstream's answer is malformed");
+                    Poll::Ready(Err((AttemptError::Protocol, false)))
+                }
+                Poll::Ready(Err(HeadError::Closed | HeadError::Io(_))) => {
+                    Poll::Ready(Err((AttemptError::Reset, parser.is_untouched() && interim == 0)))
+                }
+                Poll::Ready(Err(HeadError::ClosedEarly)) => Poll::Ready(Err((AttemptError::Reset, false))),
+                Poll::Pending => {
+                    let error = ready!(patience.poll_ended(cx, sent, &exchange.alarm));
+                    Poll::Ready(Err((error, false)))
+                }
+            };
+        }
+    })
+    .await;
+    if broke_off {
+        lease.spoil();
+    }
+    received
+}
+
+/// Whether a body may follow that is none: a 204 has no body (RFC 9110 section 15.3.5), and what it announces all the same
+/// would be taken for the next answer.
+fn owes_more(head: &ResponseHead) -> bool {
+    let headers = head.headers();
+    head.status() == 204
+        && (headers.has(&name::TRANSFER_ENCODING)
+            || headers.get(&name::CONTENT_LENGTH).is_some_and(|length| length != b"0"))
+}

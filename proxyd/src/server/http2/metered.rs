@@ -1,0 +1,155 @@
+//! The connection beneath HTTP/2: frames are counted as they pass, and a client that floods us with those that cost more
+//! than they bring is found out.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use frames::meter::{Flood, FloodLimits, Frame, FrameMeter, code_name, flag, kind};
+use http1::Wire;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use crate::exchange::Socket;
+use crate::telemetry::metrics::WorkerMetrics;
+use crate::worker::Worker;
+
+/// What is known of a connection's frames.
+pub(super) struct Watch {
+    came: RefCell<(FrameMeter, Flood)>,
+    went: RefCell<FrameMeter>,
+    flood: Cell<Option<&'static str>>,
+    /// Since when a header block is open.
+    head_since: Cell<Option<Instant>>,
+    since: Instant,
+    metrics: Rc<WorkerMetrics>,
+}
+
+impl Watch {
+    pub(super) fn new(worker: &Worker) -> Self {
+        Self {
+            came: RefCell::new((FrameMeter::new(true), Flood::new(FloodLimits::default()))),
+            went: RefCell::new(FrameMeter::new(false)),
+            flood: Cell::new(None),
+            head_since: Cell::new(None),
+            since: Instant::now(),
+            metrics: Rc::clone(&worker.ledger.metrics),
+        }
+    }
+
+    /// What the client floods us with.
+    pub(super) fn flood(&self) -> Option<&'static str> {
+        self.flood.get()
+    }
+
+    /// Since when a header block is open.
+    pub(super) fn head_since(&self) -> Option<Instant> {
+        self.head_since.get()
+    }
+
+    fn came(&self, bytes: &[u8]) {
+        let mut came = self.came.borrow_mut();
+        let (meter, flood) = &mut *came;
+        meter.feed(bytes, |frame| {
+            self.note_head(&frame);
+            if frame.kind == kind::RST_STREAM {
+                self.metrics.http2_reset_received(code_name(frame.code.unwrap_or(u32::MAX)));
+            }
+            let now_ms = self.since.elapsed().as_millis() as u64;
+            if let Some(found) = flood.judge(&frame, now_ms) {
+                self.flood.set(self.flood.get().or(Some(found.code())));
+            }
+        });
+    }
+
+    fn note_head(&self, frame: &Frame) {
+        if matches!(frame.kind, kind::HEADERS | kind::CONTINUATION) {
+            let is_whole = frame.flags & flag::END_HEADERS != 0;
+            self.head_since.set(if is_whole { None } else { Some(self.head_since.get().unwrap_or_else(Instant::now)) });
+        }
+    }
+
+    fn went(&self, bytes: &[u8]) {
+        self.went.borrow_mut().feed(bytes, |frame| match frame.kind {
+            kind::RST_STREAM => self.metrics.http2_reset_sent(code_name(frame.code.unwrap_or(u32::MAX))),
+            kind::GOAWAY => self.metrics.http2_goaway_sent(code_name(frame.code.unwrap_or(u32::MAX))),
+            _ => {}
+        });
+    }
+}
+
+/// See the module.
+pub(super) struct Metered {
+    /// With what came before the protocol was known.
+    wire: Wire<Socket>,
+    watch: Rc<Watch>,
+}
+
+impl Metered {
+    pub(super) fn new(wire: Wire<Socket>, watch: &Rc<Watch>) -> Self {
+        Self { wire, watch: Rc::clone(watch) }
+    }
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let polled = if this.wire.input.is_empty() {
+            Pin::new(&mut this.wire.stream).poll_read(cx, buffer)
+        } else {
+            let held = this.wire.input.bytes();
+            let now = held.get(..buffer.remaining()).unwrap_or(held);
+            buffer.put_slice(now);
+            let taken = now.len();
+            this.wire.input.consume(taken);
+            Poll::Ready(Ok(()))
+        };
+        if let Some(came) = buffer.filled().get(before..) {
+            this.watch.came(came);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.wire.stream).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(count)) = written {
+            this.watch.went(bytes.get(..count).unwrap_or(bytes));
+        }
+        written
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.wire.stream).poll_write_vectored(cx, slices);
+        if let Poll::Ready(Ok(mut left)) = written {
+            for slice in slices {
+                let part = slice.get(..left).unwrap_or(slice);
+                this.watch.went(part);
+                left -= part.len();
+            }
+        }
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().wire.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().wire.stream).poll_shutdown(cx)
+    }
+}
