@@ -18,7 +18,8 @@ const LINE: usize = 4;
 pub fn request_head(parts: &request::Parts, limits: &HeadLimits) -> Result<RequestHead, Fault> {
     let uri = &parts.uri;
     let is_connect = parts.method == Method::CONNECT;
-    if !is_connect && !matches!(uri.scheme_str(), Some("http" | "https")) {
+    // Where no authority came but a `Host`, the scheme that came with it is not told.
+    if uri.authority().is_some() && !is_connect && !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(Fault::Target);
     }
     let target = match uri.path_and_query() {
@@ -149,6 +150,11 @@ mod tests {
         assert_eq!(same, "GET / HTTP/1.1\r\nhost: H\r\n");
         let other = told(get("https://h/").header("host", "evil").body(()).unwrap()).unwrap();
         assert_eq!(other, "GET / HTTP/1.1\r\nhost: h\r\nhost: evil\r\n");
+    }
+
+    #[test]
+    fn a_host_does_for_an_authority() {
+        assert_eq!(told(get("/x").header("host", "h").body(()).unwrap()).unwrap(), "GET /x HTTP/1.1\r\nhost: h\r\n");
     }
 
     #[test]

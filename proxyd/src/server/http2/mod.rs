@@ -129,7 +129,7 @@ fn configured(worker: &Worker) -> (server::Builder, Terms) {
         // Room for all streams at once: an upload that its upstream takes slowly never holds up another.
         .initial_connection_window_size(limits.stream_window.saturating_mul(limits.streams).min(LARGEST_WINDOW))
         // Larger than what we refuse ourselves, so that a refusal is answered and on record.
-        .max_header_list_size((2 * (limits.headers + limits.request_line) + FIELD * limits.header_count) as u32)
+        .max_header_list_size((4 * (limits.headers + limits.request_line) + FIELD * limits.header_count) as u32)
         .max_send_buffer_size(SEND_BUFFER)
         .max_concurrent_reset_streams(RESET_STREAMS)
         .max_pending_accept_reset_streams(limits.streams as usize)
