@@ -117,7 +117,7 @@ impl Headers {
         }
     }
 
-    /// Whether some line's name begins with `X-Forwarded-`, but for the numbered ones.
+    /// Whether there is some line of the forwarding family, but for the numbered names.
     #[must_use]
     pub fn has_other_forwarded(&self) -> bool {
         self.present & bit(OTHER_FORWARDED) != 0
@@ -280,7 +280,8 @@ impl Headers {
         }
     }
 
-    /// Removes every line of the forwarding family: `X-Forwarded-…`, whatever follows.
+    /// Removes every line of the forwarding family: `X-Forwarded-…`, whatever follows, and what a server behind may take for
+    /// one of them, or for `X-Real-IP`, because it is spelt with underscores.
     pub fn remove_forwarded(&mut self) {
         let family = bit(OTHER_FORWARDED)
             | bit(name::known::X_FORWARDED_CLIENT_CERT.number())
@@ -382,6 +383,17 @@ mod tests {
         headers.set_number(&known::CONTENT_LENGTH, 1234);
         assert_eq!(lines(&headers), "host: a\r\nx-forwarded-host: a\r\nage: 1\r\ncontent-length: 1234\r\n");
         assert_eq!(headers.get(&known::HOST), Some(&b"a"[..]));
+    }
+
+    #[test]
+    fn the_forwarding_family_is_known_by_underscores_too() {
+        let mut headers = Headers::new();
+        for name in ["X_Forwarded_For", "X-Real-IP", "X_Own_Name", "x-forwarded_proto", "X_Real_IP", "X-Forwarded-For"]
+        {
+            headers.add(&Name::parse(name).unwrap(), Value::known("1"));
+        }
+        headers.remove_forwarded();
+        assert_eq!(lines(&headers), "x-real-ip: 1\r\nx_own_name: 1\r\n");
     }
 
     #[test]
