@@ -26,6 +26,15 @@ struct Seen {
     heads: Mutex<Vec<String>>,
 }
 
+/// Counts a connection that has ended.
+struct Ended(Arc<Seen>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.closed.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 /// A connection that the proxy opened.
 #[derive(Debug)]
 pub struct Conn {
@@ -72,10 +81,10 @@ impl Upstream {
                 let (script, seen) = (Arc::clone(&script), Arc::clone(&seen));
                 std::thread::spawn(move || {
                     stream.set_nodelay(true).ok();
-                    let mut conn = Conn { wire: Wire::over(stream), index, seen: Arc::clone(&seen) };
+                    // Behind the connection in the order of drops, and even where the script panics.
+                    let _ended = Ended(Arc::clone(&seen));
+                    let mut conn = Conn { wire: Wire::over(stream), index, seen };
                     script(&mut conn);
-                    drop(conn);
-                    seen.closed.fetch_add(1, Ordering::SeqCst);
                 });
             }
         });

@@ -13,13 +13,20 @@ pub fn eventually<T>(what: &str, attempt: impl FnMut() -> Option<T>) -> T {
 
 /// Tries until `attempt` gives something, or fails the test with `what` after `limit`.
 #[track_caller]
-pub fn until<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, limit: Duration, attempt: impl FnMut() -> Option<T>) -> T {
+    attempted(limit, attempt).unwrap_or_else(|| panic!("waited {limit:?} in vain: {what}"))
+}
+
+/// Tries until `attempt` gives something; none after `limit`.
+pub fn attempted<T>(limit: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = attempt() {
-            return found;
+            return Some(found);
         }
-        assert!(Instant::now() < deadline, "waited {limit:?} in vain: {what}");
+        if Instant::now() >= deadline {
+            return None;
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -15,6 +15,8 @@ use crate::wait::PATIENCE;
 pub struct Wire {
     stream: TcpStream,
     unread: Vec<u8>,
+    /// Everything that was read, where that is wanted.
+    kept: Option<Vec<u8>>,
 }
 
 /// A body as it came.
@@ -42,7 +44,7 @@ impl Wire {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_nodelay(true).expect("nodelay can be set");
-        Self { stream, unread: Vec::new() }
+        Self { stream, unread: Vec::new(), kept: None }
     }
 
     /// The connection beneath.
@@ -68,6 +70,26 @@ impl Wire {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
 
+    /// Keeps what is read from now on, byte for byte.
+    pub fn keep(&mut self) {
+        self.kept = Some(self.unread.clone());
+    }
+
+    /// What was kept of what was used: not what is unread. The keeping begins anew.
+    pub fn used(&mut self) -> Vec<u8> {
+        let Some(kept) = &mut self.kept else { return Vec::new() };
+        let rest = kept.split_off(kept.len() - self.unread.len());
+        std::mem::replace(kept, rest)
+    }
+
+    /// Notes what was read.
+    fn read(&mut self, bytes: &[u8]) {
+        self.unread.extend_from_slice(bytes);
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(bytes);
+        }
+    }
+
     /// Sends FIN and keeps reading.
     pub fn finish_sending(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
@@ -86,7 +108,7 @@ impl Wire {
             match self.stream.read(&mut room) {
                 Ok(0) => return false,
                 Ok(read) => {
-                    self.unread.extend_from_slice(room.get(..read).unwrap_or_default());
+                    self.read(room.get(..read).unwrap_or_default());
                     return true;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -142,7 +164,7 @@ impl Wire {
             match result {
                 Ok(0) => return true,
                 Ok(_) => {
-                    self.unread.extend_from_slice(&room);
+                    self.read(&room);
                     return false;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -234,7 +256,8 @@ impl Wire {
         }
     }
 
-    fn body_of(&mut self, method: &str, response: &Response) -> Body {
+    /// The body that belongs to a response's head.
+    pub fn body_of(&mut self, method: &str, response: &Response) -> Body {
         if method == "HEAD"
             || matches!(response.status, 101 | 204 | 304)
             || (method == "CONNECT" && response.status == 200)

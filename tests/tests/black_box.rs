@@ -17,9 +17,9 @@ mod black_box {
     mod anomalies;
     mod audit;
     mod config;
+    mod conformance;
     mod control;
     mod forwarding;
-    mod framing;
     mod life;
     mod load;
     mod observability;

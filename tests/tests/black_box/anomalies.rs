@@ -83,23 +83,6 @@ fn an_upstream_that_says_nothing_is_a_504() {
 }
 
 #[test]
-fn an_upstream_that_babbles_is_a_502() {
-    for garbage in [
-        "complete nonsense\r\n\r\n",
-        "HTTP/1.1 banana OK\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
-        "HTTP/1.1 200 OK\r\nContent-Length: minus one\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nBad Name: x\r\nContent-Length: 0\r\n\r\n",
-        "\0\0\0\0\0\0\0\0",
-        "",
-    ] {
-        let upstream = Upstream::once(garbage);
-        let proxyd = Proxyd::start(&forward_all(upstream.address()));
-        assert_eq!(proxyd.get("/").status, 502, "{garbage:?}");
-    }
-}
-
-#[test]
 fn a_head_without_end_is_bounded() {
     let upstream = Upstream::scripted(|conn| {
         conn.request();
@@ -207,26 +190,6 @@ fn a_fresh_connection_that_dies_is_not_tried_again() {
     let proxyd = Proxyd::start(&forward_all(upstream.address()));
     assert_eq!(proxyd.get("/").status, 502);
     assert_eq!(upstream.requests(), 1);
-}
-
-#[test]
-fn two_answers_to_one_request_poison_nobody() {
-    let twice = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nrightHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
-    let upstream = Upstream::scripted(move |conn| {
-        while let Some(request) = conn.request() {
-            if request.target == "/twice" {
-                conn.send(twice);
-            } else {
-                conn.answer(200, &[], b"mine!");
-            }
-        }
-    });
-    let proxyd = Proxyd::start(&forward_all(upstream.address()));
-    for _ in 0..20 {
-        assert_eq!(proxyd.get("/twice").text(), "right");
-        let next = proxyd.get("/next");
-        assert!(next.status == 502 || next.text() == "mine!", "{}: {}", next.status, next.text());
-    }
 }
 
 #[test]
@@ -349,64 +312,22 @@ fn lines_and_headers_have_bounds() {
     assert_eq!(upstream.requests(), 3);
 }
 
-/// Requests whose framing two readers could understand differently are refused, and never sent on (RFC 9112).
+/// What went upstream before a body broke is ended there too, and taken for whole by nobody.
 #[test]
-fn ambiguous_framing_is_refused() {
-    let upstream = Upstream::echo();
+fn a_body_that_breaks_later_ends_both_connections() {
+    let (told, whole) = std::sync::mpsc::sync_channel(1);
+    let upstream = Upstream::scripted(move |conn| {
+        let _ = told.send(conn.request().expect("a head comes").whole);
+    });
     let proxyd = Proxyd::start(&forward_all(upstream.address()));
-    let mut wrong = Vec::new();
-    for (clause, request) in [
-        ("6.3 conflicting lengths", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"),
-        ("6.3 a list of lengths", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3, 4\r\n\r\nabcd"),
-        ("6.3 signed length", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +3\r\n\r\nabc"),
-        ("6.1 unknown coding", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, cow\r\n\r\n0\r\n\r\n"),
-        ("6.1 coding that is no chunked", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: identity\r\n\r\n"),
-        ("6.1 coding in HTTP/1.0", "POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-        ("5.1 space before the colon", "GET / HTTP/1.1\r\nHost: h\r\nX-A : b\r\n\r\n"),
-        ("5.2 folded line", "GET / HTTP/1.1\r\nHost: h\r\nX-A: b\r\n c\r\n\r\n"),
-        ("7.1 chunk size", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n"),
-        (
-            "7.1 chunk size overflow",
-            "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000003\r\nabc\r\n0\r\n\r\n",
-        ),
-        ("3.2 no host", "GET / HTTP/1.1\r\n\r\n"),
-        ("3.2 two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
-        ("3.2 host with a path", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n"),
-        ("5.5 NUL in a value", "GET / HTTP/1.1\r\nHost: h\r\nX-A: b\0c\r\n\r\n"),
-        ("2.3 unknown version", "GET / HTTP/3.7\r\nHost: h\r\n\r\n"),
-        ("3 no request at all", "hello there\r\n\r\n"),
-    ] {
-        let mut wire = Wire::connect(proxyd.address());
-        wire.send(request);
-        let said = String::from_utf8_lossy(&wire.rest()).into_owned();
-        if !(said.is_empty() || said.starts_with("HTTP/1.1 4") || said.starts_with("HTTP/1.1 5")) {
-            wrong.push(format!("{clause}: {said}"));
-        }
-    }
-    assert!(wrong.is_empty(), "answered: {wrong:#?}");
-    let whole = upstream.heads().iter().filter(|head| !head.contains("chunked")).count();
-    assert_eq!(whole, 0, "sent on: {:#?}", upstream.heads());
-}
-
-/// RFC 9112 section 6.3 lets a server refuse a message with both, or read it by its chunks and then close.
-#[test]
-fn length_and_chunks_together_lead_nobody_astray() {
-    let upstream = Upstream::echo();
-    let proxyd = Proxyd::start(&forward_all(upstream.address()));
-    for headers in
-        ["Content-Length: 3\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 3"]
-    {
-        let mut wire = Wire::connect(proxyd.address());
-        wire.send(format!(
-            "POST /both HTTP/1.1\r\nHost: h\r\n{headers}\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n"
-        ));
-        let response = wire.response("POST");
-        assert!(matches!(response.status, 200 | 400), "{}", response.status);
-        assert!(wire.rest().is_empty(), "the connection went on after an ambiguous message");
-    }
-    for head in upstream.heads() {
-        assert!(head.contains("/both") && !head.to_ascii_lowercase().contains("content-length"), "{head}");
-    }
+    let mut wire = Wire::connect(proxyd.address());
+    wire.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    eventually("the head is upstream", || (upstream.requests() == 1).then_some(()));
+    wire.send("3\nabc\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n");
+    let response = wire.response("POST");
+    assert_eq!((response.status, response.error_code().as_str()), (400, "body_malformed"));
+    assert!(wire.rest().is_empty(), "the connection goes on");
+    assert!(!whole.recv_timeout(PATIENCE).unwrap(), "the upstream took it for whole");
 }
 
 #[test]

@@ -1,0 +1,20 @@
+//! HTTP/1.1 by the letter: tables of what a client or an upstream sends, byte for byte, and of what must be seen on both
+//! sides. Each case names its clause of RFC 9110 or RFC 9112. One daemon serves a whole table, and all cases that fail are
+//! told at once.
+//!
+//! What needs a dialogue, a wait or a limit of its own stands in the other modules.
+
+mod case;
+mod run;
+mod witness;
+
+mod answers;
+mod bodies;
+mod connection;
+mod fields;
+mod framing;
+mod host;
+mod path;
+mod request_line;
+mod targets;
+mod twins;
