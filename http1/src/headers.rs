@@ -281,7 +281,7 @@ impl Headers {
     }
 
     /// Removes every line of the forwarding family: `X-Forwarded-…`, whatever follows, and what a server behind may take for
-    /// one of them, or for `X-Real-IP`, because it is spelt with underscores.
+    /// one of them, for `X-Real-IP` or for `Client-Cert` (RFC 9440), because it is spelt with underscores.
     pub fn remove_forwarded(&mut self) {
         let family = bit(OTHER_FORWARDED)
             | bit(name::known::X_FORWARDED_CLIENT_CERT.number())

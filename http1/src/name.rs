@@ -111,8 +111,8 @@ const fn slot(length: usize, first: u8, last: u8) -> usize {
 
 /// How the names of the forwarding family begin.
 const FORWARDED: &[u8] = b"x-forwarded-";
-/// And one that belongs to it by its meaning.
-const REAL_IP: &[u8] = b"x-real-ip";
+/// And those that belong to it by their meaning.
+const ORIGINS: [&[u8]; 3] = [b"x-real-ip", b"client-cert", b"client-cert-chain"];
 
 /// The number of a name, in any case. It must hold no control bytes.
 pub(crate) fn number(name: &[u8]) -> Number {
@@ -127,16 +127,17 @@ pub(crate) fn number(name: &[u8]) -> Number {
         candidate = next.get(usize::from(candidate)).copied().unwrap_or(0);
     }
     let is_family = name.get(..FORWARDED.len()).is_some_and(|start| reads_as(start, FORWARDED));
-    if is_family || (name.len() == REAL_IP.len() && reads_as(name, REAL_IP)) {
-        return OTHER_FORWARDED;
-    }
-    0
+    if is_family || ORIGINS.iter().any(|origin| reads_as(name, origin)) { OTHER_FORWARDED } else { 0 }
 }
 
-/// Whether somebody behind may take `name` for this one of the same length: servers that make variables of names make one
-/// of hyphens and underscores (RFC 3875 section 4.1.18).
+/// Whether somebody behind may take `name` for this one: servers that make variables of names make one of hyphens and
+/// underscores (RFC 3875 section 4.1.18).
 fn reads_as(name: &[u8], text: &[u8]) -> bool {
-    name.iter().zip(text).all(|(&byte, &wanted)| byte.eq_ignore_ascii_case(&wanted) || (byte, wanted) == (b'_', b'-'))
+    name.len() == text.len()
+        && name
+            .iter()
+            .zip(text)
+            .all(|(&byte, &wanted)| byte.eq_ignore_ascii_case(&wanted) || (byte, wanted) == (b'_', b'-'))
 }
 
 /// Whether `text`, of lower-case letters and hyphens, is `name` in lower case. But for control bytes, setting the bit 0x20
@@ -255,9 +256,16 @@ mod tests {
             assert_eq!(Name::parse(name).map(|name| name.number), Some(index as Number + 1));
         }
         assert_eq!(number(b"x-other"), 0);
-        for family in
-            ["X-Forwarded-Port", "X_Forwarded_For", "x-forwarded_proto", "X_FORWARDED-X", "X_Real_IP", "x-real_ip"]
-        {
+        for family in [
+            "X-Forwarded-Port",
+            "X_Forwarded_For",
+            "x-forwarded_proto",
+            "X_FORWARDED-X",
+            "X_Real_IP",
+            "x-real_ip",
+            "Client_Cert",
+            "client_cert-CHAIN",
+        ] {
             assert_eq!(number(family.as_bytes()), OTHER_FORWARDED, "{family}");
         }
         for other in ["X_Forwarded", "XX_Forwarded_For", "X_Real_IPs", "X.Forwarded.For", "Content_Length"] {

@@ -49,6 +49,18 @@ fn names_with_underscores() {
             passes(&[Lacks(b"evil")]),
         ),
         case("RFC 3875 4.1.18", "X_Real_IP", get("/", "X_Real_IP: 6.6.6.6"), passes(&[Lacks(b"6.6.6.6")])),
+        case(
+            "RFC 9440 2.4",
+            "Client_Cert",
+            get("/", "Client_Cert: :evil:\r\nClient_Cert_Chain: :evil:"),
+            passes(&[Lacks(b"evil")]),
+        ),
+        case(
+            "RFC 9440 2.4",
+            "Client-Cert",
+            get("/", "Client-Cert: :evil:\r\nClient-Cert-Chain: :evil:"),
+            passes(&[Lacks(b"evil")]),
+        ),
         case("RFC 3875 4.1.18", "X_Request_ID", get("/", "X_Request_ID: evil"), passes(&[Lacks(b"evil")]))
             .owed("it goes on"),
         case(
