@@ -140,6 +140,11 @@ impl Pool {
         self.chose_http2.get() && (self.way.is_http2() || !asks.upgrades)
     }
 
+    /// Whether a connection that will serve many is on its way.
+    fn opens(&self) -> bool {
+        self.opening.get() || self.channels.borrow().iter().any(|channel| channel.is_settling())
+    }
+
     fn take_stream(self: &Rc<Self>) -> Option<StreamLease> {
         let channels = self.channels.borrow();
         let channel = channels.iter().find(|channel| channel.has_room())?;
@@ -156,7 +161,7 @@ impl Pool {
         Box::pin(async move {
             let many = self.speaks_http2(asks);
             let is_full = || self.busy.get() >= self.bounds.borrow().connections;
-            if (is_full() || (many && self.opening.get()))
+            if (is_full() || (many && self.opens()))
                 && let Some(leased) = self.wait(asks, connect_within).await?
             {
                 return Ok(leased);
@@ -179,9 +184,6 @@ impl Pool {
                 Leased::Wire(lease)
             };
             opening.done();
-            if connected.http2 {
-                self.freed.notify_waiters();
-            }
             self.cells.connection_opened(self.ledger.clock.now().since_us(started));
             Ok(leased)
         })
@@ -199,7 +201,7 @@ impl Pool {
                 if let Some(leased) = self.take(asks) {
                     return Some(leased);
                 }
-                let opens = self.opening.get() && self.speaks_http2(asks);
+                let opens = self.opens() && self.speaks_http2(asks);
                 if !opens && self.busy.get() < self.bounds.borrow().connections {
                     return None;
                 }
@@ -259,16 +261,33 @@ impl Pool {
         // The connection ends once nobody may send on it; then it is counted as closed.
         self.channels.borrow_mut().retain(|channel| {
             let idle_us = now_us.saturating_sub(channel.idle_since_us.get());
-            let is_old = channel.active.get() == 0 && channel.idle_since_us.get() > 0 && idle_us >= idle_for_us;
-            !is_old && !channel.is_closed.get()
+            let is_idle = channel.is_idle();
+            let is_old = is_idle && idle_us >= idle_for_us;
+            let keep = !channel.is_closed.get() && !is_old;
+            if !keep && is_idle {
+                self.cells.idle_ended();
+            }
+            keep
         });
+    }
+
+    /// A connection of HTTP/2 can be used by all.
+    pub(super) fn channel_settled(&self) {
+        self.freed.notify_waiters();
     }
 
     /// A connection of HTTP/2 has ended.
     pub(super) fn channel_ended(&self) {
-        self.channels.borrow_mut().retain(|channel| !channel.is_closed.get());
-        self.cells.connection_closed();
+        self.channels.borrow_mut().retain(|channel| {
+            let keep = !channel.is_closed.get();
+            if !keep && channel.is_idle() {
+                self.cells.idle_ended();
+            }
+            keep
+        });
         self.freed();
+        // Whoever waited for it opens one of its own.
+        self.freed.notify_waiters();
     }
 
     /// A place on a connection of HTTP/2 is free.
@@ -303,6 +322,11 @@ impl Drop for Pool {
     fn drop(&mut self) {
         for _ in self.idle.borrow_mut().drain(..) {
             self.closed_idle();
+        }
+        for channel in self.channels.borrow_mut().drain(..) {
+            if channel.is_idle() {
+                self.cells.idle_ended();
+            }
         }
     }
 }

@@ -47,7 +47,7 @@ pub(super) async fn send(
 ) -> Result<Received, Failure> {
     let key = || request.head.headers().text(&websocket::KEY).map(Into::into);
     let tunnel = attempt.wanted.is_some().then(|| Asked { key: key() });
-    if tunnel.is_some() && !lease.send.is_extended_connect_protocol_enabled() {
+    if tunnel.is_some() && !lease.takes_tunnels().await {
         return Err(counted.failed(AttemptError::Protocol, false));
     }
     let Some(outgoing) = translated(attempt, &request.head) else {

@@ -90,7 +90,7 @@ fn versions() {
         case("RFC 9112 2.3", "a space in it", version("HTTP/ 1.1"), malformed()),
         case("RFC 9112 2.3", "another protocol", version("ICY/1.1"), malformed()),
         case("RFC 9112 2.3", "a longer name", version("XHTTP/1.1"), malformed()),
-        case("RFC 9113 3.4", "the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", malformed()),
+        case("RFC 9113 3.4", "half a preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nMS\r\n\r\n", malformed()),
     ]);
 }
 
