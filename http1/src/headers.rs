@@ -4,6 +4,8 @@
 use std::borrow::Borrow;
 use std::fmt;
 
+use bytes::Bytes;
+
 use crate::buffer;
 use crate::name::{self, Name, NameSet, Number, OTHER_FORWARDED};
 use crate::value::Value;
@@ -296,6 +298,15 @@ impl Headers {
         self.lines.iter().map(|line| {
             // Tokens are ASCII.
             (std::str::from_utf8(self.name_of(line)).unwrap_or_default(), self.value_of(line))
+        })
+    }
+
+    /// Every line: name and value, where values are kept for longer than the lines: copied all at once.
+    pub fn shared(&self) -> impl Iterator<Item = (&str, Bytes)> {
+        let text = Bytes::copy_from_slice(&self.text);
+        self.lines.iter().map(move |line| {
+            let value = line.value_start as usize..line.value_end as usize;
+            (std::str::from_utf8(self.name_of(line)).unwrap_or_default(), text.slice(value))
         })
     }
 

@@ -1,5 +1,6 @@
 //! One side of a tunnel: a connection that has left HTTP/1.1, or a stream of HTTP/2.
 
+use std::any::Any;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,7 +18,12 @@ const PIECE: usize = 16 * 1024;
 /// See the module. Waiting, it holds no buffer.
 pub enum End {
     Wire(Wire<Socket>),
-    Stream { body: StreamBody, send: SendStream<Bytes> },
+    Stream {
+        body: StreamBody,
+        send: SendStream<Bytes>,
+        /// Its place among the connection's streams, where somebody counts them.
+        seat: Option<Box<dyn Any>>,
+    },
 }
 
 impl End {

@@ -100,11 +100,12 @@ pub fn trailers(fields: &HeaderMap) -> Option<Box<Headers>> {
 /// The fields as HTTP/2 has them, without `skipped`; what it cannot carry is left out.
 pub fn fields(headers: &Headers, skipped: &str) -> HeaderMap {
     let mut fields = HeaderMap::with_capacity(headers.len() + 1);
-    for (name, value) in headers.iter() {
+    for (name, value) in headers.shared() {
         if name.eq_ignore_ascii_case(skipped) {
             continue;
         }
-        if let (Ok(name), Ok(mut value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+        let value = HeaderValue::from_maybe_shared(value);
+        if let (Ok(name), Ok(mut value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
             // Not to be kept in a compression table that could be probed (RFC 7541 section 7.1.3).
             value.set_sensitive(matches!(name.as_str(), "authorization" | "cookie" | "set-cookie"));
             let _ = fields.try_append(name, value);

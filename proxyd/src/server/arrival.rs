@@ -25,6 +25,9 @@ use crate::worker::Worker;
 /// After this long without traffic the kernel asks whether the client is still there.
 const KEEPALIVE_AFTER: Duration = Duration::from_mins(1);
 
+/// How long what a client in the clear still sends is read and dropped.
+const LINGER: Duration = Duration::from_millis(500);
+
 /// The first byte of every handshake (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 22;
 
@@ -197,6 +200,10 @@ async fn in_clear(mut stream: TcpStream) {
     );
     let _ = stream.write_all(answer.as_bytes()).await;
     let _ = stream.shutdown().await;
+    // Closing with bytes unread would reset the connection before the answer is read.
+    let mut dropped = [0; 4096];
+    let rest = async { while stream.read(&mut dropped).await.is_ok_and(|bytes| bytes > 0) {} };
+    let _ = tokio::time::timeout(LINGER, rest).await;
 }
 
 /// Counts and records a connection that brought no request.

@@ -223,6 +223,6 @@ impl OnStream {
             switched.headers_mut().set(&websocket::ACCEPT, accept);
         }
         let send = pump.ok_or(Rejection::Internal)?.into_send();
-        Ok((switched, End::Stream { body, send }, Held::Stream(lease)))
+        Ok((switched, End::Stream { body, send, seat: None }, Held::Stream(lease)))
     }
 }

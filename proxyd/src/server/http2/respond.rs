@@ -1,5 +1,6 @@
 //! An answer onto a stream: its head, its body as it comes and as the client takes it, its trailer fields.
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -30,7 +31,8 @@ pub(super) struct Answer {
     pub(super) alarm: Rc<Alarm>,
     /// A client that takes nothing for so long has left.
     pub(super) stall: Duration,
-    pub(super) _seat: Option<Seat>,
+    /// Its place among the connection's streams.
+    pub(super) seat: Option<Seat>,
 }
 
 enum Failure {
@@ -40,7 +42,7 @@ enum Failure {
 
 /// Sends it to its end.
 pub(super) async fn respond(mut responding: SendResponse<Bytes>, answer: Answer, worker: &Worker) {
-    let Answer { response, to_head, tunnel, alarm, stall, _seat } = answer;
+    let Answer { response, to_head, tunnel, alarm, stall, seat } = answer;
     let Response { mut head, mut body, takeover } = response;
     let switches = head.status() == 101;
     frame(&mut head, &mut body, to_head);
@@ -49,11 +51,14 @@ pub(super) async fn respond(mut responding: SendResponse<Bytes>, answer: Answer,
     // It fails where the client is gone.
     let Ok(mut send) = responding.send_response(fields, ends) else { return };
     if let (true, Some(takeover), Some(came)) = (switches, takeover, tunnel) {
-        return takeover(End::Stream { body: came, send });
+        let seat = seat.map(|seat| -> Box<dyn Any> { Box::new(seat) });
+        return takeover(End::Stream { body: came, send, seat });
     }
     if ends {
         return finish(&mut body).await;
     }
+    // Held to the end: a connection whose streams are all over is idle.
+    let _seat = seat;
     let mut writing = Writing { send: &mut send, alarm: &alarm, stall, stalls: None };
     match poll_fn(|cx| writing.poll(cx, &mut body)).await {
         Ok(()) => body.end(Ok(())),

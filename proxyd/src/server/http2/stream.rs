@@ -79,7 +79,7 @@ impl Stream {
         };
         let Some(response) = answer else { return };
         send_hints(&hints, &mut responding);
-        let answer = Answer { response, to_head, tunnel, alarm, stall, _seat: Some(seat) };
+        let answer = Answer { response, to_head, tunnel, alarm, stall, seat: Some(seat) };
         respond(responding, answer, &worker).await;
     }
 }
@@ -185,6 +185,6 @@ async fn refuse(
         }
     }
     ledger.metrics.connection_error(rejection.code());
-    let answer = Answer { response, to_head, tunnel: None, alarm: Rc::default(), stall, _seat: None };
+    let answer = Answer { response, to_head, tunnel: None, alarm: Rc::default(), stall, seat: None };
     respond(responding, answer, worker).await;
 }
