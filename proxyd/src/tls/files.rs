@@ -83,6 +83,8 @@ pub(super) struct Watched<T> {
 #[derive(Debug, Default)]
 struct Seen {
     stamps: Vec<Stamp>,
+    /// Whether they were read as they are.
+    judged: bool,
     problem: Option<String>,
 }
 
@@ -119,10 +121,12 @@ impl<T> Watched<T> {
             *seen = Seen::default();
             return Refreshed::Same;
         }
-        let rests = seen.stamps == now;
-        let is_refused = rests && seen.problem.is_some();
-        seen.stamps = now;
-        if !rests || is_refused {
+        if seen.stamps != now {
+            seen.stamps = now;
+            seen.judged = false;
+            return Refreshed::Same;
+        }
+        if std::mem::replace(&mut seen.judged, true) {
             return Refreshed::Same;
         }
         match load() {
@@ -188,4 +192,43 @@ pub(super) fn roots(path: &Path) -> Result<Arc<RootCertStore>, TlsError> {
             .map_err(|error| TlsError::new(path, format!("holds a certificate that cannot be used: {error}")))?;
     }
     Ok(Arc::new(store))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files are taken up when they have come to rest, and refused once for each state that cannot be used.
+    #[test]
+    fn changed_files_are_taken_up_once_they_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("site.pem");
+        std::fs::write(&path, "one").unwrap();
+        let stamps = [Stamp::of(&path)];
+        let watched = Watched::new(1);
+        let refuse = || Err(vec![TlsError::new(&path, "is torn")]);
+        assert_eq!(watched.refresh(&stamps, || Ok(2)), Refreshed::Same);
+        std::fs::write(&path, "another").unwrap();
+        assert_eq!(watched.refresh(&stamps, || Ok(2)), Refreshed::Same, "just changed");
+        let said = format!("{} is torn", path.display());
+        assert_eq!(watched.refresh(&stamps, refuse), Refreshed::Refused(said.clone()));
+        assert_eq!(watched.problem(), Some(said));
+        assert_eq!(watched.refresh(&stamps, refuse), Refreshed::Same, "told once");
+        assert_eq!(**watched.get(), 1);
+        std::fs::write(&path, "the right one").unwrap();
+        assert_eq!(watched.refresh(&stamps, || Ok(3)), Refreshed::Same);
+        assert_eq!(watched.refresh(&stamps, || Ok(3)), Refreshed::Taken);
+        assert_eq!((**watched.get(), watched.problem()), (3, None));
+    }
+
+    #[test]
+    fn what_a_file_lacks_is_said_and_nothing_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret.txt");
+        std::fs::write(&path, "hunter2").unwrap();
+        let said = certificates(&path).unwrap_err().to_string();
+        assert!(said.ends_with("secret.txt holds no certificate"), "{said}");
+        let gone = certificates(&folder.path().join("gone")).unwrap_err().to_string();
+        assert!(gone.contains("cannot be read"), "{gone}");
+    }
 }
