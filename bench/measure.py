@@ -14,6 +14,7 @@ from collections.abc import Callable
 import counts
 import machine
 import prepare
+import protocols
 import rig
 import rounds
 import scaling
@@ -261,6 +262,8 @@ EXTRAS = (
     Extra("reload", "proxyd: a new config every 100 ms under load", reload_under_load),
     Extra("reload-routes", "proxyd: a reload of 100,000 routes", reload_routes),
     Extra("memory", "resident memory as a gateway", memory),
+    Extra("http2", "HTTP/2 over TLS", lambda wish, _: protocols.http2(wish)),
+    Extra("idle", "memory of an idle connection: keep-alive, TLS, WebSocket", lambda wish, _: protocols.idle(wish)),
     Extra("scaling", "a worker, an upstream and a load on one core, and two of each on two, as a gateway", two_cores),
     Extra("audit", "the store of records", audit),
     Extra("counts", "user instructions and system calls a request", counted),

@@ -100,6 +100,20 @@ def _extras_text(extras: dict) -> list[str]:
         ]
         heads = ["", "idle MiB", f"{clients:,} idle clients MiB", "KiB each", "most under load MiB"]
         parts.append("**memory**: resident, all processes, as a gateway\n\n" + _table(heads, rows))
+    if http2 := extras.get("http2"):
+        rows = [
+            [label, f"{found['us']:.1f}" + ("" if found["settled"] else " ¹"), f"{found['ratio']:.2f}", f"{found['rate']:,.0f}"]
+            for label, found in http2["entrants"].items()
+        ]
+        title = "**http2**: HTTP/2 over TLS (ECDSA P-256), 1 KiB answers, 8 connections of 8 streams, HTTP/1.1 upstream"
+        parts.append(f"{title}\n\n" + _table(["", "CPU µs/request", "÷ haproxy", "requests/s"], rows))
+    if held := extras.get("idle"):
+        rows = [
+            [label, *(f"{found[kind] / 1024:.1f}" for kind in ("keep-alive", "TLS", "WebSocket"))]
+            for label, found in held["entrants"].items()
+        ]
+        heads = ["KiB each", *(f"{count:,} {kind}" for kind, count in held["counts"].items())]
+        parts.append("**idle**: resident memory of an idle connection, all processes\n\n" + _table(heads, rows))
     if scaling := extras.get("scaling"):
         rows = [
             [label, *(f"{found[figure]:,}" for figure in ("one", "two")), f"{found['ratio']:.2f}"]

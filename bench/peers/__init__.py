@@ -20,6 +20,8 @@ class Setup:
     line_by_line: bool = False  # nginx: a write for each line of the access log
     single: bool = False  # one process without children, for counting tools
     other: bool = False  # proxyd: the second binary that was named
+    tls: bool = False  # HTTPS with the certificate in the folder, HTTP/2 by ALPN
+    tunnels: bool = False  # nginx: lets WebSockets through, which the others do unasked
 
 
 @dataclasses.dataclass(frozen=True)

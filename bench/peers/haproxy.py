@@ -57,7 +57,7 @@ defaults
     option splice-response
     option dontlognull
 frontend front
-    bind 127.0.0.1:{place.port} backlog 4096
+    bind 127.0.0.1:{place.port} {f"ssl crt {place.folder}/both.pem alpn h2,http/1.1 " if setup.tls else ""}backlog 4096
     {lines}
 backend backend
     server one 127.0.0.1:{place.backend} pool-max-conn 256

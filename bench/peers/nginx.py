@@ -31,7 +31,8 @@ def launch(setup: Setup, place: Place) -> Launch:
     forward = [
         "proxy_pass http://backend;",
         "proxy_http_version 1.1;",
-        'proxy_set_header Connection "";',
+        'proxy_set_header Connection "upgrade";' if setup.tunnels else 'proxy_set_header Connection "";',
+        "proxy_set_header Upgrade $http_upgrade;" if setup.tunnels else "",
         "proxy_set_header Host $host;",
         "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
         "proxy_request_buffering off;",
@@ -64,7 +65,8 @@ http {{
     tcp_nodelay on;
     upstream backend {{ server 127.0.0.1:{place.backend}; keepalive 128; keepalive_requests 1000000000; }}
     server {{
-        listen 127.0.0.1:{place.port} backlog=4096;
+        listen 127.0.0.1:{place.port} {"ssl http2 " if setup.tls else ""}backlog=4096;
+        {"ssl_certificate cert.pem; ssl_certificate_key key.pem; http2_max_requests 1000000000;" if setup.tls else ""}
         {chr(10).join(forward[1:])}
         {locations}
     }}

@@ -18,9 +18,13 @@ def config(setup: Setup, place: Place) -> dict:
     """Its config; JSON is a form of it."""
     target = {"target": f"http://127.0.0.1:{place.backend}"}
     routes = [{"path": route_path(number, setup.routes)} | target for number in range(setup.routes)]
+    listen: dict | str = f"127.0.0.1:{place.port}"
+    if setup.tls:
+        pair = {"cert": str(place.folder / "cert.pem"), "key": str(place.folder / "key.pem")}
+        listen = {"address": listen, "tls": {"certificates": [pair]}}
     made: dict = {
         "server": {
-            "listen": f"127.0.0.1:{place.port}",
+            "listen": [listen],
             "workers": setup.workers,
             "state_dir": str(place.folder / "state"),
             "limits": {"connections": 20000},

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use h2::client::ResponseFuture;
 use h2::ext::Protocol;
 use h2::{Reason, RecvStream};
-use http::{Method, Request as HttpRequest};
+use http::{Method, Request as HttpRequest, StatusCode};
 
 use super::{Attempt, Counted, Failure, MAX_INTERIM, Patience, Received, relay_interim};
 use crate::exchange::body::Gap;
@@ -146,7 +146,8 @@ async fn receive(
         while let Poll::Ready(Some(hint)) = response.poll_informational(cx) {
             let hint = hint.map_err(|error| failure(&error))?;
             interim += 1;
-            if interim > MAX_INTERIM {
+            // No protocol is changed on a stream (RFC 9113 section 8.6).
+            if interim > MAX_INTERIM || hint.status() == StatusCode::SWITCHING_PROTOCOLS {
                 return Poll::Ready(Err(AttemptError::Protocol));
             }
             if let Some(head) = translate::response_head(hint.status(), hint.headers()) {
@@ -171,10 +172,6 @@ fn waits(patience: &mut Patience, cx: &mut Context<'_>, sent: Sent, exchange: &E
 
 fn head_of(answer: http::Response<RecvStream>) -> Result<(ResponseHead, StreamBody), AttemptError> {
     let (parts, stream) = answer.into_parts();
-    // It changes no protocol on a stream (RFC 9113 section 8.6).
-    if parts.status.is_informational() {
-        return Err(AttemptError::Protocol);
-    }
     let head = translate::response_head(parts.status, &parts.headers).ok_or(AttemptError::Protocol)?;
     let announced = match head.headers().only(&name::CONTENT_LENGTH) {
         Some(length) => std::str::from_utf8(length).ok().and_then(|length| length.parse().ok()),
