@@ -1,6 +1,7 @@
 //! One stream: a request of HTTP/2, told in the terms of the exchange, and its answer.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -66,7 +67,8 @@ impl Stream {
         };
         let Opened { request, hints, alarm, tunnel } = opened;
         let answer = {
-            let mut answer = Box::pin(proxy::handle(request, &peer, &worker));
+            // Within this task, which is on the heap: a stream lives for one request.
+            let mut answer = pin!(proxy::handle(request, &peer, &worker));
             poll_fn(|cx| {
                 if let Poll::Ready(response) = answer.as_mut().poll(cx) {
                     return Poll::Ready(Some(response));
