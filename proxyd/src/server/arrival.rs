@@ -14,10 +14,9 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{self, Fall};
-use super::http2;
+use super::{http2, unasked};
 use crate::daemon::Arrived;
-use crate::exchange::finish::Opening;
-use crate::exchange::{Finish, Peer, Presence, Socket, Trail};
+use crate::exchange::{Peer, Presence, Socket};
 use crate::snapshot::Listening;
 use crate::tls::{PeerCertificate, ServerTls};
 use crate::worker::Worker;
@@ -211,24 +210,6 @@ fn failed(peer: Peer, failure: &'static str, worker: &Worker) {
     worker.ledger.metrics.connection_error(failure);
     // Whoever says nothing and leaves was only looking whether somebody is there.
     if !matches!(failure, "closed_early" | "io") {
-        record(&Rc::new(peer), failure, "", worker);
-    }
-}
-
-/// Puts what never became a request on record.
-pub(super) fn record(peer: &Rc<Peer>, outcome: &'static str, protocol: &'static str, worker: &Worker) {
-    let ledger = &worker.ledger;
-    let id = ledger.ids.next();
-    let opening = Opening {
-        trail: Trail::open([id.as_str(), &peer.ip_text, "", "", "", "", ""], ""),
-        terms: Rc::clone(&worker.local().terms),
-        started: ledger.clock.now(),
-        protocol,
-        https: peer.tls,
-    };
-    let mut finish = Finish::open(opening, ledger, peer);
-    finish.cut_short(outcome);
-    if let Some(place) = ledger.audit.try_reserve() {
-        finish.reserve(place);
+        unasked::cut(&Rc::new(peer), failure, "", worker);
     }
 }

@@ -7,17 +7,16 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use http1::{Framing, HeadError, HeadLimits, HeadParser, Version, persists, request_framing};
+use http1::{Framing, HeadError, HeadParser, Version, persists, request_framing};
 use shared::config::Protocols;
 
 use super::drain::{Drain, GRACE};
 use super::farewell;
 use super::http2::{self, Preface, preface};
 use super::respond::{Asked, Sent, respond};
-use crate::exchange::finish::Opening;
+use super::unasked::{self, head_limits};
 use crate::exchange::{
-    Alarm, End, ErrorForm, Finish, Interim, Link, Peer, Rejection, Request, RequestBody, RequestHead, Response, Socket,
-    Takeover, Trail, name,
+    Alarm, End, Interim, Link, Peer, Rejection, Request, RequestBody, RequestHead, Response, Socket, Takeover, name,
 };
 use crate::proxy;
 use crate::telemetry::metrics::WorkerMetrics;
@@ -134,12 +133,7 @@ impl Connection {
         let (limits, head_within, idle_within) = {
             let local = self.worker.local();
             let server = &local.snapshot.checked.config.server;
-            let limits = HeadLimits {
-                start_line: server.limits.request_line,
-                fields: server.limits.headers,
-                count: server.limits.header_count,
-            };
-            (limits, server.timeouts.request_headers, server.timeouts.keep_alive)
+            (head_limits(&server.limits), server.timeouts.request_headers, server.timeouts.keep_alive)
         };
         let now = || self.worker.daemon.instant(self.worker.ledger.clock.latest());
         let waits = Cell::new(None);
@@ -284,26 +278,7 @@ impl Connection {
 
     /// Answers bytes that never became a request; recorded all the same, with what is known of them.
     async fn refuse(&self, rejection: &Rejection) {
-        let ledger = &self.worker.ledger;
-        let id = ledger.ids.next();
-        {
-            let opening = Opening {
-                trail: Trail::open([id.as_str(), &self.peer.ip_text, "", "", "", "", ""], ""),
-                terms: Rc::clone(&self.worker.local().terms),
-                started: ledger.clock.now(),
-                protocol: "HTTP/1.1",
-                https: self.peer.tls,
-            };
-            let mut finish = Finish::open(opening, ledger, &self.peer);
-            finish.rejected(rejection);
-            finish.answered(rejection.status());
-            if let Some(place) = ledger.audit.try_reserve() {
-                finish.reserve(place);
-            }
-        }
-        ledger.metrics.connection_error(rejection.code());
-        let Response { mut head, body, .. } = rejection.response(id.as_str(), ErrorForm::Json);
-        head.headers_mut().set_text(&name::X_REQUEST_ID, id.as_str().as_bytes());
+        let Response { head, body, .. } = unasked::refuse(&self.peer, rejection, "HTTP/1.1", &self.worker);
         let asked = Asked {
             to_head: false,
             version: Version::Http11,

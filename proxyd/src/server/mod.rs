@@ -7,6 +7,7 @@ mod farewell;
 mod http2;
 mod listener;
 mod respond;
+mod unasked;
 
 pub use listener::{BindError, Bound, bind, hand_out};
 

@@ -16,8 +16,8 @@ use h2::{Reason, server};
 use http1::Wire;
 use tokio::time::Instant;
 
-use super::arrival;
 use super::drain::{Drain, GRACE};
+use super::unasked;
 use crate::exchange::{Alarm, Peer, Socket};
 use crate::worker::Worker;
 use metered::{Metered, Watch};
@@ -164,7 +164,7 @@ impl Driving {
         poll_fn(|cx| self.poll(cx)).await;
         if let Some(flood) = self.flood {
             self.worker.ledger.metrics.connection_error(flood);
-            arrival::record(&self.peer, flood, "HTTP/2", &self.worker);
+            unasked::cut(&self.peer, flood, "HTTP/2", &self.worker);
         }
     }
 

@@ -15,12 +15,11 @@ use http1::{Framing, HeadLimits, request_framing};
 
 use super::Seat;
 use super::respond::{Answer, respond};
-use crate::exchange::finish::Opening;
 use crate::exchange::{
-    Alarm, ErrorForm, Finish, Hints, Interim, Peer, Rejection, Request, RequestBody, RequestHead, StreamBody, Trail,
-    name, translate,
+    Alarm, Hints, Interim, Peer, Rejection, Request, RequestBody, RequestHead, StreamBody, name, translate,
 };
 use crate::proxy::{self, websocket};
+use crate::server::unasked::{self, head_limits};
 use crate::worker::Worker;
 
 /// See the module.
@@ -89,12 +88,7 @@ impl Stream {
 fn bounds(worker: &Worker) -> (HeadLimits, Duration, Duration) {
     let local = worker.local();
     let server = &local.snapshot.checked.config.server;
-    let limits = HeadLimits {
-        start_line: server.limits.request_line,
-        fields: server.limits.headers,
-        count: server.limits.header_count,
-    };
-    (limits, server.timeouts.request_body, server.timeouts.write)
+    (head_limits(&server.limits), server.timeouts.request_body, server.timeouts.write)
 }
 
 fn has_left(responding: &mut SendResponse<Bytes>, cx: &mut Context<'_>) -> bool {
@@ -167,26 +161,7 @@ async fn refuse(
     worker: &Rc<Worker>,
     stall: Duration,
 ) {
-    let ledger = &worker.ledger;
-    let id = ledger.ids.next();
-    let mut response = rejection.response(id.as_str(), ErrorForm::Json);
-    response.head.headers_mut().set_text(&name::X_REQUEST_ID, id.as_str().as_bytes());
-    {
-        let opening = Opening {
-            trail: Trail::open([id.as_str(), &peer.ip_text, "", "", "", "", ""], ""),
-            terms: Rc::clone(&worker.local().terms),
-            started: ledger.clock.now(),
-            protocol: "HTTP/2",
-            https: peer.tls,
-        };
-        let mut finish = Finish::open(opening, ledger, peer);
-        finish.rejected(rejection);
-        finish.answered(rejection.status());
-        if let Some(place) = ledger.audit.try_reserve() {
-            finish.reserve(place);
-        }
-    }
-    ledger.metrics.connection_error(rejection.code());
+    let response = unasked::refuse(peer, rejection, "HTTP/2", worker);
     let answer = Answer { response, to_head, tunnel: None, alarm: Rc::default(), stall, seat: None };
     respond(responding, answer, worker).await;
 }
