@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use frames::meter::FloodKind;
 use h2::{Reason, server};
 use http1::Wire;
 use tokio::time::Instant;
@@ -132,7 +133,8 @@ fn configured(worker: &Worker) -> (server::Builder, Terms) {
         .max_header_list_size((4 * (limits.headers + limits.request_line) + FIELD * limits.header_count) as u32)
         .max_send_buffer_size(SEND_BUFFER)
         .max_concurrent_reset_streams(RESET_STREAMS)
-        .max_pending_accept_reset_streams(limits.streams as usize)
+        // More than are let pass beneath: what a client floods us with is named there.
+        .max_pending_accept_reset_streams(RESET_STREAMS)
         .enable_connect_protocol();
     let terms = Terms {
         first_within: server.timeouts.request_headers,
@@ -189,10 +191,7 @@ impl Driving {
                     tokio::task::spawn_local(stream.serve());
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    // Told by floods already, or the client is simply gone.
-                    if self.flood.is_none() && !error.is_io() {
-                        self.flood = Some("h2_protocol");
-                    }
+                    self.flood = self.flood.or_else(|| self.fault(&error));
                     return Poll::Ready(());
                 }
                 Poll::Ready(None) => return Poll::Ready(()),
@@ -201,6 +200,19 @@ impl Driving {
             }
         }
         self.poll_times(cx)
+    }
+
+    /// What a connection broke by; none where the client is simply gone.
+    fn fault(&self, error: &h2::Error) -> Option<&'static str> {
+        // What was counted beneath says more than that the protocol was broken.
+        self.watch.flood().or_else(|| {
+            let calms = error.reason() == Some(Reason::ENHANCE_YOUR_CALM) && error.is_library();
+            match error {
+                error if error.is_io() => None,
+                _ if calms && self.watch.head_since().is_some() => Some(FloodKind::Continuations.code()),
+                _ => Some("h2_protocol"),
+            }
+        })
     }
 
     /// Whether its time is up: as one that is idle, or one that was told to go.
