@@ -224,6 +224,7 @@ impl Headers {
         self.begin_line(name.as_str().as_bytes(), number);
     }
 
+    #[inline]
     fn begin_line(&mut self, name: &[u8], number: Number) {
         if self.text.capacity() == 0 {
             self.text = buffer::take(1);

@@ -27,7 +27,7 @@ pub use inbound::{RequestBody, Upload};
 pub use ledger::Ledger;
 pub use link::{Hints, Interim, Link};
 pub use peer::{Load, Peer, Presence};
-pub use rejection::{ErrorForm, Rejection};
+pub use rejection::{ErrorForm, Rejection, is_grpc};
 pub use socket::Socket;
 pub use stream::StreamBody;
 pub use trail::{Part, Trail};

@@ -275,7 +275,7 @@ impl ErrorForm {
     /// That of whoever sent these headers: gRPC to gRPC; JSON, unless the client lists what it accepts and JSON is not in
     /// it; else a line of text.
     pub fn of(headers: &Headers) -> Self {
-        if headers.get(&name::CONTENT_TYPE).is_some_and(is_grpc) {
+        if is_grpc(headers) {
             return Self::Grpc;
         }
         let mut lines = headers.all(&name::ACCEPT).peekable();
@@ -287,10 +287,12 @@ impl ErrorForm {
     }
 }
 
-/// `application/grpc`, `application/grpc+proto`; not gRPC-Web, whose clients read a status of HTTP.
-fn is_grpc(content_type: &[u8]) -> bool {
+/// Whether these are of a call of gRPC: `application/grpc`, `application/grpc+proto`; not gRPC-Web, whose clients read a
+/// status of HTTP.
+pub fn is_grpc(headers: &Headers) -> bool {
     const GRPC: &[u8] = b"application/grpc";
-    let Some((start, rest)) = content_type.split_at_checked(GRPC.len()) else { return false };
+    let told = headers.get(&name::CONTENT_TYPE).and_then(|told| told.split_at_checked(GRPC.len()));
+    let Some((start, rest)) = told else { return false };
     start.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
 }
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::exchange::{ErrorForm, Headers, Name};
+use crate::exchange::{Headers, Name, is_grpc};
 
 static GRPC_TIMEOUT: Name = Name::known("grpc-timeout");
 
 /// The shorter of the configured time and the client's.
 pub(super) fn shorter(total: Option<Duration>, headers: &Headers) -> Option<Duration> {
-    if ErrorForm::of(headers) != ErrorForm::Grpc {
+    if !is_grpc(headers) {
         return total;
     }
     match (total, headers.get(&GRPC_TIMEOUT).and_then(parse)) {
