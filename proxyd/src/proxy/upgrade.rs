@@ -166,15 +166,17 @@ impl Flow {
                 self.said_goodbye = true;
                 continue;
             }
+            // Once its goodbye has come nothing can follow, whether its sender ends or waits for us to.
+            let answered = self.said_goodbye && self.frames.as_ref().is_some_and(Tracker::closed);
             let comes = match from.poll_ready(cx)? {
+                _ if answered => false,
                 Poll::Ready(comes) => comes,
                 Poll::Pending => {
                     ready!(to.poll_flush(cx))?;
                     return Poll::Pending;
                 }
             };
-            let answered = self.said_goodbye && self.frames.as_ref().is_some_and(Tracker::closed);
-            if !comes || answered {
+            if !comes {
                 ready!(to.poll_flush(cx))?;
                 ready!(to.poll_end(cx))?;
                 self.ended = true;

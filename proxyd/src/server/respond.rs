@@ -253,7 +253,10 @@ impl Writing<'_> {
 
     /// A piece of the body, from socket to socket.
     fn poll_spliced(&mut self, cx: &mut Context<'_>, body: &mut Body) -> Poll<Result<(), Failure>> {
-        ready!(self.poll_flush(cx))?;
+        // Nothing to be flushed is no sign of a client that takes something.
+        if !self.out.is_flushed() {
+            ready!(self.poll_flush(cx))?;
+        }
         let spliced = match self.link.wire.borrow().stream.plain() {
             Some(to) => body.splice(cx, to),
             None => Spliced::Failed(BodyError::BrokenOff),

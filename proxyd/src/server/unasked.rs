@@ -21,6 +21,7 @@ pub(super) fn refuse(peer: &Rc<Peer>, rejection: &Rejection, protocol: &'static 
     record(&id, peer, protocol, worker, |finish| {
         finish.rejected(rejection);
         finish.answered(rejection.status());
+        finish.body_ended();
     });
     worker.ledger.metrics.connection_error(rejection.code());
     let mut response = rejection.response(id.as_str(), ErrorForm::Json);

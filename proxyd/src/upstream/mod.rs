@@ -108,6 +108,9 @@ pub enum AttemptError {
     /// The endpoint said that it has not begun to work on the request (RFC 9113 section 8.7).
     #[error("the endpoint refused the request before working on it")]
     Unprocessed,
+    /// What clients of HTTP/1.1 may say and HTTP/2 cannot.
+    #[error("the request has no form in the endpoint's protocol")]
+    Untranslatable,
     #[error("the answer is not HTTP")]
     Protocol,
 }
@@ -120,6 +123,7 @@ impl AttemptError {
             Self::ConnectTimeout => "connect_timeout",
             Self::Tls => "tls",
             Self::Unprocessed => "refused_stream",
+            Self::Untranslatable => "untranslatable",
             Self::Unresolved => "unresolved",
             Self::QueueFull => "queue_full",
             Self::QueueTimeout => "queue_timeout",
@@ -133,7 +137,7 @@ impl AttemptError {
     /// Whether the endpoint is to blame, rather than a limit of ours.
     pub fn blames_endpoint(self) -> bool {
         match self {
-            Self::QueueFull | Self::QueueTimeout | Self::OutOfTime | Self::Unprocessed => false,
+            Self::QueueFull | Self::QueueTimeout | Self::OutOfTime | Self::Unprocessed | Self::Untranslatable => false,
             Self::Refused
             | Self::ConnectTimeout
             | Self::Tls

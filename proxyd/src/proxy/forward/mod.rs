@@ -277,6 +277,9 @@ fn rejection(error: AttemptError) -> Rejection {
         AttemptError::Silent => Rejection::UpstreamTimeout,
         AttemptError::OutOfTime => Rejection::TotalTimeout,
         AttemptError::Reset | AttemptError::Unprocessed => Rejection::UpstreamReset,
+        AttemptError::Untranslatable => {
+            Rejection::BadPath("This request cannot be sent on to the service behind this route.")
+        }
         AttemptError::Protocol => Rejection::UpstreamProtocol,
     }
 }

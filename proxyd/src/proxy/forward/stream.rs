@@ -50,9 +50,9 @@ pub(super) async fn send(
     if tunnel.is_some() && !lease.takes_tunnels().await {
         return Err(counted.failed(AttemptError::Protocol, false));
     }
-    let Some(outgoing) = translated(attempt, &request.head) else {
-        return Err(counted.failed(AttemptError::Protocol, false));
-    };
+    // The client's doing: no failure of the endpoint.
+    let outgoing =
+        translated(attempt, &request.head).ok_or(Failure { error: AttemptError::Untranslatable, stale: false })?;
     let ends = request.body.is_empty() && tunnel.is_none();
     let clock = &worker.ledger.clock;
     let began = clock.now();
