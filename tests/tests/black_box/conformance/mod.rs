@@ -18,3 +18,9 @@ mod path;
 mod request_line;
 mod targets;
 mod twins;
+
+mod http2_case;
+mod http2_fields;
+mod http2_frames;
+mod http2_hpack;
+mod http2_requests;
