@@ -20,7 +20,13 @@ mod targets;
 mod twins;
 
 mod http2_case;
+
+mod http2_answers;
 mod http2_fields;
+mod http2_floods;
 mod http2_frames;
 mod http2_hpack;
 mod http2_requests;
+mod http2_streams;
+mod http2_upstream;
+mod http2_upstream_answers;
