@@ -79,6 +79,18 @@ impl Authority {
     }
 }
 
+/// A new folder with the PEM files of another one: each daemon has its own.
+pub fn copied(home: &Home) -> Home {
+    let copy = Home::default();
+    for entry in std::fs::read_dir(home.path()).expect("a folder can be read") {
+        let name = entry.expect("a folder can be read").file_name().into_string().expect("a name");
+        if [".pem", ".crt", ".key"].iter().any(|end| name.ends_with(end)) {
+            copy.write(&name, &home.read(&name));
+        }
+    }
+    copy
+}
+
 impl Pair {
     /// Written as `NAME.crt` and `NAME.key`, each in one step.
     pub fn write(&self, home: &Home, name: &str) -> Files {
@@ -277,30 +289,33 @@ fn unwrap(connection: &Mutex<Connection>, mut from: TcpStream, mut to: &TcpStrea
     let mut came = 0;
     loop {
         let mut plain = Vec::new();
-        {
+        let ended = {
             let mut connection = connection.lock().expect("nobody panicked");
             let mut bytes = room.get(..came).unwrap_or_default();
-            let mut ended = false;
-            while !bytes.is_empty() {
-                connection.read_tls(&mut bytes).map_err(|error| error.to_string())?;
+            loop {
+                // It takes no more than fits: what came of it is taken out at once.
+                if !bytes.is_empty() {
+                    connection.read_tls(&mut bytes).map_err(|error| error.to_string())?;
+                }
                 let state = connection.process_new_packets();
                 while connection.wants_write() && connection.write_tls(&mut from).is_ok() {}
                 state.map_err(|error| error.to_string())?;
+                match connection.reader().read_to_end(&mut plain) {
+                    Ok(_) => break true,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error.to_string()),
+                }
+                if bytes.is_empty() {
+                    break false;
+                }
             }
-            match connection.reader().read_to_end(&mut plain) {
-                Ok(_) => ended = true,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.to_string()),
-            }
-            if ended {
-                drop(connection);
-                let _ = to.write_all(&plain);
-                return Ok(());
-            }
-        }
+        };
         if to.write_all(&plain).is_err() {
             // Nobody listens: what still comes is of no use.
             let _ = from.shutdown(Shutdown::Read);
+            return Ok(());
+        }
+        if ended {
             return Ok(());
         }
         came = match from.read(&mut room) {

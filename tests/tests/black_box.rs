@@ -26,5 +26,8 @@ mod black_box {
     mod policies;
     mod reload;
     mod routing;
+    mod tls;
+    mod tls_files;
+    mod tls_upstream;
     mod websocket;
 }

@@ -58,7 +58,7 @@ fn answers() {
             .owed("relayed as an interim answer, so that a client of HTTP/1.1 takes its connection for switched"),
         case("RFC 9113 8.3", "a pseudo-header field of requests", || headers(1, &[OK, (":path", "/")], true), is_bad)
             .owed("the crate h2 leaves it out"),
-        case("RFC 9113 8.2", "a capital in a name", || headers(1, &[OK, ("X-Up", "a")], true), is_bad)
+        case("RFC 9113 8.2", "a capital in a name", || headers(1, &[OK, ("X-Up", "a")], true), is_bad),
         case(
             "RFC 9113 8.2.1",
             "a line in a value",
