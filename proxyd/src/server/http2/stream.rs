@@ -16,7 +16,7 @@ use http1::{Framing, HeadLimits, request_framing};
 use super::Seat;
 use super::respond::{Answer, respond};
 use crate::exchange::{
-    Alarm, Hints, Interim, Peer, Rejection, Request, RequestBody, RequestHead, StreamBody, name, translate,
+    Alarm, Hints, Interim, Name, Peer, Rejection, Request, RequestBody, RequestHead, StreamBody, name, translate,
 };
 use crate::proxy::{self, websocket};
 use crate::server::unasked::{self, head_limits};
@@ -143,9 +143,11 @@ fn open(
 fn upgrade(head: &mut RequestHead, protocol: &Protocol, worker: &Worker) -> Result<(), Rejection> {
     let headers = head.headers_mut();
     let told = headers.push(b"connection", b"upgrade") && headers.push(b"upgrade", protocol.as_str().as_bytes());
-    if !told || protocol.as_str().contains(',') {
+    // What changes nothing must not go on as the GET that it has become.
+    if !told || Name::parse(protocol.as_str()).is_none() || proxy::upgrade_wanted(head, true).is_none() {
         return Err(Rejection::Head(http1::Fault::FieldValue));
     }
+    let headers = head.headers_mut();
     if protocol.as_str().eq_ignore_ascii_case("websocket") {
         headers.set_text(&websocket::KEY, websocket::key(&worker.ledger.random).as_bytes());
     }
