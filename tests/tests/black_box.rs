@@ -20,14 +20,18 @@ mod black_box {
     mod conformance;
     mod control;
     mod forwarding;
+    mod grpc;
     mod life;
     mod load;
     mod observability;
     mod policies;
+    mod proxy_protocol;
     mod reload;
     mod routing;
     mod tls;
     mod tls_files;
     mod tls_upstream;
     mod websocket;
+    mod websocket_end;
+    mod websocket_http2;
 }

@@ -61,7 +61,7 @@ fn changed_files_are_taken_up_without_a_reload() {
     newest.write(proxyd.home(), "default");
     until("what can be used is taken up", NOTICED, || shows(proxyd.address(), &newest).then_some(()));
     assert!(proxyd.status()["certificates"][0].get("problem").is_none());
-    let actions = proxyd.audit(&json!({"kind": "action"}), 1);
+    let actions = proxyd.audit(&json!({"kind": "actions"}), 6);
     let of_files: Vec<_> = actions.iter().filter(|row| row["command"] == "certificates").collect();
     assert!(of_files.len() >= 4, "two taken up, two refused: {actions:#?}");
     assert!(of_files.iter().any(|row| row["outcome"] != "done"), "{of_files:#?}");

@@ -1,5 +1,5 @@
-//! HTTP/1.1 by the letter: tables of what a client or an upstream sends, byte for byte, and of what must be seen on both
-//! sides. Each case names its clause of RFC 9110 or RFC 9112. One daemon serves a whole table, and all cases that fail are
+//! HTTP/1.1 and HTTP/2 by the letter: tables of what a client or an upstream sends, byte for byte, and of what must be seen on both
+//! sides. Each case names its clause. One daemon serves a whole table, and all cases that fail are
 //! told at once.
 //!
 //! What needs a dialogue, a wait or a limit of its own stands in the other modules.
