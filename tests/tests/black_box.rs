@@ -16,6 +16,7 @@
 mod black_box {
     mod anomalies;
     mod audit;
+    mod bounds;
     mod config;
     mod conformance;
     mod control;

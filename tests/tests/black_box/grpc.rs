@@ -14,6 +14,9 @@ fn call(client: &mut Http2, stream: u32, path: &str, more: &[(&str, &str)]) -> M
     client.whole(stream)
 }
 
+/// A path, what a call brings along, and the status and code that it is refused with.
+type Refused<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
+
 const GRPC: (&str, &str) = ("content-type", "application/grpc");
 
 #[test]
@@ -39,7 +42,7 @@ fn what_is_refused_is_said_as_grpc_says_it() {
     ));
     let mut client = Http2::connect(proxyd.address());
     call(&mut client, 1, "/limited", &[GRPC]);
-    let cases: [(&str, &[(&str, &str)], &str, &str); 11] = [
+    let cases: [Refused; 11] = [
         ("/unknown", &[GRPC], "12", "route_not_found"),
         ("/unknown", &[("content-type", "application/grpc+proto")], "12", "route_not_found"),
         ("/unknown", &[("content-type", "application/grpc;charset=utf-8")], "12", "route_not_found"),

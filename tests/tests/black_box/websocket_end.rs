@@ -95,8 +95,7 @@ fn a_silent_tunnel_ends() {
 #[test]
 fn a_stop_says_goodbye_to_both_sides() {
     // RFC 6455 section 7.4.1: 1001, going away.
-    let (came, told) = std::sync::mpsc::channel();
-    let came = std::sync::Mutex::new(came);
+    let (came, told) = std::sync::mpsc::sync_channel(1);
     let config = "server: {timeouts: {drain: 5s}}\nroutes:\n  - {name: all, path: /, target: 'TARGET'}\n";
     let (_upstream, proxyd, mut wire) = tunnel(config, move |wire| {
         // Within a frame when the goodbye is due: it waits for the rest.
@@ -106,7 +105,7 @@ fn a_stop_says_goodbye_to_both_sides() {
         std::thread::sleep(Duration::from_millis(600));
         wire.try_send(&text[5..]);
         let close = wire.exactly(8);
-        came.lock().unwrap().send(close).unwrap();
+        came.send(close).unwrap();
         wire.try_send(plain(CLOSE, &1001_u16.to_be_bytes()));
         wire.rest();
     });
@@ -148,13 +147,8 @@ fn a_stop_waits_no_longer_for_tunnels_than_it_may() {
 
 #[test]
 fn a_stop_says_goodbye_on_streams_too() {
-    let (upstream, proxyd, _wire) =
-        tunnel("server: {timeouts: {drain: 5s}}\nroutes:\n  - {name: all, path: /, target: 'TARGET'}\n", |wire| {
-            wire.rest();
-        });
-    drop((_wire, upstream));
     let upstream = super::websocket::repeater();
-    proxyd.reload_with(&format!("server: {{timeouts: {{drain: 5s}}}}\n{}", forward_all(upstream.address())));
+    let proxyd = Proxyd::start(&format!("server: {{timeouts: {{drain: 5s}}}}\n{}", forward_all(upstream.address())));
     let mut client = Http2::connect(proxyd.address());
     client.until(|all| all.settings.is_some());
     let fields = [

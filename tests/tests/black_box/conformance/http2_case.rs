@@ -28,7 +28,7 @@ pub(super) enum Expects {
     Passes { holds: Vec<String>, lacks: Vec<String> },
     /// Answered by us with this status and code.
     Refused(u16, &'static str),
-    /// The request is malformed: answered with 400, or its stream or the connection ends with PROTOCOL_ERROR.
+    /// The request is malformed: answered with 400, or its stream or the connection ends with `PROTOCOL_ERROR`.
     Malformed,
     /// Answered with this status and no more, by the crate `h2`.
     Bare(u16),
