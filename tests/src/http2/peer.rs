@@ -93,6 +93,8 @@ pub struct Http2 {
     pub pongs: Vec<Vec<u8>>,
     /// Whether it has ended the connection.
     pub closed: bool,
+    /// How much more may be sent on the connection (RFC 9113 section 6.9.1).
+    pub room: i64,
     /// Whether room is given again for what was read, on the connection and on the stream.
     pub gives_room: bool,
     /// Whether SETTINGS and PING are answered.
@@ -126,6 +128,7 @@ impl Http2 {
             goaways: Vec::new(),
             pongs: Vec::new(),
             closed: false,
+            room: 65_535,
             gives_room: true,
             answers: true,
         }
@@ -177,6 +180,7 @@ impl Http2 {
 
     /// Sends a piece of a body.
     pub fn data(&mut self, stream: u32, bytes: impl AsRef<[u8]>, ends: bool) -> bool {
+        self.room -= bytes.as_ref().len() as i64;
         self.send(frame(kind::DATA, u8::from(ends), stream, bytes))
     }
 
@@ -327,6 +331,7 @@ impl Http2 {
             kind::PING if self.answers => {
                 self.send(super::frame(kind::PING, flag::ACK, 0, &frame.payload));
             }
+            kind::WINDOW_UPDATE if frame.stream == 0 => self.room += i64::from(frame.number(0)),
             kind::GOAWAY => self.goaways.push((frame.number(0), frame.number(4))),
             _ => {}
         }

@@ -288,3 +288,82 @@ fn an_upgrade_to_http2_in_clear_text_is_not_taken() {
     let text = response.text();
     assert!(!text.contains("h2c") && !text.to_lowercase().contains("http2-settings"), "{text}");
 }
+
+#[test]
+fn what_nobody_took_of_uploads_is_given_back() {
+    // RFC 9113 section 6.9.1: what came for streams that are over counts for the connection all the same.
+    let upstream = Upstream::scripted(|conn| {
+        while let Some(request) = conn.request_head() {
+            if request.method == "GET" {
+                conn.answer(200, &[], b"ok");
+                continue;
+            }
+            conn.send("HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno");
+            return;
+        }
+    });
+    let limits = "server: {limits: {streams: 2}}\nbody_limit: 100KiB\n";
+    let proxyd = Proxyd::start(&format!("{limits}{}", forward_all(upstream.address())));
+    let mut client = Http2::connect(proxyd.address());
+    for number in 0..12 {
+        let stream = 4 * number + 1;
+        client.head(stream, &post_fields("/"), false);
+        for _ in 0..4 {
+            client.until(|all| all.room >= 16_000);
+            client.data(stream, vec![b'x'; 16_000], false);
+        }
+        match number % 3 {
+            0 => client.send(reset(stream, code::CANCEL)),
+            1 => client.until(|all| all.message(stream).is_over()),
+            _ => client.data(stream, "", true),
+        };
+        let answer = client.get(stream + 2, "/");
+        assert_eq!(answer.text(), "ok", "{number}: {} of room", client.room);
+    }
+    client.read_for(Duration::from_millis(300));
+    assert!(client.room > 100_000, "{} of room left", client.room);
+}
+
+#[test]
+fn a_body_over_its_limit_is_answered_and_costs_its_stream_alone() {
+    let upstream = Upstream::echo();
+    let proxyd = Proxyd::start(&format!("body_limit: 1KiB\n{}", forward_all(upstream.address())));
+    let mut client = Http2::connect(proxyd.address());
+    client.head(1, &post_fields("/"), false);
+    client.data(1, vec![b'x'; 5000], false);
+    let message = client.whole(1);
+    assert!(message.status() == 413 && message.text().contains("body_too_large") && message.ended, "{message:?}");
+    client.head(3, &[&post_fields("/")[..], &[("content-length", "5000")]].concat(), false);
+    let message = client.whole(3);
+    assert!(message.status() == 413 && message.ended, "{message:?}");
+    assert_eq!(client.get(5, "/").status(), 200);
+}
+
+#[test]
+fn field_tables_stay_in_step_when_a_head_is_refused() {
+    // RFC 7541 section 2.2: what a refused head adds to the table is in it.
+    let upstream = Upstream::echo();
+    let proxyd = Proxyd::start(&format!("server: {{limits: {{headers: 1KiB}}}}\n{}", forward_all(upstream.address())));
+    let mut client = Http2::connect(proxyd.address());
+    let mut head = tests::http2::block(&get_fields("/"));
+    head.extend(tests::http2::block(&[("x-large", &"a".repeat(2000))]));
+    head.extend(b"\x40\x03x-a\x01b");
+    client.send(tests::http2::frame(tests::http2::kind::HEADERS, tests::http2::flag::WHOLE, 1, &head));
+    assert_eq!(client.whole(1).status(), 431);
+    let mut head = tests::http2::block(&get_fields("/"));
+    head.push(0xbe);
+    client.send(tests::http2::frame(tests::http2::kind::HEADERS, tests::http2::flag::WHOLE, 3, &head));
+    let text = client.whole(3).text();
+    assert!(text.contains("[\"x-a\",\"b\"]"), "{text}");
+}
+
+#[test]
+fn trailers_without_a_body() {
+    let upstream = Upstream::echo();
+    let proxyd = Proxyd::start(&forward_all(upstream.address()));
+    let mut client = Http2::connect(proxyd.address());
+    client.head(1, &post_fields("/"), false);
+    client.send(tests::http2::headers(1, &[("x-sum", "7")], true));
+    let text = client.whole(1).text();
+    assert!(text.contains("[\"x-sum\",\"7\"]") && text.contains("\"body_bytes\":0"), "{text}");
+}

@@ -29,7 +29,7 @@ pub(super) fn upstream(
 }
 
 /// Plays the script for each request in turn, once it is whole.
-fn each(script: impl Fn(&mut Http2, u32, Message) + Send + Sync + 'static) -> Upstream {
+pub(super) fn each(script: impl Fn(&mut Http2, u32, Message) + Send + Sync + 'static) -> Upstream {
     upstream(&[], move |server, _| {
         let mut last = 0;
         while let Some(stream) = next(server, last) {
@@ -48,7 +48,7 @@ pub(super) fn config(upstream: &Upstream, more: &str) -> String {
     )
 }
 
-fn ok(server: &mut Http2, stream: u32, body: &str) {
+pub(super) fn ok(server: &mut Http2, stream: u32, body: &str) {
     server.head(stream, &[(":status", "200"), ("content-length", &body.len().to_string())], body.is_empty());
     if !body.is_empty() {
         server.data(stream, body, true);

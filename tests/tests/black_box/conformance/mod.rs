@@ -30,3 +30,4 @@ mod http2_requests;
 mod http2_streams;
 mod http2_upstream;
 mod http2_upstream_answers;
+mod http2_upstream_life;
