@@ -16,11 +16,16 @@ use crate::exchange::Socket;
 use crate::telemetry::metrics::WorkerMetrics;
 use crate::worker::Worker;
 
+/// Not a flood, but no HTTP/2 either.
+pub(super) const PROTOCOL: &str = "h2_protocol";
+
 /// What is known of a connection's frames.
 pub(super) struct Watch {
     came: RefCell<(FrameMeter, Flood)>,
     went: RefCell<FrameMeter>,
     flood: Cell<Option<&'static str>>,
+    /// Whether a frame has come.
+    begun: Cell<bool>,
     /// Since when a header block is open.
     head_since: Cell<Option<Instant>>,
     since: Instant,
@@ -33,13 +38,14 @@ impl Watch {
             came: RefCell::new((FrameMeter::new(true), Flood::new(FloodLimits::default()))),
             went: RefCell::new(FrameMeter::new(false)),
             flood: Cell::new(None),
+            begun: Cell::new(false),
             head_since: Cell::new(None),
             since: Instant::now(),
             metrics: Rc::clone(&worker.ledger.metrics),
         }
     }
 
-    /// What the client floods us with.
+    /// What the client floods us with, or why it is cut for its frames otherwise.
     pub(super) fn flood(&self) -> Option<&'static str> {
         self.flood.get()
     }
@@ -53,6 +59,11 @@ impl Watch {
         let mut came = self.came.borrow_mut();
         let (meter, flood) = &mut *came;
         meter.feed(bytes, |frame| {
+            let is_settings = frame.kind == kind::SETTINGS && frame.flags & flag::ACK == 0;
+            if !self.begun.replace(true) && !is_settings {
+                // The preface is none without them (RFC 9113 section 3.4).
+                self.flood.set(Some(PROTOCOL));
+            }
             self.note_head(&frame);
             if frame.kind == kind::RST_STREAM {
                 self.metrics.http2_reset_received(code_name(frame.code.unwrap_or(u32::MAX)));

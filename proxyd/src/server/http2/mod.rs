@@ -21,7 +21,7 @@ use super::drain::{Drain, GRACE};
 use super::unasked;
 use crate::exchange::{Alarm, Peer, Socket};
 use crate::worker::Worker;
-use metered::{Metered, Watch};
+use metered::{Metered, PROTOCOL, Watch};
 
 /// Of an answer so much waits for the connection at most, for each stream.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -90,7 +90,7 @@ pub(super) async fn serve(wire: Wire<Socket>, peer: Rc<Peer>, worker: &Rc<Worker
     let connection = match tokio::time::timeout(terms.first_within, handshake).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
-            worker.ledger.metrics.connection_error(if error.is_io() { "closed_early" } else { "h2_protocol" });
+            worker.ledger.metrics.connection_error(if error.is_io() { "closed_early" } else { PROTOCOL });
             return;
         }
         Err(_) => return worker.ledger.metrics.connection_error("idle"),
@@ -178,9 +178,13 @@ impl Driving {
             if let (Some(flood), None) = (self.watch.flood(), self.flood) {
                 self.flood = Some(flood);
                 self.closing.get_or_insert_with(Instant::now);
-                self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                let is_flood = flood != PROTOCOL;
+                let reason = if is_flood { Reason::ENHANCE_YOUR_CALM } else { Reason::PROTOCOL_ERROR };
+                self.connection.abrupt_shutdown(reason);
             }
             match self.connection.poll_accept(cx) {
+                // Whoever is about to be cut is served no more.
+                Poll::Ready(Some(Ok(_))) if self.flood.is_none() && self.watch.flood().is_some() => {}
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     self.served += 1;
                     if self.terms.requests.is_some_and(|most| self.served >= most) {
@@ -210,7 +214,7 @@ impl Driving {
             match error {
                 error if error.is_io() => None,
                 _ if calms && self.watch.head_since().is_some() => Some(FloodKind::Continuations.code()),
-                _ => Some("h2_protocol"),
+                _ => Some(PROTOCOL),
             }
         })
     }
