@@ -21,6 +21,7 @@ pub(super) fn refuse(peer: &Rc<Peer>, rejection: &Rejection, protocol: &'static 
     record(&id, peer, protocol, worker, |finish| {
         finish.rejected(rejection);
         finish.answered(rejection.status());
+        // Else it would be one whose client left before it was answered.
         finish.body_ended();
     });
     worker.ledger.metrics.connection_error(rejection.code());
