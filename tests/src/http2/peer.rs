@@ -95,6 +95,8 @@ pub struct Http2 {
     pub closed: bool,
     /// How much more may be sent on the connection (RFC 9113 section 6.9.1).
     pub room: i64,
+    /// How much more was allowed for each stream than at its beginning.
+    pub given: BTreeMap<u32, i64>,
     /// Whether room is given again for what was read, on the connection and on the stream.
     pub gives_room: bool,
     /// Whether SETTINGS and PING are answered.
@@ -129,6 +131,7 @@ impl Http2 {
             pongs: Vec::new(),
             closed: false,
             room: 65_535,
+            given: BTreeMap::new(),
             gives_room: true,
             answers: true,
         }
@@ -332,6 +335,7 @@ impl Http2 {
                 self.send(super::frame(kind::PING, flag::ACK, 0, &frame.payload));
             }
             kind::WINDOW_UPDATE if frame.stream == 0 => self.room += i64::from(frame.number(0)),
+            kind::WINDOW_UPDATE => *self.given.entry(frame.stream).or_default() += i64::from(frame.number(0)),
             kind::GOAWAY => self.goaways.push((frame.number(0), frame.number(4))),
             _ => {}
         }

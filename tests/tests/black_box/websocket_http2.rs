@@ -258,3 +258,67 @@ fn protocols_that_are_none_are_refused() {
         assert!(!head.contains("upgrade") && !head.contains("socket"), "{head}");
     }
 }
+
+#[test]
+fn a_tunnel_that_breaks_is_no_tunnel_that_ended() {
+    // RFC 8441 section 5: a reset of the connection is a reset of the stream, and the other way round.
+    let upstream = Upstream::scripted(|conn| {
+        let Some(request) = conn.request_head() else { return };
+        let key = request.headers.get("sec-websocket-key").unwrap().to_owned();
+        let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
+        conn.send(format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        ));
+        if request.target == "/breaks" {
+            conn.wire.exactly(8);
+            conn.wire.reset_on_close();
+        } else {
+            conn.wire.rest();
+        }
+    });
+    let proxyd = Proxyd::start(&forward_all(upstream.address()));
+    let mut client = Http2::connect(proxyd.address());
+    assert_eq!(tunnel(&mut client, 1, "websocket", "/breaks").status(), 200);
+    client.data(1, masked(TEXT, b"hi"), false);
+    let message = client.whole(1);
+    assert!(message.reset.is_some() && !message.ended, "{message:?}");
+    let rows = proxyd.audit(&json!({"path": "/breaks"}), 1);
+    assert_eq!(rows[0]["outcome"], "tunnel_broken", "{}", rows[0]);
+    assert_eq!(tunnel(&mut client, 3, "websocket", "/waits").status(), 200);
+    client.send(reset(3, code::CANCEL));
+    eventually("the upstream's side ends", || (upstream.closed() == 2).then_some(()));
+}
+
+#[test]
+fn much_passes_through_a_tunnel_on_a_stream() {
+    // As a raw protocol: what passes is nobody's affair but that of the two sides.
+    let upstream = Upstream::scripted(|conn| {
+        conn.request_head();
+        conn.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: raw\r\n\r\n");
+        loop {
+            let some = conn.wire.some();
+            if some.is_empty() || !conn.send(&some) {
+                return;
+            }
+        }
+    });
+    let proxyd = Proxyd::start(&forward_all(upstream.address()));
+    let mut client = Http2::connect(proxyd.address());
+    assert_eq!(tunnel(&mut client, 1, "raw", "/raw").status(), 200);
+    let sent: Vec<u8> = (0..1_000_000).map(|at| (at % 251) as u8).collect();
+    for (number, piece) in sent.chunks(10_000).enumerate() {
+        let until = (number as i64 + 1) * 10_000;
+        client.until(|all| 65_535 + all.given.get(&1).copied().unwrap_or(0) >= until && all.room >= 10_000);
+        client.data(1, piece, false);
+    }
+    client.data(1, "", true);
+    let message = client.whole(1);
+    assert!(message.ended && message.body == sent, "{} bytes", message.body.len());
+    let rows = proxyd.audit(&json!({"path": "/raw"}), 1);
+    assert_eq!(
+        (rows[0]["bytes_in"].as_u64(), rows[0]["bytes_out"].as_u64()),
+        (Some(1_000_000), Some(1_000_000)),
+        "{}",
+        rows[0]
+    );
+}

@@ -28,6 +28,7 @@ mod http2_frames;
 mod http2_hpack;
 mod http2_requests;
 mod http2_streams;
+mod http2_times;
 mod http2_upstream;
 mod http2_upstream_answers;
 mod http2_upstream_life;
