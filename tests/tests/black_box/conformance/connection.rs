@@ -97,7 +97,8 @@ fn fields_of_one_hop() {
             "RFC 9110 7.8",
             "Upgrade",
             get("/", "Connection: x, Upgrade\r\nUpgrade: websocket"),
-            passes(&[Only("upgrade: websocket"), Only("connection: upgrade")]),
+            // Refused: what the client may have sent for another protocol is never read as a request.
+            passes(&[Only("upgrade: websocket"), Only("connection: upgrade")]).closes(),
         ),
         case(
             "RFC 9113 3.1",
@@ -128,8 +129,7 @@ fn fields_of_one_hop() {
             "Via tells the request's version",
             "GET / HTTP/1.0\r\nHost: h\r\n\r\n",
             passes(&[Only("via: 1.0 proxyd")]).closes(),
-        )
-        .owed("Via always says 1.1"),
+        ),
         case(
             "RFC 9110 7.6.2",
             "OPTIONS that may go one hop further",
@@ -213,8 +213,7 @@ fn fields_of_an_answer_s_hop() {
             "Via tells the answer's version",
             answer("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok"),
             relays(&[Only("via: 1.0 proxyd")]),
-        )
-        .owed("Via always says 1.1"),
+        ),
         answered("RFC 9110 6.6.1", "Date is added", with(""), relays(&[Holds(b"\r\ndate: ")])),
         answered(
             "RFC 9110 6.6.1",
