@@ -7,7 +7,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::buffer;
-use crate::name::{self, Name, NameSet, Number, OTHER_FORWARDED};
+use crate::name::{self, Name, NameSet, Number, OTHER_FORWARDED, TWIN};
 use crate::value::Value;
 
 /// A field line's place in the text.
@@ -65,7 +65,7 @@ impl Headers {
 
     fn is(&self, line: &Line, name: &Name) -> bool {
         match name.number() {
-            0 => (line.number == 0 || line.number == OTHER_FORWARDED) && self.named(line, name.as_str()),
+            0 => matches!(line.number, 0 | OTHER_FORWARDED | TWIN) && self.named(line, name.as_str()),
             number => line.number == number,
         }
     }
@@ -294,6 +294,12 @@ impl Headers {
         self.remove_bits(family);
     }
 
+    /// Removes every line whose name a server behind may take for one that a proxy answers for, because it is spelt with
+    /// underscores: `Content_Length`, `X_Request_ID` (RFC 3875 section 4.1.18).
+    pub fn remove_twins(&mut self) {
+        self.remove_bits(bit(TWIN));
+    }
+
     /// Every line: name (in the case it came in) and value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.lines.iter().map(|line| {
@@ -406,6 +412,15 @@ mod tests {
         }
         headers.remove_forwarded();
         assert_eq!(lines(&headers), "x-real-ip: 1\r\nx_own_name: 1\r\n");
+        for name in
+            ["Content_Length", "transfer-encoding", "X_Request-ID", "a_name_that_is_longer_than_any_that_has_a_number"]
+        {
+            headers.add(&Name::parse(name).unwrap(), Value::known("1"));
+        }
+        assert!(headers.has(&Name::parse("content_length").unwrap()) && !headers.has(&known::CONTENT_LENGTH));
+        headers.remove_twins();
+        let left = "x-real-ip: 1\r\nx_own_name: 1\r\ntransfer-encoding: 1\r\na_name_that_is_longer_than_any_that_has_a_number: 1\r\n";
+        assert_eq!(lines(&headers), left);
     }
 
     #[test]

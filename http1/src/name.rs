@@ -84,7 +84,13 @@ pub(crate) type Number = u8;
 /// underscores.
 pub(crate) const OTHER_FORWARDED: Number = 63;
 
-const _: () = assert!(NAMES.len() < OTHER_FORWARDED as usize, "numbers are bits of a u64");
+/// A bit that stands for no one name: some line is there whose name, spelt with underscores, a server behind may take for one
+/// of the numbered names.
+pub(crate) const TWIN: Number = 62;
+/// No numbered name with a hyphen is longer.
+const LONGEST_TWIN: usize = 32;
+
+const _: () = assert!(NAMES.len() < TWIN as usize, "numbers are bits of a u64");
 
 const SLOTS: usize = 256;
 /// For each hash the first name's number, and for each number the next with the same hash.
@@ -116,6 +122,28 @@ const ORIGINS: [&[u8]; 3] = [b"x-real-ip", b"client-cert", b"client-cert-chain"]
 
 /// The number of a name, in any case. It must hold no control bytes.
 pub(crate) fn number(name: &[u8]) -> Number {
+    let found = numbered(name);
+    if found != 0 {
+        return found;
+    }
+    let is_family = name.get(..FORWARDED.len()).is_some_and(|start| reads_as(start, FORWARDED));
+    if is_family || ORIGINS.iter().any(|origin| reads_as(name, origin)) {
+        return OTHER_FORWARDED;
+    }
+    if name.contains(&b'_') && is_twin(name) { TWIN } else { 0 }
+}
+
+/// Whether with hyphens it were a numbered name.
+fn is_twin(name: &[u8]) -> bool {
+    let mut spelt = [0; LONGEST_TWIN];
+    let Some(room) = spelt.get_mut(..name.len()) else { return false };
+    for (to, &from) in room.iter_mut().zip(name) {
+        *to = if from == b'_' { b'-' } else { from };
+    }
+    numbered(room) != 0
+}
+
+fn numbered(name: &[u8]) -> Number {
     let (Some(&first), Some(&last)) = (name.first(), name.last()) else { return 0 };
     let (heads, next) = &TABLE;
     let mut candidate = heads.get(slot(name.len(), first, last)).copied().unwrap_or(0);
@@ -126,8 +154,7 @@ pub(crate) fn number(name: &[u8]) -> Number {
         }
         candidate = next.get(usize::from(candidate)).copied().unwrap_or(0);
     }
-    let is_family = name.get(..FORWARDED.len()).is_some_and(|start| reads_as(start, FORWARDED));
-    if is_family || ORIGINS.iter().any(|origin| reads_as(name, origin)) { OTHER_FORWARDED } else { 0 }
+    0
 }
 
 /// Whether somebody behind may take `name` for this one: servers that make variables of names make one of hyphens and
@@ -212,7 +239,7 @@ impl Name {
             return None;
         }
         let number = match number(name.as_bytes()) {
-            OTHER_FORWARDED => 0,
+            OTHER_FORWARDED | TWIN => 0,
             number => number,
         };
         Some(Self { text: Cow::Owned(name.to_ascii_lowercase()), number })

@@ -66,18 +66,32 @@ pub(crate) fn upgrade_wanted(head: &RequestHead, extended: bool) -> Option<Value
 /// Makes a request's lines those of our own hop.
 pub(super) fn upstream(exchange: &Exchange, head: &mut RequestHead, upgrade: Option<&Value>) {
     let via = via(head.version());
+    // Of an absolute target without a `Host` beside it.
+    let named = if head.headers().has(&name::HOST) { None } else { head.authority().map(str::to_owned) };
     let headers = head.headers_mut();
     let trailers = headers.all(&name::TE).flat_map(options).any(is_trailers);
     strip(headers);
     headers.remove_all(OURS);
+    headers.remove_twins();
     if trailers {
         headers.set(&name::TE, Value::known("trailers"));
     }
+    // It names what is of this hop only, `TE` too (RFC 9110 section 10.1.4).
+    match (upgrade.is_some(), trailers) {
+        (true, true) => headers.set(&name::CONNECTION, Value::known("upgrade, te")),
+        (true, false) => headers.set(&name::CONNECTION, Value::known("upgrade")),
+        (false, true) => headers.set(&name::CONNECTION, Value::known("te")),
+        (false, false) => {}
+    }
     if let Some(protocol) = upgrade {
-        headers.set(&name::CONNECTION, Value::known("upgrade"));
         headers.set(&name::UPGRADE, protocol);
     }
     forwarding(exchange, headers);
+    if let Some(named) = named
+        && !headers.has(&name::X_FORWARDED_HOST)
+    {
+        headers.set_text(&name::X_FORWARDED_HOST, named.as_bytes());
+    }
     headers.set_text(&name::X_REQUEST_ID, exchange.id().as_bytes());
     headers.add(&name::VIA, via);
 }

@@ -3,6 +3,7 @@
 
 mod forward;
 mod headers;
+mod hops;
 mod open;
 mod upgrade;
 pub(crate) mod websocket;
@@ -121,7 +122,13 @@ async fn travel<'a>(
     }
     let Some((route, _)) = route else { return Err(refusal.unwrap_or(Rejection::RouteNotFound)) };
     match &route.action {
-        Action::Forward(onward) => forward::forward(onward, exchange, request, local, worker).await,
+        Action::Forward(onward) => match hops::count(exchange, request) {
+            Some(last) => {
+                exchange.finish.answers_itself();
+                Ok(last.into())
+            }
+            None => forward::forward(onward, exchange, request, local, worker).await,
+        },
         Action::Redirect(redirect) => {
             exchange.finish.answers_itself();
             Ok(redirected(redirect, exchange, request)?.into())

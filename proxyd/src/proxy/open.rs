@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use http1::Version;
+use http1::{Target, Version};
 use serde_json::{Map, Value as Json};
 use shared::audit::Mask;
 use shared::decide::client;
@@ -72,10 +72,8 @@ fn fault(head: &RequestHead, host_is_good: bool) -> Option<Rejection> {
     if head.method() == "CONNECT" {
         return Some(Rejection::ConnectRefused);
     }
-    let expects = head.headers().get(&name::EXPECT);
-    expects
-        .is_some_and(|expects| !expects.eq_ignore_ascii_case(b"100-continue"))
-        .then_some(Rejection::ExpectationUnknown)
+    let mut expectations = head.headers().all(&name::EXPECT);
+    expectations.any(|expects| !expects.eq_ignore_ascii_case(b"100-continue")).then_some(Rejection::ExpectationUnknown)
 }
 
 /// The authority asked for: an absolute target's, else the one `Host` (RFC 9112 section 3.2). None where there is none to
@@ -87,7 +85,8 @@ fn authority(head: &RequestHead) -> Option<Cow<'_, str>> {
         return None;
     }
     let host = match first {
-        None if head.version() == Version::Http10 || head.authority().is_some() => None,
+        // `CONNECT` is refused for what it is.
+        None if head.version() == Version::Http10 || head.form() == Target::Authority => None,
         None => return None,
         Some(host) => Some(std::str::from_utf8(host).ok().filter(|host| is_authority(host))?),
     };
@@ -115,8 +114,22 @@ fn is_authority(text: &str) -> bool {
     };
     let port = port.strip_prefix(':').or_else(|| port.is_empty().then_some(""));
     let port_is_good = port.is_some_and(|port| port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit()));
-    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte);
-    port_is_good && host.len() <= 255 && host.bytes().all(in_name)
+    let is_named = !host.is_empty() || text.is_empty() || text.starts_with('[');
+    port_is_good && is_named && host.len() <= 255 && is_name(host.as_bytes())
+}
+
+/// `reg-name` (RFC 3986 section 3.2.2).
+fn is_name(host: &[u8]) -> bool {
+    let mut rest = host;
+    while let [byte, behind @ ..] = rest {
+        rest = match (byte, behind) {
+            (b'%', [high, low, behind @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => behind,
+            (b'%', _) => return false,
+            _ if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte) => behind,
+            _ => return false,
+        };
+    }
+    true
 }
 
 /// As text; what is none is replaced.
@@ -180,6 +193,10 @@ mod tests {
         check("[::1]", true);
         check("[::1]:80", true);
         check("127.0.0.1:", true);
+        check("a%20b", true);
+        check("a%zz", false);
+        check("a%2", false);
+        check(":80", false);
         check("a b", false);
         check("u@h", false);
         check("h/x", false);

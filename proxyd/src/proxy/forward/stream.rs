@@ -109,10 +109,11 @@ fn translated(attempt: &Attempt<'_>, head: &RequestHead) -> Option<HttpRequest<(
     *request.uri_mut() = uri;
     *request.method_mut() = Method::from_bytes(head.method().as_bytes()).ok()?;
     *request.headers_mut() = translate::fields(head.headers(), "host");
+    request.headers_mut().remove(http::header::CONNECTION);
     if let Some(protocol) = &attempt.wanted {
         *request.method_mut() = Method::CONNECT;
         request.extensions_mut().insert(Protocol::from(std::str::from_utf8(protocol.as_bytes()).ok()?));
-        for gone in [http::header::CONNECTION, http::header::UPGRADE, http::header::SEC_WEBSOCKET_KEY] {
+        for gone in [http::header::UPGRADE, http::header::SEC_WEBSOCKET_KEY] {
             request.headers_mut().remove(gone);
         }
     }

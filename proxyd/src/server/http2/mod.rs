@@ -182,9 +182,11 @@ impl Driving {
                 let reason = if is_flood { Reason::ENHANCE_YOUR_CALM } else { Reason::PROTOCOL_ERROR };
                 self.connection.abrupt_shutdown(reason);
             }
-            match self.connection.poll_accept(cx) {
+            let accepted = self.connection.poll_accept(cx);
+            let is_found_out = self.flood.is_none() && self.watch.flood().is_some();
+            match accepted {
                 // Whoever is about to be cut is served no more.
-                Poll::Ready(Some(Ok(_))) if self.flood.is_none() && self.watch.flood().is_some() => {}
+                Poll::Pending | Poll::Ready(Some(Ok(_))) if is_found_out => {}
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     self.served += 1;
                     if self.terms.requests.is_some_and(|most| self.served >= most) {
@@ -199,7 +201,6 @@ impl Driving {
                     return Poll::Ready(());
                 }
                 Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Pending if self.flood.is_none() && self.watch.flood().is_some() => {}
                 Poll::Pending => break,
             }
         }

@@ -85,8 +85,7 @@ fn fields_of_one_hop() {
             "TE that takes trailers",
             get("/", "Connection: TE\r\nTE: gzip, Trailers;q=1"),
             passes(&[Only("te: trailers"), Only("connection: te")]),
-        )
-        .owed("TE goes on without the option that names it"),
+        ),
         case(
             "RFC 9110 7.8",
             "Upgrade that Connection does not name",
@@ -135,22 +134,19 @@ fn fields_of_one_hop() {
             "OPTIONS that may go one hop further",
             message("OPTIONS", "/", "Max-Forwards: 1", ""),
             passes(&[Only("max-forwards: 0")]),
-        )
-        .owed("Max-Forwards is not looked at"),
+        ),
         case(
             "RFC 9110 7.6.2",
             "OPTIONS that may go no further",
             message("OPTIONS", "/", "Max-Forwards: 0", ""),
             several(&[]).told(&[&[Status(200)]]),
-        )
-        .owed("Max-Forwards is not looked at"),
+        ),
         case(
             "RFC 9110 7.6.2",
             "TRACE that may go no further",
             message("TRACE", "/", "Max-Forwards: 0", ""),
             several(&[]).told(&[&[Status(200)]]),
-        )
-        .owed("Max-Forwards is not looked at"),
+        ),
         case(
             "RFC 9110 7.6.2",
             "of GET it says nothing",
@@ -174,8 +170,7 @@ fn expectations() {
         ),
         case("RFC 9110 10.1.1", "one that nobody knows", get("/", "Expect: a-miracle"), unknown()),
         case("RFC 9110 10.1.1", "a list", get("/", "Expect: 100-continue, a-miracle"), unknown()),
-        case("RFC 9110 10.1.1", "two lines", get("/", "Expect: 100-continue\r\nExpect: a-miracle"), unknown())
-            .owed("the first line is looked at"),
+        case("RFC 9110 10.1.1", "two lines", get("/", "Expect: 100-continue\r\nExpect: a-miracle"), unknown()),
     ]);
 }
 

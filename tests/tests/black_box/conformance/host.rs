@@ -40,8 +40,7 @@ fn hosts() {
         lines("RFC 9112 3.2", "a tab in it", "Host: a\tb", bad()),
         lines("RFC 9112 3.2", "quotes", "Host: \"a\"", bad()),
         lines("RFC 3986 3.2.2", "above ASCII", "Host: \u{e9}", bad()),
-        lines("RFC 3986 3.2.2", "an escape that is none", "Host: %zz", bad())
-            .owed("what stands behind a percent sign is not looked at"),
+        lines("RFC 3986 3.2.2", "an escape that is none", "Host: %zz", bad()),
         lines("RFC 3986 3.2.2", "half an IPv6 address", "Host: [::1", bad()),
         lines("RFC 3986 3.2.2", "more behind an IPv6 address", "Host: [::1]x", bad()),
         lines("RFC 3986 3.2.2", "IPv6 without brackets", "Host: ::1", bad()),

@@ -54,8 +54,7 @@ fn answers() {
         case("RFC 9113 8.3", "no status", || headers(1, &[("x-a", "b")], true), is_bad),
         case("RFC 9113 8.3", "two statuses", || headers(1, &[OK, (":status", "404")], true), is_bad),
         case("RFC 9110 15", "a status that is none", || headers(1, &[(":status", "2x0")], true), is_bad),
-        case("RFC 9113 8.6", "101", || headers(1, &[(":status", "101")], false), is_bad)
-            .owed("relayed as an interim answer, so that a client of HTTP/1.1 takes its connection for switched"),
+        case("RFC 9113 8.6", "101", || headers(1, &[(":status", "101")], false), is_bad),
         case("RFC 9113 8.3", "a pseudo-header field of requests", || headers(1, &[OK, (":path", "/")], true), is_bad)
             .owed("the crate h2 leaves it out"),
         case("RFC 9113 8.2", "a capital in a name", || headers(1, &[OK, ("X-Up", "a")], true), is_bad),

@@ -94,17 +94,14 @@ fn absolute() {
         case("RFC 9112 3.2.2", "another host", absolute("http://a/", "b"), refused(400, "bad_host")),
         case("RFC 9112 3.2.2", "another port", absolute("http://h:81/", "h"), refused(400, "bad_host")),
         case("RFC 9112 3.2.2", "an empty Host", absolute("http://h/", ""), refused(400, "bad_host")),
-        case("RFC 9112 3.2", "no Host", "GET http://h/ HTTP/1.1\r\n\r\n", refused(400, "bad_host"))
-            .owed("an absolute target is taken for it"),
+        case("RFC 9112 3.2", "no Host", "GET http://h/ HTTP/1.1\r\n\r\n", refused(400, "bad_host")),
         case("RFC 9112 3.2.2", "no Host in HTTP/1.0", "GET http://h/x HTTP/1.0\r\n\r\n", {
             passes(&[Line("GET /x HTTP/1.1"), Only("host: h"), Only("x-forwarded-host: h")]).closes()
-        })
-        .owed("X-Forwarded-Host is not told"),
+        }),
         case("RFC 9110 4.2.4", "userinfo", absolute("http://u@h/", "h"), refused(400, "bad_host")),
         case("RFC 9110 4.2.4", "userinfo in both", absolute("http://u:p@h/", "u:p@h"), refused(400, "bad_host")),
         case("RFC 9110 4.2.1", "no host", absolute("http:///x", "h"), malformed()),
-        case("RFC 9110 4.2.1", "a port alone", absolute("http://:80/x", ":80"), refused(400, "bad_host"))
-            .owed("an empty host is taken for one"),
+        case("RFC 9110 4.2.1", "a port alone", absolute("http://:80/x", ":80"), refused(400, "bad_host")),
         case("RFC 9112 3.2.2", "a backslash in the authority", absolute("http://h\\x/", "h"), refused(400, "bad_host")),
         case("RFC 9112 3.2.2", "one slash", absolute("http:/h/x", "h"), malformed()),
         case("RFC 9112 3.2.2", "no slash", absolute("http:h", "h"), malformed()),

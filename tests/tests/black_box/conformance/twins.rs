@@ -61,36 +61,31 @@ fn names_with_underscores() {
             get("/", "Client-Cert: :evil:\r\nClient-Cert-Chain: :evil:"),
             passes(&[Lacks(b"evil")]),
         ),
-        case("RFC 3875 4.1.18", "X_Request_ID", get("/", "X_Request_ID: evil"), passes(&[Lacks(b"evil")]))
-            .owed("it goes on"),
+        case("RFC 3875 4.1.18", "X_Request_ID", get("/", "X_Request_ID: evil"), passes(&[Lacks(b"evil")])),
         case(
             "RFC 3875 4.1.18",
             "Content_Length frames nothing",
             post("Content_Length: 40", ""),
             passes(&[Without("content_length")]),
-        )
-        .owed("it goes on"),
+        ),
         case(
             "RFC 3875 4.1.18",
             "beside a length",
             post("Content_Length: 40\r\nContent-Length: 3", "abc"),
             passes(&[Without("content_length")]),
-        )
-        .owed("it goes on"),
+        ),
         case(
             "RFC 3875 4.1.18",
             "Transfer_Encoding frames nothing",
             post("Transfer_Encoding: chunked", ""),
             passes(&[Without("transfer_encoding")]),
-        )
-        .owed("it goes on"),
+        ),
         case(
             "RFC 3875 4.1.18",
             "Proxy_Authorization",
             get("/", "Proxy_Authorization: Basic evil"),
             passes(&[Lacks(b"evil")]),
-        )
-        .owed("it goes on"),
+        ),
         case(
             "RFC 3875 4.1.18",
             "a name of nobody goes on",
