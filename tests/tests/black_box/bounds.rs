@@ -1,10 +1,7 @@
 //! Bounds on what one client may take: connections of an address, time without reading.
 
-use std::time::Duration;
-
 use serde_json::json;
 use tests::http2::get_fields;
-use tests::wait::attempted;
 use tests::{Http2, PATIENCE, Proxyd, Request, Upstream, Wire, eventually};
 
 #[test]
@@ -65,6 +62,8 @@ fn endless() -> (Upstream, Proxyd) {
 fn who_takes_nothing_is_given_up() {
     let (_upstream, proxyd) = endless();
     assert_eq!(taken_by_nobody(&proxyd, "/chunks"), "client_closed");
+    // From socket to socket.
+    assert_eq!(taken_by_nobody(&proxyd, "/length"), "client_closed");
     // HTTP/2: the window is never opened. The connection goes on.
     let mut client = Http2::connect(proxyd.address());
     client.gives_room = false;
@@ -74,16 +73,4 @@ fn who_takes_nothing_is_given_up() {
     let rows = proxyd.audit(&json!({"path": "/two"}), 1);
     assert_ne!(rows[0]["outcome"], "served", "{}", rows[0]);
     assert!(client.goaways.is_empty());
-}
-
-#[test]
-fn who_takes_nothing_of_what_goes_from_socket_to_socket_is_given_up() {
-    let (_upstream, proxyd) = endless();
-    let mut wire = Wire::connect(proxyd.address());
-    wire.send(Request::get("/length").bytes());
-    let ended = attempted(Duration::from_secs(2), || {
-        proxyd.stream("audit", &json!({"path": "/length"})).first().map(|row| row["outcome"].clone())
-    });
-    // Owed: every flush of nothing begins the wait anew (server/respond.rs, poll_spliced). Then it is "client_closed".
-    assert_eq!(ended, None, "it holds, and is owed no more");
 }

@@ -72,8 +72,9 @@ fn repeater_of_streams(values: &'static [(u16, u32)]) -> (Upstream, Arc<Mutex<St
         let stream = *server.messages.keys().next().unwrap();
         let asked = format!("{:?}", server.message(stream).blocks[0]);
         let chat = [(":status", "200"), ("sec-websocket-protocol", "chat")];
-        server.head(stream, if asked.contains("chat") { &chat } else { &chat[..1] }, false);
+        let fields = if asked.contains("chat") { &chat[..] } else { &chat[..1] };
         *seen.lock().unwrap() = asked;
+        server.head(stream, fields, false);
         let mut used = 0;
         loop {
             let frame = |all: &Http2| {
