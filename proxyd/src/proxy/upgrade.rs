@@ -17,8 +17,9 @@ use crate::telemetry::ids::Random;
 use crate::upstream::Held;
 use crate::worker::Worker;
 
-/// How long a client may go on sending when its upstream has ended the tunnel.
-const AFTER_UPSTREAM: Duration = Duration::from_secs(2);
+/// How long a client may go on sending when its upstream has ended the tunnel; and either side of a WebSocket, which has no
+/// half-closed state (RFC 6455 section 7.1.1).
+const AFTER_END: Duration = Duration::from_secs(2);
 
 /// How a WebSocket is told that its server goes away (RFC 6455 section 7.4.1).
 const GOING_AWAY: u16 = 1001;
@@ -74,8 +75,8 @@ struct Join {
 
 impl Join {
     /// Carries bytes both ways until both sides have ended, and tells how that came about. A client may end its side and
-    /// go on listening for as long as the upstream speaks; once the upstream has ended, what the client still sends has
-    /// little time: there is nobody who answers.
+    /// go on listening for as long as the upstream speaks, unless it is a WebSocket's; once the upstream has ended, what the
+    /// client still sends has little time: there is nobody who answers.
     async fn run(mut self, draining: Option<CancellationToken>) -> &'static str {
         let mut drained = draining.map(|token| Box::pin(token.cancelled_owned()));
         let mut drains = false;
@@ -96,11 +97,12 @@ impl Join {
             match (inward, outward) {
                 (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => return Poll::Ready("tunnel_broken"),
                 (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready("served"),
-                (Poll::Pending, Poll::Ready(Ok(()))) => {
-                    let until = *until.get_or_insert_with(|| Instant::now() + AFTER_UPSTREAM);
+                (Poll::Pending, Poll::Pending) => {}
+                (Poll::Ready(Ok(())), Poll::Pending) if self.inward.frames.is_none() => {}
+                (Poll::Pending, Poll::Ready(Ok(()))) | (Poll::Ready(Ok(())), Poll::Pending) => {
+                    let until = *until.get_or_insert_with(|| Instant::now() + AFTER_END);
                     return self.alarm.poll_at(cx, until).map(|()| "served");
                 }
-                (_, Poll::Pending) => {}
             }
             let Some(idle) = self.idle else { return Poll::Pending };
             let now = (self.inward.came.get(), self.outward.came.get());
