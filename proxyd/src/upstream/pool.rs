@@ -29,8 +29,8 @@ pub struct Pool {
     channels: RefCell<Vec<Rc<Channel>>>,
     /// Whether one of them is being opened: one is enough for many requests.
     opening: Cell<bool>,
-    /// Whether the endpoint, asked what it speaks, chose HTTP/2 the last time.
-    chose_http2: Cell<bool>,
+    /// Whether the endpoint, asked what it speaks, chose HTTP/2 the last time; none before it was asked.
+    chose_http2: Cell<Option<bool>>,
     /// Connections that serve a request, or are being opened for one, or speak HTTP/2.
     busy: Cell<usize>,
     waiting: Cell<usize>,
@@ -84,7 +84,7 @@ impl Pool {
             idle: RefCell::default(),
             channels: RefCell::default(),
             opening: Cell::new(false),
-            chose_http2: Cell::new(way.is_http2()),
+            chose_http2: Cell::new(way.speaks_http2()),
             busy: Cell::new(0),
             waiting: Cell::new(0),
             freed: Notify::new(),
@@ -123,7 +123,7 @@ impl Pool {
     /// What is there already.
     fn take(self: &Rc<Self>, asks: &Asks) -> Option<Leased> {
         if !self.channels.borrow().is_empty()
-            && self.speaks_http2(asks)
+            && self.may_speak_http2(asks)
             && let Some(stream) = self.take_stream()
         {
             return Some(Leased::Stream(stream));
@@ -135,9 +135,9 @@ impl Pool {
         self.take_idle().map(|connection| Leased::Wire(self.hand_out(connection, true)))
     }
 
-    /// Whether such a request goes over HTTP/2, as far as is known.
-    fn speaks_http2(&self, asks: &Asks) -> bool {
-        self.chose_http2.get() && (self.way.is_http2() || !asks.upgrades)
+    /// Whether such a request goes over HTTP/2, as far as is known; one may be asked what many would ask.
+    fn may_speak_http2(&self, asks: &Asks) -> bool {
+        self.chose_http2.get().unwrap_or(true) && (self.way.is_http2() || !asks.upgrades)
     }
 
     /// Whether a connection that will serve many is on its way.
@@ -159,7 +159,7 @@ impl Pool {
         connect_within: Duration,
     ) -> Pin<Box<dyn Future<Output = Result<Leased, AttemptError>> + 'a>> {
         Box::pin(async move {
-            let many = self.speaks_http2(asks);
+            let many = self.may_speak_http2(asks);
             let is_full = || self.busy.get() >= self.bounds.borrow().connections;
             if (is_full() || (many && self.opens()))
                 && let Some(leased) = self.wait(asks, connect_within).await?
@@ -170,7 +170,7 @@ impl Pool {
             let started = self.ledger.clock.now();
             let connected = connect::connect(&self.endpoint, &self.way, asks, connect_within).await?;
             if !asks.upgrades {
-                self.chose_http2.set(connected.http2);
+                self.chose_http2.set(Some(connected.http2));
             }
             let leased = if connected.http2 {
                 let channel = Channel::open(connected.socket, &self.way, self).await?;
@@ -201,7 +201,7 @@ impl Pool {
                 if let Some(leased) = self.take(asks) {
                     return Some(leased);
                 }
-                let opens = self.opens() && self.speaks_http2(asks);
+                let opens = self.opens() && self.may_speak_http2(asks);
                 if !opens && self.busy.get() < self.bounds.borrow().connections {
                     return None;
                 }
@@ -362,6 +362,8 @@ impl Drop for Opening<'_> {
     fn drop(&mut self) {
         if self.for_many {
             self.pool.opening.set(false);
+            // Whoever waited may use it once it has settled, or opens one of its own.
+            self.pool.freed.notify_waiters();
         }
         if !self.done.get() {
             self.pool.freed();

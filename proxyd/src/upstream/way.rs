@@ -60,6 +60,15 @@ impl Way {
         self.protocol == UpstreamProtocol::Http2
     }
 
+    /// Whether HTTP/2 is spoken; none where the endpoint must be asked.
+    pub(super) fn speaks_http2(&self) -> Option<bool> {
+        match self.protocol {
+            UpstreamProtocol::Http2 => Some(true),
+            UpstreamProtocol::Auto if self.tls.is_some() => None,
+            UpstreamProtocol::Http1 | UpstreamProtocol::Auto => Some(false),
+        }
+    }
+
     /// What is offered to the endpoint for such a request.
     pub(super) fn alpn(&self, upgrades: bool) -> Alpn {
         match self.protocol {
