@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tests::config::forward_all;
-use tests::tls::{Client, Pair};
+use tests::tls::{Authority, Client, Pair};
 use tests::{Http2, Proxyd, Request, Upstream, Wire, until};
 
 use super::tls::{certificates, home, serve};
@@ -103,6 +103,26 @@ fn a_reload_with_files_that_cannot_be_used_names_the_place() {
     let refused = proxyd.ctl(&["validate", "--check-files", "config.yaml"]);
     assert_ne!(refused.code, Some(0), "{refused:?}");
     refused.says(&["default.key"]);
+}
+
+#[test]
+fn authorities_that_change_are_taken_up_too() {
+    let (home, ..) = home();
+    let (before, after) = (Authority::new("before"), Authority::new("after"));
+    home.write("clients.pem", before.pem());
+    let upstream = Upstream::saying("ok");
+    let own = format!("{}, client_ca: clients.pem", certificates(&["default"]));
+    let proxyd = serve(&home, &own, &forward_all(upstream.address()));
+    let comes_in = |client: &Client| {
+        let mut wire = Wire::over(client.connect(proxyd.address(), "default.test").ok()?.plain);
+        wire.try_send(Request::get("/").bytes());
+        wire.try_response("GET").map(|answer| answer.text())
+    };
+    let (old, new) = (Client::showing(&[], &before.signs("old", &[])), Client::showing(&[], &after.signs("new", &[])));
+    assert_eq!((comes_in(&old).as_deref(), comes_in(&new)), (Some("ok"), None));
+    proxyd.home().write("clients.pem", after.pem());
+    until("the new authority is believed", NOTICED, || comes_in(&new));
+    assert_eq!(comes_in(&old), None, "and the old one no more");
 }
 
 /// Clients that keep their connections and count what fails, until told to stop.

@@ -354,3 +354,35 @@ fn what_an_endpoint_speaks_is_agreed_on_in_tls() {
         }
     }
 }
+
+#[test]
+fn why_a_stream_was_reset_is_handed_on() {
+    // RFC 9113 section 7: the code is the upstream's, whether or not anybody knows it.
+    const CODES: [u32; 7] = [
+        code::PROTOCOL_ERROR,
+        code::INTERNAL_ERROR,
+        code::CANCEL,
+        code::REFUSED_STREAM,
+        code::ENHANCE_YOUR_CALM,
+        0xd,
+        0x1234,
+    ];
+    let upstream = each(|server, stream, message| {
+        let path = tests::http2::get(&message.blocks[0], ":path").unwrap();
+        let number: usize = path.trim_start_matches('/').parse().unwrap();
+        server.head(stream, &[(":status", "200")], false);
+        server.data(stream, "a beginning", false);
+        // Only what a client has seen can be broken off.
+        server.read_for(Duration::from_millis(50));
+        server.send(reset(stream, CODES[number]));
+    });
+    let proxyd = Proxyd::start(&config(&upstream, ""));
+    let mut client = Http2::connect(proxyd.address());
+    for (number, code) in CODES.into_iter().enumerate() {
+        let answer = client.get(2 * number as u32 + 1, &format!("/{number}"));
+        assert_eq!((answer.status(), answer.text().as_str(), answer.reset), (200, "a beginning", Some(code)));
+        // And a client of HTTP/1.1 cannot take it for whole.
+        assert!(!Request::get(&format!("/{number}")).send(proxyd.address()).whole, "{code:#x}");
+    }
+    assert_eq!(upstream.connections(), 1);
+}
