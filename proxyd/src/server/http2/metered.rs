@@ -19,6 +19,11 @@ use crate::worker::Worker;
 /// Not a flood, but no HTTP/2 either.
 pub(super) const PROTOCOL: &str = "h2_protocol";
 
+/// For so many bytes room may be given again at once. Nobody known does it for fewer.
+const UPDATE_FOR: u64 = 1024;
+/// Frames that may be earned ahead.
+const MOST_EARNED: u64 = 100_000;
+
 /// What is known of a connection's frames.
 pub(super) struct Watch {
     came: RefCell<(FrameMeter, Flood)>,
@@ -26,6 +31,9 @@ pub(super) struct Watch {
     flood: Cell<Option<&'static str>>,
     /// Whether a frame has come.
     begun: Cell<bool>,
+    /// `WINDOW_UPDATE` and PING frames that are no flood, for what was sent.
+    earned_updates: Cell<u64>,
+    earned_pings: Cell<u64>,
     /// Since when a header block is open.
     head_since: Cell<Option<Instant>>,
     since: Instant,
@@ -39,6 +47,8 @@ impl Watch {
             went: RefCell::new(FrameMeter::new(false)),
             flood: Cell::new(None),
             begun: Cell::new(false),
+            earned_updates: Cell::new(0),
+            earned_pings: Cell::new(0),
             head_since: Cell::new(None),
             since: Instant::now(),
             metrics: Rc::clone(&worker.ledger.metrics),
@@ -68,11 +78,35 @@ impl Watch {
             if frame.kind == kind::RST_STREAM {
                 self.metrics.http2_reset_received(code_name(frame.code.unwrap_or(u32::MAX)));
             }
+            if self.has_earned(&frame) {
+                return;
+            }
             let now_ms = self.since.elapsed().as_millis() as u64;
             if let Some(found) = flood.judge(&frame, now_ms) {
                 self.flood.set(self.flood.get().or(Some(found.code())));
             }
         });
+    }
+
+    /// Room is given again for what was sent, by some for every few KiB on the stream and on the connection; and gRPC measures
+    /// the way with a PING for what it reads. As much of that as answers something of ours is nothing to be counted.
+    fn has_earned(&self, frame: &Frame) -> bool {
+        let earned = match frame.kind {
+            kind::WINDOW_UPDATE => &self.earned_updates,
+            kind::PING => &self.earned_pings,
+            _ => return false,
+        };
+        let left = earned.get().checked_sub(1);
+        earned.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
+    fn earn(&self, sent: &Frame) {
+        if sent.kind == kind::DATA && sent.length > 0 {
+            let updates = 2 + 2 * u64::from(sent.length) / UPDATE_FOR;
+            self.earned_updates.set((self.earned_updates.get() + updates).min(MOST_EARNED));
+            self.earned_pings.set((self.earned_pings.get() + 1).min(MOST_EARNED));
+        }
     }
 
     fn note_head(&self, frame: &Frame) {
@@ -86,7 +120,7 @@ impl Watch {
         self.went.borrow_mut().feed(bytes, |frame| match frame.kind {
             kind::RST_STREAM => self.metrics.http2_reset_sent(code_name(frame.code.unwrap_or(u32::MAX))),
             kind::GOAWAY => self.metrics.http2_goaway_sent(code_name(frame.code.unwrap_or(u32::MAX))),
-            _ => {}
+            _ => self.earn(&frame),
         });
     }
 }
