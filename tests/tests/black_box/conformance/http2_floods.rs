@@ -194,3 +194,54 @@ fn a_head_that_never_ends_has_little_time() {
     std::thread::sleep(Duration::from_millis(1));
     assert_eq!(upstream.requests(), 1);
 }
+
+#[test]
+fn a_large_download_is_no_flood() {
+    // Simple clients give room back for each frame, on the stream and on the connection.
+    const SIZE: usize = 300_000_000;
+    let upstream = Upstream::scripted(|conn| {
+        conn.request();
+        conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n"));
+        let piece = vec![b'x'; 1_000_000];
+        for _ in 0..SIZE / piece.len() {
+            conn.send(&piece);
+        }
+    });
+    let proxyd = Proxyd::start(&tests::config::forward_all(upstream.address()));
+    let mut client = Http2::connect(proxyd.address());
+    client.head(1, &get_fields("/"), true);
+    let mut came = 0;
+    while client.read().is_some() {
+        let message = client.messages.entry(1).or_default();
+        came += std::mem::take(&mut message.body).len();
+        if message.is_over() {
+            break;
+        }
+    }
+    assert_eq!((came, client.message(1).ended), (SIZE, true), "{client:?}");
+}
+
+#[test]
+fn a_ping_for_each_piece_is_no_flood() {
+    // As gRPC measures how much is under way.
+    let upstream = Upstream::scripted(|conn| {
+        while conn.request().is_some() {
+            conn.answer(200, &[], &vec![b'x'; 5_000_000]);
+        }
+    });
+    let proxyd = Proxyd::start(&tests::config::forward_all(upstream.address()));
+    let mut client = Http2::connect(proxyd.address());
+    client.head(1, &get_fields("/"), true);
+    let mut pings = 0;
+    while let Some(frame) = client.read() {
+        if frame.kind == kind::DATA && !frame.payload.is_empty() {
+            client.send(self::frame(kind::PING, 0, 0, [2; 8]));
+            pings += 1;
+        }
+        if client.message(1).is_over() {
+            break;
+        }
+    }
+    assert!(pings > 100, "{pings}");
+    assert!(client.until(|all| all.pongs.len() == pings), "{} of {pings}: {:?}", client.pongs.len(), client.goaways);
+}
