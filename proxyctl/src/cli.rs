@@ -113,6 +113,9 @@ pub enum Action {
     /// Change how much the daemon's diagnostics say, until it starts again
     #[command(after_help = examples::LOG_LEVEL)]
     LogLevel(LogLevelArgs),
+    /// Start the binary on disk in the daemon's place, without losing a connection
+    #[command(after_help = examples::UPGRADE)]
+    Upgrade(Nothing),
     /// Let requests under way finish, then stop the daemon
     #[command(after_help = examples::SHUTDOWN)]
     Shutdown(Nothing),
@@ -306,6 +309,7 @@ impl Action {
                 })
             }
             Self::LogLevel(args) => Command::LogLevel(args.clone()),
+            Self::Upgrade(args) => Command::Upgrade(*args),
             Self::Shutdown(args) => Command::Shutdown(*args),
             Self::Validate(_)
             | Self::Config { action: ConfigAction::Schema }

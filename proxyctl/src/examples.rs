@@ -99,6 +99,14 @@ Examples:
   proxyctl log-level debug
   proxyctl log-level info";
 
+pub(crate) const UPGRADE: &str = "\
+The new process gets every listener and takes over when it is ready; the old one finishes what is under way. When the new
+one does not start, the old one goes on, and this says why.
+
+Examples:
+  proxyctl upgrade
+  proxyctl upgrade --output json";
+
 pub(crate) const SHUTDOWN: &str = "\
 Examples:
   proxyctl shutdown

@@ -73,6 +73,7 @@ async fn act(cli: &Cli, surroundings: &Surroundings, screen: &mut Screen<'_>) ->
         | Action::Upstreams(_)
         | Action::Limits(_)
         | Action::LogLevel(_)
+        | Action::Upgrade(_)
         | Action::Shutdown(_) => Ok(()),
     }
 }

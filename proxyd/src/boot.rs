@@ -8,9 +8,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
+use serde_json::{Value, json};
 use shared::audit::{ActionFacts, Door};
 use shared::config::{Checked, Problems, Sources};
 use thiserror::Error;
@@ -18,9 +19,10 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use crate::audit::{self, Recorder};
-use crate::control::{DoorError, Doors};
-use crate::daemon::{ConfigSource, Daemon, Life, Order, Parts, WorkerHandle};
+use crate::control::{self, DoorError, Doors};
+use crate::daemon::{ConfigSource, Daemon, Life, Order, Parts, Wish, WorkerHandle};
 use crate::exchange::Load;
+use crate::inherited::Inherited;
 use crate::reload::history::{History, HistoryError};
 use crate::reload::{self, First};
 use crate::telemetry::access_log::{AccessLog, AccessLogError};
@@ -28,17 +30,22 @@ use crate::telemetry::clock::unix_us;
 use crate::telemetry::diagnostics::Diagnostics;
 use crate::telemetry::ids::Seed;
 use crate::telemetry::metrics::Metrics;
+use crate::upgrade::{self, ArrivalError, House, Predecessor, Program};
 use crate::{demo, server, worker};
 
 /// Orders that may wait in a worker's mailbox: connections handed over by others, above all.
 const MAILBOX: usize = 1024;
+
+/// How long at least a process that was taken over from is waited for at a stop.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the last rows and lines may take to be written at a stop.
 const WRITE_OUT: Duration = Duration::from_secs(10);
 
 /// A reverse proxy and API gateway.
 ///
-/// Signals: HUP reloads, TERM and INT drain and stop (a second one stops now), USR1 reopens log files.
+/// Signals: HUP reloads, TERM and INT drain and stop (a second one stops now), USR1 reopens log files, USR2 starts the binary
+/// on disk in this one's place.
 #[derive(Debug, Parser)]
 #[command(
     name = "proxyd",
@@ -82,6 +89,10 @@ pub enum BootError {
     Door(#[from] DoorError),
     #[error(transparent)]
     History(#[from] HistoryError),
+    #[error(transparent)]
+    Upgrade(#[from] ArrivalError),
+    #[error("the sockets of the service manager cannot be taken: {0}")]
+    Activation(std::io::Error),
     #[error("a thread, runtime or signal cannot be set up: {0}")]
     System(#[from] std::io::Error),
     #[error("diagnostics cannot be set up: {0}")]
@@ -112,27 +123,50 @@ fn with_causes(error: &BootError) -> String {
 
 /// Runs the daemon until it is stopped.
 pub fn run(args: Args) -> Result<(), BootError> {
+    let Some((predecessor, inherited)) = upgrade::arrive()? else {
+        let inherited = Inherited::from_service_manager().map_err(BootError::Activation)?;
+        return serve(args, inherited, &mut None);
+    };
+    let mut from = Some(predecessor);
+    serve(args, inherited, &mut from).inspect_err(|error| {
+        // Once this process serves, nobody listens any more.
+        if let Some(predecessor) = &mut from {
+            let problems = if let BootError::Config(problems) = error { problems.0.clone() } else { Vec::new() };
+            predecessor.failed(with_causes(error), problems);
+        }
+    })
+}
+
+/// First everything that can be done while another process still serves, then what only one can do.
+fn serve(args: Args, mut inherited: Inherited, predecessor: &mut Option<Predecessor>) -> Result<(), BootError> {
+    let program = Program::of_this_process()?;
     let source = source(&args);
     let loaded = reload::load::read(&source, None).map_err(BootError::Config)?;
     let config = Arc::clone(&loaded.checked.config);
     let diagnostics = Diagnostics::start(&config.log)?;
     announce(&source, &loaded.checked);
     limits::raise(&config.server.limits);
-    let _lock = state_dir::prepare(&config.server.state_dir)?;
-    if args.demo {
-        demo::start().map_err(BootError::Demo)?;
-    }
+    let lock = state_dir::prepare(&config.server.state_dir, &mut inherited)?;
+    let demo = if args.demo { demo::start(&mut inherited).map_err(BootError::Demo)? } else { Vec::new() };
     let workers = config.server.workers.map_or_else(limits::cores, std::num::NonZero::get);
     let listen: Vec<_> = config.server.listen.iter().map(|listen| listen.address).collect();
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let doors = runtime.block_on(Doors::bind(&config.admin))?;
-    let bound = server::bind(&listen, workers, &[])?;
+    let doors = runtime.block_on(Doors::bind(&config.admin, &mut inherited))?;
+    let bound = server::open(&listen, workers, &mut inherited)?;
+    inherited.close_rest();
     let access_log = AccessLog::start(&config.log)?;
-    let (writer, recorders) = audit::start(&config.audit, workers)?;
     let history = History::open(&config.server.state_dir)?;
-    let first = reload::begin(history, loaded, &starter());
+    let mut first = reload::begin(history, loaded, &starter());
     let snapshot = first.compile();
+    if let Some(predecessor) = predecessor {
+        predecessor.take_over()?;
+        lock.sign().and_then(|()| doors.sign())?;
+    }
+
+    let (writer, recorders) = audit::start(&config.audit, workers)?;
+    first.keep();
     let (handles, mailboxes): (Vec<_>, Vec<_>) = (0..workers).map(|_| mailbox()).unzip();
+    let (wishes, wished) = mpsc::channel(1);
     let daemon = Arc::new(Daemon::new(Parts {
         source,
         socket: doors.socket().to_owned(),
@@ -142,9 +176,14 @@ pub fn run(args: Args) -> Result<(), BootError> {
         diagnostics,
         workers: handles.into(),
         snapshot,
+        wishes,
     }));
-    let threads = start_workers(&daemon, mailboxes, recorders)?;
-    runtime.block_on(live(&daemon, doors, first, bound, threads));
+    let threads = start_workers(&daemon, mailboxes, recorders).inspect_err(|_| {
+        // Whoever has the store next shall find it whole.
+        runtime.block_on(daemon.audit.stop(WRITE_OUT));
+    })?;
+    let mut house = House { program, lock: Some(lock), demo };
+    runtime.block_on(live(&daemon, doors, first, bound, threads, wished, &mut house, predecessor.take()));
     daemon.access_log.stop(WRITE_OUT);
     runtime.block_on(daemon.audit.stop(WRITE_OUT));
     Ok(())
@@ -189,16 +228,35 @@ fn start_workers(
 }
 
 /// The control thread's life: every door answers before traffic does, and until the last request has ended.
-async fn live(daemon: &Arc<Daemon>, doors: Doors, first: First, bound: server::Bound, threads: Vec<JoinHandle<()>>) {
+#[expect(clippy::too_many_arguments, reason = "what `serve` made ready, each to its place")]
+async fn live(
+    daemon: &Arc<Daemon>,
+    doors: Doors,
+    first: First,
+    bound: server::Bound,
+    threads: Vec<JoinHandle<()>>,
+    mut wished: mpsc::Receiver<Wish>,
+    house: &mut House,
+    predecessor: Option<Predecessor>,
+) {
     let actor = starter();
-    let open = doors.open(daemon, first);
-    record(daemon, "start", &actor).await;
+    let mut open = doors.open(daemon, first);
+    let before = predecessor.as_ref().map(|before| json!({ "pid": before.pid, "version": before.version }));
+    record(daemon, "start", &actor, ("upgraded_from", before)).await;
     server::hand_out(daemon, bound).await;
     daemon.enter(Life::Serving);
     for (_, address) in daemon.listening() {
         tracing::info!(%address, "listening");
     }
-    open.attend(async {
+    control::announce(predecessor.is_some());
+    if let Some(predecessor) = predecessor {
+        take_leave_of(predecessor, daemon);
+    }
+    while let Some(wish) = open.next_wish(&mut wished).await {
+        upgrade::attempt(wish, daemon, &mut open, house).await;
+    }
+    let drained_by = Instant::now() + daemon.snapshot().checked.config.server.timeouts.drain;
+    open.end(async {
         let joined = tokio::task::spawn_blocking(|| {
             for thread in threads {
                 let _ = thread.join();
@@ -207,19 +265,38 @@ async fn live(daemon: &Arc<Daemon>, doors: Doors, first: First, bound: server::B
         let _ = joined.await;
     })
     .await;
-    record(daemon, "stop", &actor).await;
+    // A process that was taken over from may not have drained yet; its rows belong to this record.
+    let patience = drained_by.saturating_duration_since(Instant::now()).max(LEAST_PATIENCE);
+    if !daemon.audit.inherited(patience).await {
+        tracing::warn!("the process that was taken over from still drains: its last rows go on record nowhere");
+    }
+    record(daemon, "stop", &actor, ("upgraded", daemon.is_succeeded().then_some(json!(true)))).await;
+}
+
+/// The process before drains from now on, and passes on what it still has to record.
+fn take_leave_of(mut predecessor: Predecessor, daemon: &Daemon) {
+    predecessor.ready();
+    if let Some(rows) = predecessor.rows()
+        && let Err(error) = daemon.audit.inherit(rows)
+    {
+        tracing::error!(%error, "the process before cannot pass on its audit rows");
+    }
 }
 
 /// Puts the daemon's own start or stop on record. A store that cannot be written keeps nobody from serving: the row is
 /// kept aside, and the log says so.
-async fn record(daemon: &Daemon, command: &str, actor: &str) {
+async fn record(daemon: &Daemon, command: &str, actor: &str, (name, more): (&str, Option<Value>)) {
     let generation = daemon.committed();
+    let mut arguments = json!({ "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id() });
+    if let (Some(more), Some(arguments)) = (more, arguments.as_object_mut()) {
+        arguments.insert(name.to_owned(), more);
+    }
     let facts = ActionFacts {
         time_us: unix_us(),
         door: Door::Start,
         actor: actor.to_owned(),
         command: command.to_owned(),
-        arguments: serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id() }).to_string(),
+        arguments: arguments.to_string(),
         outcome: "done".to_owned(),
         message: String::new(),
         generation_before: generation,

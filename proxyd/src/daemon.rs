@@ -3,12 +3,15 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use shared::audit::ActionFacts;
 use shared::config::Sources;
+use shared::control::report::Upgraded;
+use shared::control::{ControlError, ErrorCode};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::audit;
@@ -68,8 +71,19 @@ impl Arrived {
 pub enum Order {
     /// A snapshot was committed: take it, open these listeners, close those that it no longer has, then acknowledge.
     Refresh { open: Vec<Opened>, taken: oneshot::Sender<()> },
+    /// Share the listening sockets, each under its configured address.
+    Share(oneshot::Sender<Vec<(SocketAddr, std::net::TcpListener)>>),
     /// A connection that another, busier worker accepted.
     Adopt { stream: std::net::TcpStream, arrived: Arrived },
+}
+
+/// An operator's wish that a new process take over.
+#[derive(Debug)]
+pub struct Wish {
+    /// The action's row, to be written before the store changes hands.
+    pub begun: ActionFacts,
+    /// Whether that row is on disk is told along.
+    pub told: oneshot::Sender<Result<Upgraded, ControlError>>,
 }
 
 /// A worker, seen from elsewhere.
@@ -94,6 +108,9 @@ pub struct Daemon {
     /// Client connections by address.
     pub crowd: Arc<Crowd>,
     life: watch::Sender<Life>,
+    wishes: mpsc::Sender<Wish>,
+    is_upgrading: AtomicBool,
+    is_succeeded: AtomicBool,
     current: ArcSwap<Snapshot>,
     /// The generation committed last: what workers compare theirs with, so that no request reads the pointer itself.
     committed: AtomicU64,
@@ -114,6 +131,8 @@ pub struct Parts {
     pub diagnostics: Diagnostics,
     pub workers: Box<[WorkerHandle]>,
     pub snapshot: Snapshot,
+    /// Where wishes for an upgrade go.
+    pub wishes: mpsc::Sender<Wish>,
 }
 
 impl Daemon {
@@ -136,6 +155,9 @@ impl Daemon {
             workers: parts.workers,
             crowd: Arc::default(),
             life: watch::channel(Life::Starting).0,
+            wishes: parts.wishes,
+            is_upgrading: AtomicBool::new(false),
+            is_succeeded: AtomicBool::new(false),
             committed: AtomicU64::new(parts.snapshot.generation()),
             current: ArcSwap::from_pointee(parts.snapshot),
             retired: Mutex::default(),
@@ -194,6 +216,34 @@ impl Daemon {
             }
             later
         });
+    }
+
+    /// Passes on the wish for an upgrade; one at a time.
+    pub fn wish(&self, wish: Wish) -> Result<(), ControlError> {
+        if matches!(self.life(), Life::Draining | Life::Stopping) {
+            return Err(ControlError::new(ErrorCode::Stopping, "the daemon is stopping; nothing takes over from it"));
+        }
+        let busy = || ControlError::new(ErrorCode::Busy, "an upgrade is under way already");
+        if self.is_upgrading.swap(true, Ordering::SeqCst) {
+            return Err(busy());
+        }
+        self.wishes.try_send(wish).map_err(|_| busy())
+    }
+
+    /// The upgrade has failed, and another may be tried.
+    pub(crate) fn goes_on(&self) {
+        self.is_upgrading.store(false, Ordering::SeqCst);
+    }
+
+    /// Another process serves from now on; what is under way here ends.
+    pub(crate) fn succeeded(&self) {
+        self.is_succeeded.store(true, Ordering::SeqCst);
+        self.enter(Life::Draining);
+    }
+
+    /// Whether another process has taken over.
+    pub fn is_succeeded(&self) -> bool {
+        self.is_succeeded.load(Ordering::SeqCst)
     }
 
     /// Open client connections over all workers.

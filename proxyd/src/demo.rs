@@ -15,6 +15,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
 
+use crate::inherited::Inherited;
+
 /// The addresses, as the example config names them.
 pub const ADDRESSES: [SocketAddr; 2] = [
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8001),
@@ -24,12 +26,18 @@ pub const ADDRESSES: [SocketAddr; 2] = [
 /// The most of a request's body that is read.
 const MAX_BODY: usize = 1024 * 1024;
 
-/// Starts both on a thread of their own. The sockets are bound before this returns.
-pub fn start() -> std::io::Result<()> {
+/// Starts both on a thread of their own. The sockets are bound, or were given, before this returns; they are shared with the
+/// process that takes over one day.
+pub fn start(inherited: &mut Inherited) -> std::io::Result<Vec<(SocketAddr, std::net::TcpListener)>> {
     let mut sockets = Vec::new();
+    let mut shared = Vec::new();
     for address in ADDRESSES {
-        let socket = std::net::TcpListener::bind(address)?;
+        let socket = match inherited.demo(address) {
+            Some(given) => given,
+            None => std::net::TcpListener::bind(address)?,
+        };
         socket.set_nonblocking(true)?;
+        shared.push((address, socket.try_clone()?));
         sockets.push((address, socket));
     }
     thread::Builder::new().name("demo".to_owned()).spawn(move || {
@@ -43,7 +51,7 @@ pub fn start() -> std::io::Result<()> {
             });
         }
     })?;
-    Ok(())
+    Ok(shared)
 }
 
 async fn serve(address: SocketAddr, socket: std::net::TcpListener) {

@@ -30,6 +30,8 @@ pub fn answer(daemon: &Daemon, asked: &str) -> Option<(u16, String)> {
 fn ready(daemon: &Daemon) -> (u16, serde_json::Value) {
     let state = match daemon.life() {
         Life::Starting => "starting",
+        // Whoever asks next, and over a new connection, asks the process that took over.
+        Life::Draining if daemon.is_succeeded() => return (200, json!({"status": "ok"})),
         Life::Draining | Life::Stopping => "draining",
         Life::Serving if !daemon.audit.is_writable() => "audit_unwritable",
         Life::Serving => return (200, json!({"status": "ok"})),

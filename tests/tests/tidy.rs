@@ -16,6 +16,7 @@ const MOST_LINES: usize = 500;
 const ORDER: &[&[&str]] = &[
     &["main"],
     &["boot"],
+    &["upgrade"],
     &["demo"],
     &["control"],
     &["reload"],
@@ -29,7 +30,8 @@ const ORDER: &[&[&str]] = &[
     &["exchange"],
     &["tls"],
     &["telemetry", "audit"],
-    &["threads"],
+    &["lock"],
+    &["threads", "inherited"],
 ];
 
 const BANNED_NAMES: &[&str] = &[

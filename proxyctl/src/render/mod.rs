@@ -44,6 +44,18 @@ pub(crate) fn document(command: &Command, reply: Value, look: &Look) -> Result<S
             let (now, before) = (text::plain(&level.level), text::plain(&level.before));
             format!("log level is {now} (was {before}) until the daemon starts again\n")
         }
+        Command::Upgrade(_) => {
+            let upgraded: report::Upgraded = read(command, reply)?;
+            let (now, before) = (text::plain(&upgraded.version), text::plain(&upgraded.version_before));
+            format!(
+                "process {} ({now}) serves, {} ms after it was asked for\nprocess {} ({before}) finishes {} on {}\n",
+                upgraded.pid,
+                upgraded.took_ms,
+                upgraded.pid_before,
+                text::count(upgraded.in_flight, "request", "requests"),
+                text::count(upgraded.connections, "connection", "connections"),
+            )
+        }
         Command::Shutdown(_) => {
             let stopping: report::Stopping = read(command, reply)?;
             match stopping.in_flight {
@@ -79,6 +91,7 @@ pub(crate) fn rows(command: &Command, rows: Vec<Value>, look: &Look) -> Result<S
         | Command::AuditVerify(_)
         | Command::LimitsReset(_)
         | Command::LogLevel(_)
+        | Command::Upgrade(_)
         | Command::Shutdown(_) => {
             let mut shown = String::new();
             for row in rows {

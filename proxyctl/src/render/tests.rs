@@ -177,6 +177,9 @@ fn limits() {
 fn short_answers() {
     let level = LogLevelArgs { level: shared::config::Level::Debug };
     check("log_level", &Command::LogLevel(level), vec![json!({ "level": "debug", "before": "info", "audited": true })]);
+    let upgraded = json!({ "pid": 4712, "version": "0.2.0", "pid_before": 4711, "version_before": "0.1.0", "took_ms": 180,
+        "in_flight": 2, "connections": 14, "audited": true });
+    check("upgrade", &Command::Upgrade(Nothing {}), vec![upgraded]);
     let stopping = json!({ "drain": 30, "in_flight": 2, "audited": true });
     check("shutdown", &Command::Shutdown(Nothing {}), vec![stopping]);
     let shown = json!({ "generation": 3, "config": { "server": { "listen": ["0.0.0.0:8000"] } },

@@ -1,17 +1,19 @@
 //! The thread that owns the store: it gathers chunks into transactions, writes actions at once, and outlasts a store that
 //! cannot be written.
 
-use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use records::{Entry, Store, StoreError, Written};
+use records::{Entry, Limits, Store, StoreError, Written};
 use shared::audit::{ActionFacts, Chunk, Gap};
 
-use super::ledger::{Ledger, Lost, Stretch};
+use super::ledger::Ledger;
 use super::now_us;
+use super::pending::{Doubtful, Pending, in_order};
+use super::succession::Tenure;
 use super::writer::{Job, NotAudited, Shared, WaitingAction, keep_aside};
 
 /// What wakes the thread.
@@ -21,6 +23,9 @@ pub(super) enum Message {
         worker: usize,
         chunk: Chunk,
     },
+    /// What the process before ours did, or lost.
+    Action(ActionFacts),
+    Gap(Gap),
     /// Something else is to be looked at: actions, settings, the wish to stop.
     Wake,
 }
@@ -31,56 +36,22 @@ const BATCH_ROWS: usize = 4096;
 const BATCH_ACTIONS: usize = 256;
 /// How often an unwritable store is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-/// How often an idle store is looked at, and a gap is written while rows are being lost.
+/// How often an idle store is looked at.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// The thread's state.
 pub(super) struct Appender {
-    pub(super) store: Store,
+    pub(super) dir: PathBuf,
+    pub(super) limits: Limits,
+    /// None while somebody else has it, and while it cannot be opened.
+    pub(super) store: Option<Store>,
+    pub(super) tenure: Tenure,
     pub(super) inbox: Receiver<Message>,
     pub(super) ledgers: Vec<&'static Ledger>,
     pub(super) spares: Vec<SyncSender<Chunk>>,
     pub(super) housekeeping: SyncSender<Job>,
     pub(super) shared: Arc<Shared>,
     pub(super) pending: Pending,
-}
-
-/// What is to be written.
-#[derive(Default)]
-pub(super) struct Pending {
-    chunks: VecDeque<(usize, Chunk)>,
-    rows: usize,
-    /// When the oldest of the chunks came.
-    since: Option<Instant>,
-    actions: VecDeque<WaitingAction>,
-    lost: Lost,
-    lost_actions: Stretch,
-    gap_written: Option<Instant>,
-    /// Some: the store cannot be written, and is tried again then.
-    retry_at: Option<Instant>,
-    /// What the failed transaction held: it may have reached the disk after all.
-    doubtful: Option<Doubtful>,
-}
-
-enum Doubtful {
-    Rows { chunks: usize },
-    Actions { count: usize },
-}
-
-/// The rows of several workers in one order, that of their ends, so that they read as one story. None where one worker
-/// wrote them all: they are in that order already.
-fn in_order(chunks: &[&(usize, Chunk)]) -> Option<Chunk> {
-    let (first, rest) = chunks.split_first()?;
-    if rest.iter().all(|(worker, _)| *worker == first.0) {
-        return None;
-    }
-    let mut rows: Vec<_> = chunks.iter().flat_map(|(_, chunk)| chunk.iter()).collect();
-    rows.sort_by_key(|row| row.time_us.saturating_add_unsigned(row.duration_us));
-    let mut merged = Chunk::with_capacity(rows.len());
-    for row in &rows {
-        merged.push(row);
-    }
-    Some(merged)
 }
 
 impl Appender {
@@ -100,6 +71,9 @@ impl Appender {
             if self.shared.stop_within().is_some() {
                 break;
             }
+            if let Some(order) = self.shared.take_order() {
+                self.obey(order);
+            }
             self.turn(false);
         }
         self.finish();
@@ -107,18 +81,27 @@ impl Appender {
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Chunk { worker, chunk } => {
-                self.pending.rows += chunk.len();
-                self.pending.since.get_or_insert_with(Instant::now);
-                self.pending.chunks.push_back((worker, chunk));
-            }
+            Message::Chunk { worker, chunk } => self.pending.push(worker, chunk),
+            Message::Action(facts) => self.pending.actions.push_back(WaitingAction { facts, caller: None }),
+            Message::Gap(gap) => self.pending.told.push(gap),
             Message::Wake => {}
+        }
+    }
+
+    pub(super) fn take_all(&mut self) {
+        while let Ok(message) = self.inbox.try_recv() {
+            self.take(message);
         }
     }
 
     /// How long it may sleep.
     fn patience(&self) -> Duration {
         let now = Instant::now();
+        match &self.tenure {
+            Tenure::Ours => {}
+            Tenure::Heirs(heir) if heir.is_behind() => return Duration::ZERO,
+            Tenure::Held | Tenure::Heirs(_) => return IDLE,
+        }
         match (self.pending.retry_at, self.pending.since) {
             (Some(retry_at), _) => retry_at.saturating_duration_since(now),
             (None, Some(since)) => (since + self.flush()).saturating_duration_since(now),
@@ -132,7 +115,7 @@ impl Appender {
     }
 
     /// Writes what is due; with `all`, whatever there is.
-    fn turn(&mut self, all: bool) {
+    pub(super) fn turn(&mut self, all: bool) {
         let (actions, lost_actions) = self.shared.take_actions();
         self.pending.actions.extend(actions);
         self.pending.lost_actions.join(lost_actions);
@@ -144,7 +127,15 @@ impl Appender {
             self.pending.lost.refused.join(lost.refused);
         }
         if let Some(limits) = self.shared.take_limits() {
-            self.store.set_limits(limits);
+            self.limits = limits;
+            if let Some(store) = &mut self.store {
+                store.set_limits(limits);
+            }
+        }
+        match self.tenure {
+            Tenure::Ours => {}
+            Tenure::Held => return,
+            Tenure::Heirs(_) => return self.pass_on(),
         }
         let was_in_trouble = self.pending.retry_at.is_some();
         if let Some(retry_at) = self.pending.retry_at {
@@ -153,7 +144,7 @@ impl Appender {
                 return;
             }
         } else if self.pending.since.is_none()
-            && let Err(error) = self.store.check()
+            && let Some(Err(error)) = self.store.as_ref().map(Store::check)
         {
             self.trouble(&error);
             self.refuse_actions();
@@ -165,7 +156,13 @@ impl Appender {
         }
         let is_due = self.pending.since.is_some_and(|since| since.elapsed() >= self.flush());
         let has_actions = !self.pending.actions.is_empty();
-        if all || is_due || has_actions || was_in_trouble || self.pending.rows >= BATCH_ROWS || self.is_gap_due() {
+        if all
+            || is_due
+            || has_actions
+            || was_in_trouble
+            || self.pending.rows >= BATCH_ROWS
+            || self.pending.is_gap_due()
+        {
             self.write_rows(all);
         }
         self.write_actions();
@@ -174,15 +171,19 @@ impl Appender {
 
     /// Opens the store again. False: it still cannot be written.
     fn recover(&mut self) -> bool {
-        match self.store.recover(now_us()) {
+        let recovered = match &mut self.store {
+            Some(store) => store.recover(now_us()),
+            None => self.open_store().map(|()| false),
+        };
+        match recovered {
             Ok(landed) => {
                 let doubtful = self.pending.doubtful.take().filter(|_| landed);
                 match doubtful {
-                    Some(Doubtful::Rows { chunks }) => self.settle(chunks),
+                    Some(Doubtful::Rows { chunks }) => self.settle_first(chunks),
                     Some(Doubtful::Actions { count }) => drop(self.pending.actions.drain(..count)),
                     None => {}
                 }
-                if self.pending.chunks.is_empty() && self.pending.actions.is_empty() {
+                if self.pending.is_empty() {
                     self.well();
                 } else {
                     self.pending.retry_at = None;
@@ -198,7 +199,8 @@ impl Appender {
 
     fn write_rows(&mut self, all: bool) {
         while self.pending.retry_at.is_none() {
-            let gaps = if all || self.is_gap_due() { self.gaps() } else { Vec::new() };
+            let Some(store) = &mut self.store else { return };
+            let gaps = if all || self.pending.is_gap_due() { self.pending.gaps() } else { Vec::new() };
             let mut rows = 0;
             let chunks = self.pending.chunks.iter().take_while(|(_, chunk)| {
                 rows += chunk.len();
@@ -215,15 +217,13 @@ impl Appender {
                 return;
             }
             let chunks = parts.len();
-            match write(&mut self.store, &self.shared, &batch, false) {
+            match write(store, &self.shared, &batch, false) {
                 Ok(_) => {
                     if !gaps.is_empty() {
-                        self.pending.gap_written = Some(Instant::now());
+                        self.pending.gaps_are_written();
                         self.shared.totals.gaps.fetch_add(gaps.len() as u64, Ordering::Relaxed);
-                        self.pending.lost = Lost::default();
-                        self.pending.lost_actions = Stretch::default();
                     }
-                    self.settle(chunks);
+                    self.settle_first(chunks);
                     self.well();
                 }
                 Err(error) => {
@@ -236,10 +236,11 @@ impl Appender {
 
     fn write_actions(&mut self) {
         while self.pending.retry_at.is_none() && !self.pending.actions.is_empty() {
+            let Some(store) = &mut self.store else { return };
             let count = self.pending.actions.len().min(BATCH_ACTIONS);
             let batch: Vec<_> =
                 self.pending.actions.iter().take(count).map(|waiting| Entry::Action(&waiting.facts)).collect();
-            match write(&mut self.store, &self.shared, &batch, true) {
+            match write(store, &self.shared, &batch, true) {
                 Ok(written) => {
                     for (waiting, seq) in self.pending.actions.drain(..count).zip(written.first..) {
                         waiting.answer(Ok(seq));
@@ -266,52 +267,41 @@ impl Appender {
         self.pending.lost_actions.join(keep_aside(&mut self.pending.actions));
     }
 
+    fn settle_first(&mut self, chunks: usize) {
+        Self::settle(&mut self.pending, &self.shared, &self.ledgers, &self.spares, chunks);
+    }
+
     /// The first chunks are written: their room is given back, and they to their workers.
-    fn settle(&mut self, chunks: usize) {
-        for (worker, mut chunk) in self.pending.chunks.drain(..chunks) {
-            self.pending.rows -= chunk.len();
-            self.shared.totals.rows.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-            if let Some(ledger) = self.ledgers.get(worker) {
+    pub(super) fn settle(
+        pending: &mut Pending,
+        shared: &Shared,
+        ledgers: &[&'static Ledger],
+        spares: &[SyncSender<Chunk>],
+        chunks: usize,
+    ) {
+        for (worker, mut chunk) in pending.chunks.drain(..chunks) {
+            pending.rows -= chunk.len();
+            shared.totals.rows.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            if let Some(ledger) = ledgers.get(worker) {
                 ledger.settle(chunk.len() as u64, chunk.text_bytes() as u64);
             }
             chunk.clear();
-            if let Some(spare) = self.spares.get(worker) {
+            if let Some(spare) = spares.get(worker) {
                 // With enough spares already, or a worker that has ended, the chunk is let go.
                 let _ = spare.try_send(chunk);
             }
         }
-        if self.pending.chunks.is_empty() {
-            self.pending.since = None;
+        if pending.chunks.is_empty() {
+            pending.since = None;
         }
-    }
-
-    fn is_gap_due(&self) -> bool {
-        let lost = &self.pending.lost;
-        lost.shed.rows + lost.refused.rows + self.pending.lost_actions.rows > 0
-            && self.pending.gap_written.is_none_or(|written| written.elapsed() >= IDLE)
-    }
-
-    /// What was lost, as rows.
-    fn gaps(&self) -> Vec<Gap> {
-        let lost = &self.pending.lost;
-        [("shed", lost.shed), ("refused", lost.refused), ("actions_lost", self.pending.lost_actions)]
-            .into_iter()
-            .filter(|(_, stretch)| stretch.rows > 0)
-            .map(|(reason, stretch)| Gap {
-                time_us: now_us(),
-                missing: Some(stretch.rows),
-                from_us: Some(stretch.from_us),
-                until_us: Some(stretch.until_us),
-                reason: reason.to_owned(),
-            })
-            .collect()
     }
 
     fn rotate(&mut self) {
         if self.pending.retry_at.is_some() {
             return;
         }
-        match self.store.rotate_if_due(now_us()) {
+        let Some(store) = &mut self.store else { return };
+        match store.rotate_if_due(now_us()) {
             Ok(Some(retired)) => {
                 // Housekeeping that is behind finds the segment by itself later.
                 let _ = self.housekeeping.try_send(Job(Some(retired)));
@@ -321,7 +311,7 @@ impl Appender {
         }
     }
 
-    fn trouble(&mut self, error: &StoreError) {
+    pub(super) fn trouble(&mut self, error: &StoreError) {
         self.pending.retry_at = Some(Instant::now() + RETRY);
         self.shared.totals.failures.fetch_add(1, Ordering::Relaxed);
         if self.shared.set_trouble(Some(error.to_string())) {
@@ -340,12 +330,17 @@ impl Appender {
     /// Writes everything, within the time that was given, and closes the store.
     fn finish(mut self) {
         let deadline = Instant::now() + self.shared.stop_within().unwrap_or(Duration::from_secs(5));
+        if matches!(self.tenure, Tenure::Held) {
+            self.take_back();
+        }
         let is_done = loop {
-            while let Ok(message) = self.inbox.try_recv() {
-                self.take(message);
-            }
+            self.take_all();
             self.turn(true);
-            if self.pending.retry_at.is_none() && self.pending.chunks.is_empty() {
+            let is_written = match self.tenure {
+                Tenure::Heirs(_) => self.part(),
+                Tenure::Ours | Tenure::Held => self.pending.retry_at.is_none() && self.pending.chunks.is_empty(),
+            };
+            if is_written {
                 break true;
             }
             if Instant::now() >= deadline {
@@ -355,9 +350,9 @@ impl Appender {
         };
         // An unclean end is written down by the next start.
         let is_clean = is_done
-            && match self.store.close() {
-                Ok(()) => true,
-                Err(error) => {
+            && match self.store.map(Store::close) {
+                Some(Ok(())) | None => true,
+                Some(Err(error)) => {
                     tracing::error!(%error, "the audit store could not be closed cleanly");
                     false
                 }
@@ -382,7 +377,7 @@ fn write(store: &mut Store, shared: &Shared, batch: &[Entry<'_>], durable: bool)
 }
 
 impl WaitingAction {
-    fn answer(self, result: Result<u64, NotAudited>) {
+    pub(super) fn answer(self, result: Result<u64, NotAudited>) {
         if let Some(caller) = self.caller {
             // A caller that left needs no answer.
             let _ = caller.send(result);
@@ -394,9 +389,4 @@ impl WaitingAction {
             let _ = caller.send(Err(NotAudited));
         }
     }
-}
-
-/// About how much memory an action's row takes while it waits.
-pub(super) fn action_bytes(facts: &ActionFacts) -> usize {
-    256 + facts.actor.len() + facts.command.len() + facts.arguments.len() + facts.message.len() + facts.changes.len()
 }

@@ -6,8 +6,10 @@
 
 mod appender;
 mod ledger;
+mod pending;
 mod recorder;
 mod searches;
+mod succession;
 mod writer;
 
 use std::sync::Arc;

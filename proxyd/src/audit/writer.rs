@@ -15,8 +15,10 @@ use shared::control::report::AuditState;
 use thiserror::Error;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
-use super::appender::{Appender, Message, Pending, action_bytes};
+use super::appender::{Appender, Message};
 use super::ledger::{Ledger, Numbers, Stretch, Totals};
+use super::pending::{Pending, action_bytes};
+use super::succession::{Order, Tenure};
 use super::{AuditError, now_us, when_full_number};
 use crate::threads;
 
@@ -58,6 +60,9 @@ pub(super) struct Shared {
     trouble: Mutex<Option<String>>,
     head: Mutex<Head>,
     stop: Mutex<Option<Duration>>,
+    order: Mutex<Option<Order>>,
+    /// Whether the store is this process's to look after.
+    is_ours: AtomicBool,
     is_stopped: AtomicBool,
     is_clean: AtomicBool,
     stopped: Notify,
@@ -111,6 +116,14 @@ impl Shared {
         *locked(&self.stop)
     }
 
+    pub(super) fn take_order(&self) -> Option<Order> {
+        locked(&self.order).take()
+    }
+
+    pub(super) fn set_ours(&self, is_ours: bool) {
+        self.is_ours.store(is_ours, Ordering::SeqCst);
+    }
+
     pub(super) fn stopped(&self, is_clean: bool) {
         self.is_clean.store(is_clean, Ordering::SeqCst);
         self.is_stopped.store(true, Ordering::SeqCst);
@@ -139,10 +152,12 @@ pub struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) searches: Arc<Semaphore>,
     pub(super) proofs: Arc<Semaphore>,
-    outbox: SyncSender<Message>,
+    pub(super) outbox: SyncSender<Message>,
     ledgers: Vec<&'static Ledger>,
     when_full: Arc<AtomicU8>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Closed when the process before ours has passed on everything.
+    inheriting: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 /// Starts the threads.
@@ -167,13 +182,18 @@ pub(super) fn start(
         trouble: Mutex::new(None),
         head: Mutex::new(store.head()),
         stop: Mutex::new(None),
+        order: Mutex::new(None),
+        is_ours: AtomicBool::new(true),
         is_stopped: AtomicBool::new(false),
         is_clean: AtomicBool::new(false),
         stopped: Notify::new(),
     });
     let (housekeeping, jobs) = sync_channel(4);
     let appender = Appender {
-        store,
+        dir: config.path.clone(),
+        limits,
+        store: Some(store),
+        tenure: Tenure::Ours,
         inbox,
         ledgers: ledgers.clone(),
         spares,
@@ -195,6 +215,7 @@ pub(super) fn start(
         ledgers,
         when_full,
         threads: Mutex::new(threads),
+        inheriting: Mutex::default(),
     })
 }
 
@@ -226,6 +247,27 @@ impl Writer {
     /// Where the channel is full, the thread is awake anyway.
     fn wake(&self) {
         let _ = self.outbox.try_send(Message::Wake);
+    }
+
+    pub(super) fn order(&self, order: Order) {
+        *locked(&self.shared.order) = Some(order);
+        self.wake();
+    }
+
+    /// What is returned is dropped when nothing is passed on any more.
+    pub(super) fn begin_inheriting(&self) -> oneshot::Sender<()> {
+        let (ended, inheriting) = oneshot::channel();
+        *locked(&self.inheriting) = Some(inheriting);
+        ended
+    }
+
+    /// Waits until the process before ours, if there is one, has passed on everything. False: it takes longer than `limit`.
+    pub async fn inherited(&self, limit: Duration) -> bool {
+        let inheriting = locked(&self.inheriting).take();
+        match inheriting {
+            Some(inheriting) => tokio::time::timeout(limit, inheriting).await.is_ok(),
+            None => true,
+        }
     }
 
     /// How the store is.
@@ -310,12 +352,15 @@ impl Housekeeper {
     fn run(self) {
         loop {
             let keep = locked(&self.shared.keep).clone();
-            match records::sweep(&self.dir, &keep, now_us()) {
-                Ok(swept) => {
+            let is_ours = self.shared.is_ours.load(Ordering::SeqCst);
+            let swept = is_ours.then(|| records::sweep(&self.dir, &keep, now_us()));
+            match swept {
+                None => {}
+                Some(Ok(swept)) => {
                     self.shared.totals.segments.store(swept.segments, Ordering::Relaxed);
                     self.shared.totals.size_bytes.store(swept.size_bytes, Ordering::Relaxed);
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     tracing::warn!(%error, "a closed audit segment could not be looked after; tried again later");
                 }
             }

@@ -2,20 +2,22 @@
 
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use shared::config::Admin;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::commands::Control;
 use super::signal::Signals;
 use super::{http, notify, socket};
-use crate::daemon::{Daemon, Life};
+use crate::daemon::{Daemon, Life, Wish};
+use crate::inherited::{Inherited, Use};
 use crate::reload::{First, Reload, watch_certificates};
 
 /// Doors that are bound, and behind which nobody answers yet.
@@ -38,15 +40,16 @@ pub enum DoorError {
 }
 
 impl Doors {
-    /// Binds every door that the config asks for. Within the control thread's runtime, before other threads start.
-    pub async fn bind(admin: &Admin) -> Result<Self, DoorError> {
+    /// Binds every door that the config asks for, or has been given it. Within the control thread's runtime, before other
+    /// threads start.
+    pub async fn bind(admin: &Admin, inherited: &mut Inherited) -> Result<Self, DoorError> {
         let signals = Signals::register()?;
-        let socket = socket::bind(&admin.socket, admin.socket_mode)?;
+        let socket = socket::bind(&admin.socket, admin.socket_mode, inherited)?;
         for warning in &socket.warnings {
             tracing::warn!("{warning}");
         }
         let admin = match admin.listen {
-            Some(address) => Some(http::bind(address).await?),
+            Some(address) => Some(http::bind(address, inherited).await?),
             None => None,
         };
         Ok(Self { socket, admin, signals })
@@ -58,6 +61,11 @@ impl Doors {
         self.socket.path()
     }
 
+    /// Writes down that this process has the control socket, where it was another's.
+    pub fn sign(&self) -> io::Result<()> {
+        self.socket.sign()
+    }
+
     /// Answers at every door from now on: through the start, the service, and the end of what is under way.
     #[must_use]
     pub fn open(self, daemon: &Arc<Daemon>, first: First) -> Open {
@@ -66,42 +74,105 @@ impl Doors {
         tracing::info!(socket = %socket.path().display(), admin = address.map(tracing::field::display), "control doors open");
         let (listening, listener) = watch::channel(admin);
         let reload = Arc::new(Reload::new(Arc::clone(daemon), first, listening));
-        let control = Control::new(Arc::clone(daemon), reload);
-        let stop = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        let executor = Arc::new(control.clone());
-        tasks.spawn(socket::serve(socket, Arc::clone(&executor), socket::Bounds::default(), stop.clone()));
-        tasks.spawn(http::serve(listener, executor, http::Bounds::default(), stop.clone()));
-        tasks.spawn(notify::watch(stop.clone()));
-        tasks.spawn(watch_certificates(Arc::clone(daemon), stop.clone()));
+        let control = Control::new(Arc::clone(daemon), Arc::clone(&reload));
+        let mut open = Open {
+            daemon: Arc::clone(daemon),
+            reload,
+            executor: Arc::new(control.clone()),
+            socket: Arc::new(socket),
+            listener,
+            answering: CancellationToken::new(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            callers: TaskTracker::new(),
+        };
+        open.resume();
+        open.tasks.spawn(notify::watch(open.stop.clone()));
+        open.tasks.spawn(watch_certificates(Arc::clone(daemon), open.stop.clone()));
         tokio::spawn(signals.attend(control, Arc::clone(daemon)));
-        Open { daemon: Arc::clone(daemon), stop, tasks }
+        open
     }
 }
 
 /// Doors behind which somebody answers.
 pub struct Open {
     daemon: Arc<Daemon>,
+    reload: Arc<Reload>,
+    executor: Arc<Control>,
+    socket: Arc<socket::BoundSocket>,
+    listener: http::Listening,
+    /// Cancelled when nobody new is answered any more, for a while or for good.
+    answering: CancellationToken,
     stop: CancellationToken,
     tasks: TaskTracker,
+    callers: TaskTracker,
 }
 
 /// How often snapshots that nobody holds any more are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// How long those who asked before the end have for their answer.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 impl Open {
-    /// Serves until told to stop; then until `ended`, or until the time for that is up, when what is left is cut.
-    pub async fn attend(self, ended: impl Future<Output = ()>) {
-        notify::ready();
+    /// Takes no more commands; those under way are answered. The doors stay bound: who knocks waits.
+    pub fn pause(&self) {
+        self.answering.cancel();
+    }
+
+    /// Takes commands, at first or again.
+    pub fn resume(&mut self) {
+        let stop = self.stop.child_token();
+        self.answering = stop.clone();
+        let (socket, listener, callers) = (Arc::clone(&self.socket), self.listener.clone(), &self.callers);
+        let executor = || Arc::clone(&self.executor);
+        self.tasks.spawn(socket::serve(socket, executor(), socket::Bounds::default(), stop.clone(), callers.clone()));
+        self.tasks.spawn(http::serve(listener, executor(), http::Bounds::default(), stop, callers.clone()));
+    }
+
+    /// The doors, to be handed to the process that takes over.
+    pub fn share(&self) -> io::Result<Vec<(Use, OwnedFd)>> {
+        let mut shared = self.socket.share()?;
+        shared.extend(self.reload.share_admin()?.map(|(configured, socket)| (Use::Admin(configured), socket)));
+        Ok(shared)
+    }
+
+    /// The control socket's lock is this process's again.
+    pub fn sign(&self) -> io::Result<()> {
+        self.socket.sign()
+    }
+
+    /// Another process answers from now on.
+    pub fn leave(&self) {
+        self.socket.leave();
+    }
+
+    /// Where the config is changed.
+    #[must_use]
+    pub fn reload(&self) -> &Arc<Reload> {
+        &self.reload
+    }
+
+    /// The next wish for an upgrade; none when the daemon is told to stop.
+    pub async fn next_wish(&self, wishes: &mut mpsc::Receiver<Wish>) -> Option<Wish> {
         let mut life = self.daemon.watch_life();
         let mut sweeps = tokio::time::interval(SWEEP);
         while *life.borrow_and_update() < Life::Draining {
             tokio::select! {
                 _ = life.changed() => {}
                 _ = sweeps.tick() => self.daemon.free_retired(),
+                Some(wish) = wishes.recv() => return Some(wish),
             }
         }
-        notify::stopping();
+        None
+    }
+
+    /// Waits until `ended`, or until the time for that is up, when what is left is cut; then closes the doors.
+    pub async fn end(self, ended: impl Future<Output = ()>) {
+        if !self.daemon.is_succeeded() {
+            // After an upgrade the service goes on; only this process ends.
+            notify::stopping();
+        }
         let drain = self.daemon.snapshot().checked.config.server.timeouts.drain;
         tracing::info!(seconds = drain.as_secs(), in_flight = self.daemon.metrics.totals().in_flight, "draining");
         let mut ended = std::pin::pin!(ended);
@@ -114,6 +185,17 @@ impl Open {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.callers.close();
+        let _ = tokio::time::timeout(FAREWELL, self.callers.wait()).await;
         tracing::info!("stopped");
+    }
+}
+
+/// Tells the service manager that the daemon serves; after an upgrade also that it is another process now.
+pub fn announce(upgraded: bool) {
+    if upgraded {
+        notify::took_over();
+    } else {
+        notify::ready();
     }
 }

@@ -12,7 +12,7 @@ mod stall;
 mod stand_in;
 
 pub use commands::Control;
-pub use doors::{DoorError, Doors, Open};
+pub use doors::{DoorError, Doors, Open, announce};
 
 use std::future::Future;
 use std::net::IpAddr;

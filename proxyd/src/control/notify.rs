@@ -17,6 +17,11 @@ pub(super) fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
+/// Serving, in place of the process that the service manager knows.
+pub(super) fn took_over() {
+    tell(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
+}
+
 /// A reload begins; the service manager waits for [`ready`].
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {

@@ -1,4 +1,5 @@
-//! The signals: HUP reloads, TERM and INT drain and stop, a second one stops now, USR1 opens log files anew.
+//! The signals: HUP reloads, TERM and INT drain and stop, a second one stops now, USR1 opens log files anew, USR2 lets a new
+//! process take over.
 
 use std::io;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     reopen: Signal,
+    upgrade: Signal,
 }
 
 impl Signals {
@@ -29,16 +31,19 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             reopen: signal(SignalKind::user_defined1())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 
     /// Does what signals say, for as long as the process lives.
     pub(super) async fn attend(mut self, control: Control, daemon: Arc<Daemon>) {
+        let mut told = false;
         loop {
             tokio::select! {
                 Some(()) = self.hangup.recv() => reload(&control),
-                Some(()) = self.terminate.recv() => stop(&control, &daemon, "SIGTERM"),
-                Some(()) = self.interrupt.recv() => stop(&control, &daemon, "SIGINT"),
+                Some(()) = self.terminate.recv() => stop(&control, &daemon, "SIGTERM", &mut told),
+                Some(()) = self.interrupt.recv() => stop(&control, &daemon, "SIGINT", &mut told),
+                Some(()) = self.upgrade.recv() => upgrade(&control),
                 Some(()) = self.reopen.recv() => reopen(&daemon),
                 else => return,
             }
@@ -65,8 +70,22 @@ fn reload(control: &Control) {
     });
 }
 
-/// The first one drains; the next cuts what is still under way.
-fn stop(control: &Control, daemon: &Arc<Daemon>, name: &'static str) {
+/// On a task of its own, as a reload. How it went is in the log and the audit.
+fn upgrade(control: &Control) {
+    let control = control.clone();
+    tokio::spawn(async move {
+        let _ = control.run(Command::Upgrade(Nothing {}), &caller("SIGUSR2")).await;
+    });
+}
+
+/// The first one drains; the next cuts what is still under way. A process that was succeeded drains already without having
+/// been told: service managers tell all processes of a service at once.
+fn stop(control: &Control, daemon: &Arc<Daemon>, name: &'static str, told: &mut bool) {
+    let is_second = std::mem::replace(told, true);
+    if daemon.is_succeeded() && !is_second {
+        tracing::info!(signal = name, "told to stop: what is under way here ends, as it does since the upgrade");
+        return;
+    }
     if matches!(daemon.life(), Life::Draining | Life::Stopping) {
         tracing::warn!(signal = name, "told to stop again: stopping now");
         daemon.enter(Life::Stopping);

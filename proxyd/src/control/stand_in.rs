@@ -136,6 +136,7 @@ impl Executor for StandIn {
             | Command::Upstreams(_)
             | Command::LimitsReset(_)
             | Command::LogLevel(_)
+            | Command::Upgrade(_)
             | Command::Shutdown(_) => Ok(Reply::One(json!({ "command": name }))),
         }
     }

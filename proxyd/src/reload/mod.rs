@@ -8,6 +8,7 @@ pub mod load;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -88,10 +89,12 @@ pub struct First {
     loaded: Loaded,
     history: History,
     from_files: bool,
+    /// Of a generation that is not kept yet.
+    new: Option<Headline>,
 }
 
 /// The generation that a start continues or makes: the newest kept if its sources are the same, another one otherwise.
-/// Blocks. A history that cannot be read or written is no reason not to serve; the log says so.
+/// Blocks, and writes nothing. A history that cannot be read is no reason not to serve; the log says so.
 pub fn begin(history: History, loaded: Loaded, actor: &str) -> First {
     let newest = history.newest().unwrap_or_else(|error| {
         tracing::warn!(%error, "the config history cannot be read");
@@ -103,15 +106,12 @@ pub fn begin(history: History, loaded: Loaded, actor: &str) -> First {
     });
     if let Some(same) = kept.filter(|kept| *kept.hash == *loaded.checked.hash) {
         let stamp = Stamp { generation: newest, applied_us: same.time_us, actor: same.actor, door: same.door };
-        return First { stamp, loaded, history, from_files: same.from_files };
+        return First { stamp, loaded, history, from_files: same.from_files, new: None };
     }
     let stamp = Stamp { generation: newest + 1, applied_us: unix_us(), actor: actor.to_owned(), door: Door::Start };
     let summary = if newest == 0 { "first config" } else { "started with another config" };
-    let headline = headline(&stamp, &loaded, summary.to_owned(), None, true);
-    if let Err(error) = history.keep(&Kept { headline, input: loaded.input.clone() }) {
-        tracing::warn!(%error, "the generation could not be kept");
-    }
-    First { stamp, loaded, history, from_files: true }
+    let new = Some(headline(&stamp, &loaded, summary.to_owned(), None, true));
+    First { stamp, loaded, history, from_files: true, new }
 }
 
 fn headline(stamp: &Stamp, loaded: &Loaded, summary: String, rollback_of: Option<u64>, from_files: bool) -> Headline {
@@ -128,6 +128,14 @@ fn headline(stamp: &Stamp, loaded: &Loaded, summary: String, rollback_of: Option
 }
 
 impl First {
+    /// Keeps the generation, where it is a new one. Blocks.
+    pub fn keep(&mut self) {
+        let Some(headline) = self.new.take() else { return };
+        if let Err(error) = self.history.keep(&Kept { headline, input: self.loaded.input.clone() }) {
+            tracing::warn!(%error, "the generation could not be kept");
+        }
+    }
+
     /// The first snapshot.
     #[must_use]
     pub fn compile(&self) -> Snapshot {
@@ -138,7 +146,7 @@ impl First {
 impl Reload {
     /// For the daemon that was put together from `first`.
     pub fn new(daemon: Arc<Daemon>, first: First, admin: watch::Sender<Option<Arc<TcpListener>>>) -> Self {
-        let First { loaded, history, from_files, stamp: _ } = first;
+        let First { loaded, history, from_files, stamp: _, new: _ } = first;
         let in_force = InForce { input: loaded.input, meaning: loaded.meaning, from_files };
         Self {
             daemon,
@@ -148,6 +156,21 @@ impl Reload {
             last: Mutex::default(),
             outcomes: Mutex::default(),
             admin,
+        }
+    }
+
+    /// Keeps the config as it is for as long as the value lives.
+    pub async fn hold(&self) -> Result<impl Drop + use<'_>, ControlError> {
+        let busy = |_| ControlError::new(ErrorCode::Busy, "a change of the config is being made; try again");
+        tokio::time::timeout(TURN, self.turn.lock()).await.map_err(busy)
+    }
+
+    /// The HTTP door's listener, to be handed to the process that takes over, under its configured address.
+    pub fn share_admin(&self) -> std::io::Result<Option<(SocketAddr, OwnedFd)>> {
+        let configured = self.daemon.snapshot().checked.config.admin.listen;
+        match (configured, &*self.admin.borrow()) {
+            (Some(configured), Some(listener)) => Ok(Some((configured, listener.as_fd().try_clone_to_owned()?))),
+            _ => Ok(None),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::daemon::{Daemon, Opened, Order};
 pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Connections that the kernel queues for one listener of one worker (it may cut this: `net.core.somaxconn`).
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// How long a worker may take to acknowledge a snapshot: it only has to come round once.
 const REFRESH_WITHIN: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ pub struct BindError {
 }
 
 impl BindError {
-    fn new(address: SocketAddr, source: io::Error) -> Self {
+    pub(super) fn new(address: SocketAddr, source: io::Error) -> Self {
         let kind = source.kind();
         let hint = if kind == io::ErrorKind::AddrInUse {
             format!("port {} is taken by another process", address.port())
@@ -50,9 +50,9 @@ impl BindError {
 #[derive(Debug, Default)]
 pub struct Bound {
     /// For each worker, its sockets.
-    sockets: Vec<Vec<Opened>>,
+    pub(super) sockets: Vec<Vec<Opened>>,
     /// Configured and real address of each.
-    addresses: Vec<(SocketAddr, SocketAddr)>,
+    pub(super) addresses: Vec<(SocketAddr, SocketAddr)>,
 }
 
 /// Binds these addresses for so many workers. `own` are the addresses already listened on by this process: a wider or
@@ -80,7 +80,7 @@ pub fn bind(added: &[SocketAddr], workers: usize, own: &[SocketAddr]) -> Result<
     Ok(bound)
 }
 
-fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+pub(super) fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if shared {

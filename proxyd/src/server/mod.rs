@@ -7,13 +7,16 @@ mod farewell;
 mod http2;
 mod listener;
 mod respond;
+mod shared_sockets;
 mod unasked;
 
 pub use listener::{BindError, Bound, bind, hand_out};
+pub use shared_sockets::{open, share};
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -28,6 +31,7 @@ use crate::worker::Worker;
 
 /// A listener of this worker.
 struct Door {
+    listener: Rc<TcpListener>,
     /// What whoever comes in now is served by. It outlives its listener until that is closed.
     listening: Rc<RefCell<Arc<Listening>>>,
     closing: CancellationToken,
@@ -36,7 +40,8 @@ struct Door {
 
 /// Serves until the daemon stops: takes orders, accepts, and at the end waits for what is under way.
 pub async fn serve(worker: Rc<Worker>, mut orders: mpsc::Receiver<Order>) {
-    let mut doors: HashMap<SocketAddr, Door> = HashMap::new();
+    // One address may have several: what another process of more workers left.
+    let mut doors: HashMap<SocketAddr, Vec<Door>> = HashMap::new();
     let mut life = worker.daemon.watch_life();
     loop {
         tokio::select! {
@@ -49,6 +54,9 @@ pub async fn serve(worker: Rc<Worker>, mut orders: mpsc::Receiver<Order>) {
                         open_door(&mut doors, opened, &worker);
                     }
                     let _ = taken.send(());
+                }
+                Some(Order::Share(with)) => {
+                    let _ = with.send(share_doors(&doors));
                 }
                 Some(Order::Adopt { stream, arrived }) => {
                     adopt(stream, arrived, &worker);
@@ -67,7 +75,7 @@ pub async fn serve(worker: Rc<Worker>, mut orders: mpsc::Receiver<Order>) {
             }
         }
     }
-    close(doors.into_values()).await;
+    close(doors.into_values().flatten()).await;
     // Connections that another worker accepted last and handed over still lie in the mailbox.
     orders.close();
     while let Some(order) = orders.recv().await {
@@ -85,9 +93,9 @@ pub async fn serve(worker: Rc<Worker>, mut orders: mpsc::Receiver<Order>) {
     }
 }
 
-fn open_door(doors: &mut HashMap<SocketAddr, Door>, opened: Opened, worker: &Rc<Worker>) {
+fn open_door(doors: &mut HashMap<SocketAddr, Vec<Door>>, opened: Opened, worker: &Rc<Worker>) {
     let listener = match TcpListener::from_std(opened.socket) {
-        Ok(listener) => listener,
+        Ok(listener) => Rc::new(listener),
         Err(error) => {
             tracing::error!(address = %opened.configured, %error, "a listener could not be served");
             return;
@@ -96,27 +104,36 @@ fn open_door(doors: &mut HashMap<SocketAddr, Door>, opened: Opened, worker: &Rc<
     let Some(listening) = worker.local().snapshot.listening(opened.configured).map(Arc::clone) else { return };
     let listening = Rc::new(RefCell::new(listening));
     let closing = CancellationToken::new();
-    let accepting = accept(listener, opened.name, Rc::clone(&listening), Rc::clone(worker), closing.clone());
+    let (door, served) = (Rc::clone(&listener), Rc::clone(&listening));
+    let accepting = accept(door, opened.name, served, Rc::clone(worker), closing.clone());
     let accepting = tokio::task::spawn_local(accepting);
-    doors.insert(opened.configured, Door { listening, closing, accepting });
+    doors.entry(opened.configured).or_default().push(Door { listener, listening, closing, accepting });
+}
+
+/// The sockets, for another process: it accepts on them beside us, then instead of us.
+fn share_doors(doors: &HashMap<SocketAddr, Vec<Door>>) -> Vec<(SocketAddr, std::net::TcpListener)> {
+    let all = doors.iter().flat_map(|(address, doors)| doors.iter().map(|door| (*address, &door.listener)));
+    let shared = all.map(|(address, listener)| (address, listener.as_fd().try_clone_to_owned()));
+    shared.filter_map(|(address, socket)| Some((address, socket.ok()?.into()))).collect()
 }
 
 /// Doors that stay are served by what the new snapshot says of them.
-fn take_over(doors: &HashMap<SocketAddr, Door>, worker: &Worker) {
+fn take_over(doors: &HashMap<SocketAddr, Vec<Door>>, worker: &Worker) {
     let local = worker.local();
-    for (address, door) in doors {
-        if let Some(listening) = local.snapshot.listening(*address) {
+    for (address, doors) in doors {
+        let Some(listening) = local.snapshot.listening(*address) else { continue };
+        for door in doors {
             door.listening.replace(Arc::clone(listening));
         }
     }
 }
 
-async fn close_removed(doors: &mut HashMap<SocketAddr, Door>, worker: &Worker) {
+async fn close_removed(doors: &mut HashMap<SocketAddr, Vec<Door>>, worker: &Worker) {
     let local = worker.local();
     let listen = &local.snapshot.checked.config.server.listen;
     let removed: Vec<SocketAddr> =
         doors.keys().filter(|address| !listen.iter().any(|kept| kept.address == **address)).copied().collect();
-    close(removed.iter().filter_map(|address| doors.remove(address))).await;
+    close(removed.iter().filter_map(|address| doors.remove(address)).flatten()).await;
 }
 
 /// Closes doors; what their queues hold is accepted first, since closing a socket resets its queue.
@@ -128,7 +145,7 @@ async fn close(doors: impl Iterator<Item = Door>) {
 }
 
 async fn accept(
-    listener: TcpListener,
+    listener: Rc<TcpListener>,
     name: Arc<str>,
     listening: Rc<RefCell<Arc<Listening>>>,
     worker: Rc<Worker>,

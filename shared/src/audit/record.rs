@@ -51,6 +51,7 @@ pub struct RequestFacts<'a> {
 
 /// A request row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RequestRow {
     pub seq: u64,
     pub time_us: i64,

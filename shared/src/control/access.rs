@@ -32,7 +32,11 @@ impl Access {
                 | Command::AuditVerify(_)
                 | Command::Upstreams(_)
                 | Command::Limits(_) => true,
-                Command::Rollback(_) | Command::LimitsReset(_) | Command::LogLevel(_) | Command::Shutdown(_) => false,
+                Command::Rollback(_)
+                | Command::LimitsReset(_)
+                | Command::LogLevel(_)
+                | Command::Upgrade(_)
+                | Command::Shutdown(_) => false,
             },
         }
     }

@@ -137,6 +137,7 @@ pub const FORMS: &[HttpForm] = &[
         ReplyForm::Document,
     ),
     form("log_level", "PUT", "/admin/log-level", &[], BodyForm::Arguments, ReplyForm::Document),
+    form("upgrade", "POST", "/admin/upgrade", &[], BodyForm::None, ReplyForm::Document),
     form("shutdown", "POST", "/admin/shutdown", &[], BodyForm::None, ReplyForm::Document),
 ];
 

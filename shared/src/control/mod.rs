@@ -55,6 +55,8 @@ pub enum Command {
     LimitsReset(LimitsResetArgs),
     /// Change how much the diagnostics say, until the next start → [`report::LogLevel`].
     LogLevel(LogLevelArgs),
+    /// Let a new process of the binary on disk take over, without losing a connection → [`report::Upgraded`].
+    Upgrade(Nothing),
     /// Drain and stop → [`report::Stopping`].
     Shutdown(Nothing),
 }
@@ -229,6 +231,7 @@ impl Command {
             Self::Limits(_) => "limits",
             Self::LimitsReset(_) => "limits_reset",
             Self::LogLevel(_) => "log_level",
+            Self::Upgrade(_) => "upgrade",
             Self::Shutdown(_) => "shutdown",
         }
     }
@@ -250,6 +253,7 @@ impl Command {
         "limits",
         "limits_reset",
         "log_level",
+        "upgrade",
         "shutdown",
     ];
 
@@ -257,7 +261,12 @@ impl Command {
     #[must_use]
     pub fn is_action(&self) -> bool {
         match self {
-            Self::Reload(_) | Self::Rollback(_) | Self::LimitsReset(_) | Self::LogLevel(_) | Self::Shutdown(_) => true,
+            Self::Reload(_)
+            | Self::Rollback(_)
+            | Self::LimitsReset(_)
+            | Self::LogLevel(_)
+            | Self::Upgrade(_)
+            | Self::Shutdown(_) => true,
             Self::Status(_)
             | Self::Routes(_)
             | Self::Explain(_)

@@ -379,6 +379,23 @@ pub struct LogLevel {
     pub audited: bool,
 }
 
+/// Answer of `upgrade`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgraded {
+    /// The process that serves from now on.
+    pub pid: u32,
+    pub version: String,
+    /// The one that served before, and now drains.
+    pub pid_before: u32,
+    pub version_before: String,
+    /// Milliseconds from the command until the new process served.
+    pub took_ms: u64,
+    /// Requests and connections that the old one still has.
+    pub in_flight: u64,
+    pub connections: u64,
+    pub audited: bool,
+}
+
 /// Answer of `shutdown`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopping {

@@ -19,10 +19,10 @@ use shared::audit::{ActionFacts, Door};
 use shared::config::{Config, Role};
 use shared::control::report::{LimitsReset, LogLevel, Reloaded, Stopping};
 use shared::control::{Access, Command, ControlError, ErrorCode, LogLevelArgs, ReloadArgs, RollbackArgs};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::{Caller, Executor, Reply};
-use crate::daemon::{Daemon, Life};
+use crate::daemon::{Daemon, Life, Wish};
 use crate::health;
 use crate::reload::{By, Reload, What, word};
 use crate::telemetry::clock::{TimeText, unix_us};
@@ -130,12 +130,16 @@ impl Control {
             | Command::Rollback(_)
             | Command::LimitsReset(_)
             | Command::LogLevel(_)
+            | Command::Upgrade(_)
             | Command::Shutdown(_) => Err(ControlError::new(ErrorCode::UnknownCommand, "this is not a question")),
         }
     }
 
     /// A command that changes something: done, then on record, then answered.
     async fn act(&self, command: Command, caller: &Caller) -> Result<Reply, ControlError> {
+        if let Command::Upgrade(_) = command {
+            return self.upgrade(caller).await;
+        }
         let (name, arguments) = (command.name(), self.masked(&command));
         let before = self.daemon.committed();
         let stops = matches!(command, Command::Shutdown(_));
@@ -152,6 +156,27 @@ impl Control {
             self.daemon.enter(Life::Draining);
         }
         outcome.map(Reply::One)
+    }
+
+    /// Lets another process take over. On record before the store changes hands, as begun; that it went well is the new
+    /// process's own row, and only a failure is a second one of ours.
+    async fn upgrade(&self, caller: &Caller) -> Result<Reply, ControlError> {
+        let (name, arguments, generation) = ("upgrade", "{}".to_owned(), self.daemon.committed());
+        let begun = self.facts(name, arguments.clone(), caller, generation, "begun".to_owned());
+        let (told, outcome) = oneshot::channel();
+        let outcome = match self.daemon.wish(Wish { begun, told }) {
+            Ok(()) => outcome.await.unwrap_or_else(|_| {
+                Err(ControlError::new(ErrorCode::Stopping, "the daemon is stopping; nothing takes over from it"))
+            }),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(upgraded) => answer(&upgraded).map(Reply::One),
+            Err(mut error) => {
+                error.audited = self.record(name, arguments, caller, generation, Err(&error)).await;
+                Err(error)
+            }
+        }
     }
 
     async fn change(&self, command: Command, caller: &Caller) -> Result<Value, ControlError> {
@@ -189,7 +214,8 @@ impl Control {
             | Command::AuditHead(_)
             | Command::AuditVerify(_)
             | Command::Upstreams(_)
-            | Command::Limits(_) => Err(ControlError::new(ErrorCode::UnknownCommand, "this changes nothing")),
+            | Command::Limits(_)
+            | Command::Upgrade(_) => Err(ControlError::new(ErrorCode::UnknownCommand, "this changes nothing here")),
         }
     }
 
@@ -219,17 +245,11 @@ impl Control {
     ) -> bool {
         let changes = outcome.ok().filter(|answer| answer.get("applied").is_none_or(|applied| applied == true));
         let changes = changes.and_then(|answer| answer.get("changes").or(answer.get("before")).or(answer.get("reset")));
+        let word = outcome.map_or_else(|error| word(error.code), |_| "done".to_owned());
         let facts = ActionFacts {
-            time_us: unix_us(),
-            door: caller.door,
-            actor: caller.actor.clone(),
-            command: command.to_owned(),
-            arguments,
-            outcome: outcome.map_or_else(|error| word(error.code), |_| "done".to_owned()),
             message: outcome.err().map(|error| error.message.clone()).unwrap_or_default(),
-            generation_before,
-            generation_after: self.daemon.committed(),
             changes: changes.map(Value::to_string).unwrap_or_default(),
+            ..self.facts(command, arguments, caller, generation_before, word)
         };
         let audited = self.daemon.audit.act(facts).await.is_ok();
         if !audited {
@@ -240,6 +260,28 @@ impl Control {
             );
         }
         audited
+    }
+
+    fn facts(
+        &self,
+        command: &str,
+        arguments: String,
+        caller: &Caller,
+        generation_before: u64,
+        outcome: String,
+    ) -> ActionFacts {
+        ActionFacts {
+            time_us: unix_us(),
+            door: caller.door,
+            actor: caller.actor.clone(),
+            command: command.to_owned(),
+            arguments,
+            outcome,
+            message: String::new(),
+            generation_before,
+            generation_after: self.daemon.committed(),
+            changes: String::new(),
+        }
     }
 
     fn masked(&self, command: &Command) -> String {

@@ -33,7 +33,8 @@ impl Fixture {
         let loaded = load::read(&source, None).unwrap_or_else(|problems| panic!("{problems:?}"));
         let config = Arc::clone(&loaded.checked.config);
         let history = History::open(&config.server.state_dir).unwrap();
-        let first = reload::begin(history, loaded, "test");
+        let mut first = reload::begin(history, loaded, "test");
+        first.keep();
         let (audit, _recorders) = crate::audit::start(&config.audit, 1).unwrap();
         let daemon = Arc::new(Daemon::new(Parts {
             source,
@@ -44,6 +45,7 @@ impl Fixture {
             diagnostics: Diagnostics::start(&config.log).unwrap(),
             workers: Box::default(),
             snapshot: first.compile(),
+            wishes: tokio::sync::mpsc::channel(1).0,
         }));
         daemon.enter(Life::Serving);
         let reload = Arc::new(Reload::new(Arc::clone(&daemon), first, watch::channel(None).0));

@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use self::answer::Desk;
 use super::Executor;
 use super::stall::Stall;
+use crate::inherited::Inherited;
 
 /// How much callers may ask for.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +45,6 @@ pub struct Bounds {
     pub patience: Duration,
     /// Between two signs of life in an event stream.
     pub heartbeat: Duration,
-    /// How long requests under way have when the daemon stops.
-    pub farewell: Duration,
 }
 
 impl Default for Bounds {
@@ -58,7 +57,6 @@ impl Default for Bounds {
             body: Duration::from_secs(30),
             patience: Duration::from_mins(1),
             heartbeat: Duration::from_secs(15),
-            farewell: Duration::from_secs(2),
         }
     }
 }
@@ -74,9 +72,13 @@ pub struct BindError {
     pub error: io::Error,
 }
 
-/// Opens the admin listener. Must be called within a runtime.
-pub async fn bind(address: SocketAddr) -> Result<Arc<TcpListener>, BindError> {
-    TcpListener::bind(address).await.map(Arc::new).map_err(|error| BindError { address, error })
+/// Opens the admin listener, or has been given it. Must be called within a runtime.
+pub async fn bind(address: SocketAddr, inherited: &mut Inherited) -> Result<Arc<TcpListener>, BindError> {
+    let bound = match inherited.admin(address) {
+        Some(given) => TcpListener::from_std(given),
+        None => TcpListener::bind(address).await,
+    };
+    bound.map(Arc::new).map_err(|error| BindError { address, error })
 }
 
 /// How long `accept` rests after it failed for want of file descriptors or memory.
@@ -85,14 +87,21 @@ const REST: Duration = Duration::from_millis(100);
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 32 * 1024;
 
-/// Serves whatever listener is in force until `stop`.
-pub async fn serve<E: Executor>(mut listening: Listening, executor: Arc<E>, bounds: Bounds, stop: CancellationToken) {
+/// Serves whatever listener is in force until `stop`, after which nothing new is taken. What is under way then goes on
+/// among `callers`.
+pub async fn serve<E: Executor>(
+    mut listening: Listening,
+    executor: Arc<E>,
+    bounds: Bounds,
+    stop: CancellationToken,
+    callers: TaskTracker,
+) {
     let desk = Arc::new(Desk::new(executor, bounds, stop.clone()));
     let room = Arc::new(Semaphore::new(bounds.connections));
-    let callers = TaskTracker::new();
     loop {
         let listener = listening.borrow_and_update().clone();
         let accepted = tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             changed = listening.changed() => match changed {
                 Ok(()) => continue,
@@ -116,8 +125,6 @@ pub async fn serve<E: Executor>(mut listening: Listening, executor: Arc<E>, boun
             }
         }
     }
-    callers.close();
-    let _ = tokio::time::timeout(bounds.farewell, callers.wait()).await;
 }
 
 async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
@@ -152,7 +159,7 @@ async fn converse<E: Executor>(
         _ = connection.as_mut() => return,
         () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
     }
-    let _ = tokio::time::timeout(bounds.farewell, connection).await;
+    let _ = connection.await;
 }
 
 #[cfg(test)]

@@ -233,6 +233,7 @@ mod tests {
         check("LimitLine", &report::LimitLine::default());
         check("LimitsReset", &report::LimitsReset::default());
         check("LogLevel", &report::LogLevel::default());
+        check("Upgraded", &report::Upgraded::default());
         check("Stopping", &report::Stopping::default());
         check("RequestRow", &RequestRow::default());
         let gap = Gap { time_us: 0, missing: None, from_us: None, until_us: None, reason: String::new() };

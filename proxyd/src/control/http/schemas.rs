@@ -196,6 +196,19 @@ pub(super) const SHAPES: &[Shape] = &[
     ),
     ("LimitsReset", &[("reset", "integer"), ("audited", "boolean")]),
     ("LogLevel", &[("level", "string"), ("before", "string"), ("audited", "boolean")]),
+    (
+        "Upgraded",
+        &[
+            ("pid", "integer"),
+            ("version", "string"),
+            ("pid_before", "integer"),
+            ("version_before", "string"),
+            ("took_ms", "integer"),
+            ("in_flight", "integer"),
+            ("connections", "integer"),
+            ("audited", "boolean"),
+        ],
+    ),
     ("Stopping", &[("drain", "integer"), ("in_flight", "integer"), ("audited", "boolean")]),
     (
         "RequestRow",
@@ -280,6 +293,7 @@ pub(super) fn answer(command: &str) -> &'static str {
         "limits" => "LimitLine",
         "limits_reset" => "LimitsReset",
         "log_level" => "LogLevel",
+        "upgrade" => "Upgraded",
         "shutdown" => "Stopping",
         _ => "Error",
     }

@@ -30,11 +30,11 @@ impl Opened {
         let mut config = config();
         config.admin.auth = auth;
         let executor = Arc::new(StandIn { config: Arc::new(config), ..StandIn::default() });
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), &mut Inherited::default()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (listening, receiver) = watch::channel(Some(listener));
         let stop = CancellationToken::new();
-        tokio::spawn(serve(receiver, Arc::clone(&executor), bounds, stop.clone()));
+        tokio::spawn(serve(receiver, Arc::clone(&executor), bounds, stop.clone(), TaskTracker::new()));
         Self { address, executor, stop, listening }
     }
 
@@ -201,7 +201,7 @@ async fn rude_callers_are_bounded() {
 #[tokio::test]
 async fn a_listener_is_replaced_and_closed() {
     let opened = Opened::new(None, Bounds::default()).await;
-    let other = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let other = bind("127.0.0.1:0".parse().unwrap(), &mut Inherited::default()).await.unwrap();
     let moved = Opened { address: other.local_addr().unwrap(), ..opened };
     moved.listening.send(Some(other)).unwrap();
     assert_eq!(moved.ask("GET", "/admin/status", &[], "").await.status, 200);

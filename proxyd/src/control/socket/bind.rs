@@ -3,20 +3,23 @@
 //! A lock file beside the socket says who holds it, for as long as its process lives. A socket file whose lock is free
 //! and that nobody answers on is stale and replaced; anything else at that path is somebody's and left alone.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::geteuid;
 use shared::config::SocketPlace;
 use shared::control::socket_places;
 use thiserror::Error;
 use tokio::net::UnixListener;
+
+use crate::inherited::{Inherited, Use};
+use crate::lock::{Lock, LockError};
 
 /// A socket that is ours; its file goes when this does.
 #[derive(Debug)]
@@ -29,8 +32,10 @@ pub struct BoundSocket {
     group: u32,
     /// What its operator should know about the place.
     pub warnings: Vec<String>,
+    /// Whether the file is removed at the end: not one of the service manager's, nor one that another process took over.
+    is_ours: AtomicBool,
     /// Held as long as the socket is.
-    _lock: Flock<File>,
+    lock: Lock,
 }
 
 /// Why the socket cannot be taken.
@@ -57,6 +62,23 @@ impl BoundSocket {
         &self.listener
     }
 
+    /// Writes down that it is this process that listens.
+    pub fn sign(&self) -> io::Result<()> {
+        self.lock.sign()
+    }
+
+    /// The socket and its lock, to be handed to the process that takes over.
+    pub fn share(&self) -> io::Result<Vec<(Use, OwnedFd)>> {
+        let is_ours = self.is_ours.load(Ordering::Relaxed);
+        let socket = Use::Control { path: self.path.clone(), is_ours };
+        Ok(vec![(socket, self.listener.as_fd().try_clone_to_owned()?), (Use::Lock, self.lock.share()?)])
+    }
+
+    /// Another process listens on it from now on: its file stays.
+    pub fn leave(&self) {
+        self.is_ours.store(false, Ordering::Relaxed);
+    }
+
     /// The user whose socket it is.
     pub(super) fn owner(&self) -> u32 {
         self.owner
@@ -70,15 +92,16 @@ impl BoundSocket {
 
 impl Drop for BoundSocket {
     fn drop(&mut self) {
-        let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
+        let ours = self.is_ours.load(Ordering::Relaxed)
+            && fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
         if ours {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Takes the socket at `place` with these permission bits. Must be called within a runtime.
-pub fn bind(place: &SocketPlace, mode: u32) -> Result<BoundSocket, BindError> {
+/// Takes the socket at `place` with these permission bits, or has been given it. Must be called within a runtime.
+pub fn bind(place: &SocketPlace, mode: u32, inherited: &mut Inherited) -> Result<BoundSocket, BindError> {
     match place {
         SocketPlace::Path(path) => {
             let mut warnings = Vec::new();
@@ -95,7 +118,7 @@ pub fn bind(place: &SocketPlace, mode: u32) -> Result<BoundSocket, BindError> {
                     "others may write to {folder}, where the control socket lies: a folder of its own is safer"
                 ));
             }
-            take(path, mode, warnings)
+            take(path, mode, warnings, inherited)
         }
         SocketPlace::Auto => {
             let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
@@ -103,7 +126,7 @@ pub fn bind(place: &SocketPlace, mode: u32) -> Result<BoundSocket, BindError> {
             let mut reasons = Vec::new();
             for path in &places {
                 match prepare_folder(folder_of(path)) {
-                    Ok(()) => return take(path, mode, Vec::new()),
+                    Ok(()) => return take(path, mode, Vec::new(), inherited),
                     Err(reason) => reasons.push(format!("{}: {reason}", folder_of(path).display())),
                 }
             }
@@ -141,10 +164,14 @@ fn prepare_folder(folder: &Path) -> Result<(), String> {
 }
 
 /// Takes the socket at a path whose folder is known to be good.
-fn take(path: &Path, mode: u32, warnings: Vec<String>) -> Result<BoundSocket, BindError> {
+fn take(path: &Path, mode: u32, warnings: Vec<String>, inherited: &mut Inherited) -> Result<BoundSocket, BindError> {
     let failed = |error: io::Error| BindError::Io { path: path.to_owned(), error };
     refuse_what_is_no_socket(path)?;
-    let lock = lock(path)?;
+    let lock = lock(path, inherited)?;
+    if let Some((listener, is_ours)) = inherited.control(path) {
+        let (listener, found) = given(path, listener, mode).map_err(failed)?;
+        return Ok(socket(path, listener, &found, is_ours, lock, warnings));
+    }
     if path.exists() {
         if let Ok(other) = StdUnixStream::connect(path) {
             let holder = getsockopt(&other, PeerCredentials).map(|peer| peer.pid());
@@ -166,15 +193,37 @@ fn take(path: &Path, mode: u32, warnings: Vec<String>) -> Result<BoundSocket, Bi
         let _ = fs::remove_file(&unfinished);
         failed(error)
     })?;
-    Ok(BoundSocket {
+    Ok(socket(path, listener, &found, true, lock, warnings))
+}
+
+/// A socket that was given. Who may come near it follows the config in force, unless its file is somebody else's.
+fn given(
+    path: &Path,
+    listener: std::os::unix::net::UnixListener,
+    mode: u32,
+) -> io::Result<(UnixListener, fs::Metadata)> {
+    let _ = fs::set_permissions(path, Permissions::from_mode(mode & 0o777));
+    Ok((UnixListener::from_std(listener)?, fs::symlink_metadata(path)?))
+}
+
+fn socket(
+    path: &Path,
+    listener: UnixListener,
+    found: &fs::Metadata,
+    is_ours: bool,
+    lock: Lock,
+    warnings: Vec<String>,
+) -> BoundSocket {
+    BoundSocket {
         listener,
         path: path.to_owned(),
         identity: (found.dev(), found.ino()),
         owner: found.uid(),
         group: found.gid(),
         warnings,
-        _lock: lock,
-    })
+        is_ours: AtomicBool::new(is_ours),
+        lock,
+    }
 }
 
 fn refuse_what_is_no_socket(path: &Path) -> Result<(), BindError> {
@@ -189,30 +238,13 @@ fn refuse_what_is_no_socket(path: &Path) -> Result<(), BindError> {
     Err(BindError::NotASocket { path: path.to_owned(), what })
 }
 
-/// Locks the file beside the socket and writes our pid into it.
-fn lock(path: &Path) -> Result<Flock<File>, BindError> {
+/// Locks the file beside the socket.
+fn lock(path: &Path, inherited: &mut Inherited) -> Result<Lock, BindError> {
     let place = beside(path, ".lock");
-    let failed = |error: io::Error| BindError::Io { path: place.clone(), error };
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits())
-        .open(&place)
-        .map_err(failed)?;
-    let mut lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => lock,
-        Err((mut file, Errno::EWOULDBLOCK)) => {
-            let mut text = String::new();
-            let _ = Read::by_ref(&mut file).take(32).read_to_string(&mut text);
-            return Err(BindError::Held { path: path.to_owned(), holder: process(text.trim().parse().ok()) });
-        }
-        Err((_, error)) => return Err(failed(error.into())),
-    };
-    lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).map_err(failed)?;
-    Ok(lock)
+    Lock::take(&place, inherited).map_err(|error| match error {
+        LockError::Held { pid } => BindError::Held { path: path.to_owned(), holder: process(pid) },
+        LockError::Io(error) => BindError::Io { path: place, error },
+    })
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -228,6 +260,10 @@ fn process(pid: Option<i32>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn bind(place: &SocketPlace, mode: u32) -> Result<BoundSocket, BindError> {
+        super::bind(place, mode, &mut Inherited::default())
+    }
 
     fn at(folder: &Path, name: &str) -> SocketPlace {
         SocketPlace::Path(folder.join(name))
@@ -245,6 +281,24 @@ mod tests {
         drop(first);
         assert!(!path.exists());
         drop(bind(&place, 0o600).unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_handed_over_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = at(folder.path(), "s.sock");
+        let first = bind(&place, 0o600).unwrap();
+        let path = first.path().to_owned();
+        let mut inherited = Inherited::of(first.share().unwrap());
+        let second = super::bind(&place, 0o660, &mut inherited).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o660);
+        first.leave();
+        drop(first);
+        let caller = StdUnixStream::connect(&path).unwrap();
+        assert!(bind(&place, 0o600).is_err(), "it is still held");
+        second.listener().accept().await.unwrap();
+        drop((caller, second));
+        assert!(!path.exists());
     }
 
     #[tokio::test]

@@ -39,20 +39,11 @@ pub struct Bounds {
     pub endless: usize,
     /// How long a caller may read nothing while something waits for it.
     pub patience: Duration,
-    /// How long requests under way have when the daemon stops.
-    pub farewell: Duration,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self {
-            operators: 64,
-            others: 32,
-            in_flight: 32,
-            endless: 8,
-            patience: Duration::from_mins(1),
-            farewell: Duration::from_secs(2),
-        }
+        Self { operators: 64, others: 32, in_flight: 32, endless: 8, patience: Duration::from_mins(1) }
     }
 }
 
@@ -62,13 +53,19 @@ const LINES_AHEAD: usize = 16;
 /// How long `accept` rests after it failed for want of file descriptors or memory.
 const REST: Duration = Duration::from_millis(100);
 
-/// Serves the socket until `stop`; then requests under way are answered and the file is gone.
-pub async fn serve<E: Executor>(socket: BoundSocket, executor: Arc<E>, bounds: Bounds, stop: CancellationToken) {
+/// Serves the socket until `stop`, after which nothing new is taken. What is under way then goes on among `callers`.
+pub async fn serve<E: Executor>(
+    socket: Arc<BoundSocket>,
+    executor: Arc<E>,
+    bounds: Bounds,
+    stop: CancellationToken,
+    callers: TaskTracker,
+) {
     let operators = Arc::new(Semaphore::new(bounds.operators));
     let others = Arc::new(Semaphore::new(bounds.others));
-    let callers = TaskTracker::new();
     loop {
         let stream = tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             accepted = socket.listener().accept() => match accepted {
                 Ok((stream, _)) => stream,
@@ -93,8 +90,6 @@ pub async fn serve<E: Executor>(socket: BoundSocket, executor: Arc<E>, bounds: B
             drop(place);
         });
     }
-    callers.close();
-    let _ = tokio::time::timeout(bounds.farewell, callers.wait()).await;
 }
 
 fn is_operator(owner: u32, uid: u32) -> bool {

@@ -9,6 +9,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::*;
 use crate::control::stand_in::StandIn;
+use crate::inherited::Inherited;
 
 /// A caller of a door behind which [`StandIn`] answers.
 struct Talk {
@@ -25,9 +26,11 @@ struct Desk {
 impl Desk {
     fn open(bounds: Bounds) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let socket = bind(&SocketPlace::Path(folder.path().join("s")), 0o600).unwrap();
+        let place = SocketPlace::Path(folder.path().join("s"));
+        let socket = Arc::new(bind(&place, 0o600, &mut Inherited::default()).unwrap());
         let stop = CancellationToken::new();
-        let served = tokio::spawn(serve(socket, Arc::new(StandIn::default()), bounds, stop.clone()));
+        let serving = serve(socket, Arc::new(StandIn::default()), bounds, stop.clone(), TaskTracker::new());
+        let served = tokio::spawn(serving);
         Self { folder, stop, served }
     }
 
@@ -173,7 +176,7 @@ async fn streams_without_end_are_bounded_and_end_with_their_caller() {
 
 #[tokio::test]
 async fn too_many_connections_are_told_so_and_stopping_removes_the_file() {
-    let desk = Desk::open(Bounds { operators: 1, farewell: Duration::from_millis(100), ..Bounds::default() });
+    let desk = Desk::open(Bounds { operators: 1, ..Bounds::default() });
     let mut first = desk.talk().await;
     first.say("{\"v\":1,\"id\":1,\"command\":\"status\"}\n").await;
     assert_eq!(first.hear().await["id"], 1);

@@ -58,6 +58,7 @@ fn commands() -> Vec<Command> {
         Command::Limits(LimitsArgs { key: text_of("::1"), rule: text_of("default") }),
         Command::LimitsReset(LimitsResetArgs { key: "a/b c".into(), rule: text_of("default") }),
         Command::LogLevel(LogLevelArgs { level: Level::Debug }),
+        Command::Upgrade(Nothing {}),
         Command::Shutdown(Nothing {}),
     ];
     let names: Vec<_> = full.iter().map(Command::name).collect();
