@@ -160,7 +160,6 @@ fn serve(args: Args, mut inherited: Inherited, predecessor: &mut Option<Predeces
     let snapshot = first.compile();
     if let Some(predecessor) = predecessor {
         predecessor.take_over()?;
-        lock.sign().and_then(|()| doors.sign())?;
     }
 
     let (writer, recorders) = audit::start(&config.audit, workers)?;
@@ -182,6 +181,11 @@ fn serve(args: Args, mut inherited: Inherited, predecessor: &mut Option<Predeces
         // Whoever has the store next shall find it whole.
         runtime.block_on(daemon.audit.stop(WRITE_OUT));
     })?;
+    if predecessor.is_some()
+        && let Err(error) = lock.sign().and_then(|()| doors.sign())
+    {
+        tracing::warn!(%error, "a lock file still names the process before");
+    }
     let mut house = House { program, lock: Some(lock), demo };
     runtime.block_on(live(&daemon, doors, first, bound, threads, wished, &mut house, predecessor.take()));
     daemon.access_log.stop(WRITE_OUT);

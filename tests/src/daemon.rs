@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -67,6 +68,7 @@ pub struct Start {
     home: Home,
     args: Vec<String>,
     environment: Vec<(String, String)>,
+    binary: PathBuf,
     sets: Vec<(String, String)>,
 }
 
@@ -90,6 +92,7 @@ impl Start {
             home: home.clone(),
             args: vec!["--config".to_owned(), "config.yaml".to_owned()],
             environment: Vec::new(),
+            binary: binaries::path("proxyd"),
             sets: sets.map(|(key, value)| (key.to_owned(), value)).to_vec(),
         }
     }
@@ -113,6 +116,13 @@ impl Start {
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Another binary in place of the one that was built.
+    #[must_use]
+    pub fn binary(mut self, path: &Path) -> Self {
+        self.binary = path.to_owned();
         self
     }
 
@@ -143,7 +153,13 @@ impl Start {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(binaries::path("proxyd"));
+        self.command_of(&self.binary.display().to_string(), &[])
+    }
+
+    /// A command that is given what proxyd would be given, after `before`.
+    fn command_of(&self, program: &str, before: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(before);
         command.current_dir(self.home.path()).args(&self.args);
         for (key, value) in &self.sets {
             command.arg("--set").arg(format!("{key}={value}"));
@@ -173,19 +189,35 @@ impl Start {
             let path = self.home.file(name);
             File::options().create(true).append(true).open(path).expect("an output file can be made")
         };
-        let child = self
-            .command()
-            .stdout(append("stdout.log"))
-            .stderr(append("stderr.log"))
-            .spawn()
-            .expect("proxyd can be started");
+        let mut command = self.command();
+        command.stdout(append("stdout.log")).stderr(append("stderr.log"));
+        self.spawn_as(command)
+    }
+
+    /// Starts it as a service manager does that has opened its sockets: traffic, admin and control, in this order. Standard
+    /// input, output and error bring them, since those are what a child can be given.
+    #[track_caller]
+    pub fn activated(self, sockets: [OwnedFd; 3]) -> Proxyd {
+        let script =
+            "exec 3<&0 4<&1 5<&2 0</dev/null 1>>stdout.log 2>>stderr.log; LISTEN_FDS=3 LISTEN_PID=$$ exec \"$@\"";
+        let mut command = self.command_of("sh", &["-c", script, "sh", &self.binary.display().to_string()]);
+        let [traffic, admin, control] = sockets;
+        command.stdin(traffic).stdout(admin).stderr(control);
+        let mut started = self.spawn_as(command);
+        started.wait_until_serving();
+        started
+    }
+
+    #[track_caller]
+    fn spawn_as(self, mut command: Command) -> Proxyd {
+        let child = command.spawn().expect("proxyd can be started");
         let socket = self
             .sets
             .iter()
             .find(|(key, _)| key == "admin.socket")
             .map_or_else(|| self.home.file("proxyd.sock"), |(_, value)| PathBuf::from(value));
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        Proxyd { child, home: self.home, socket, address: nowhere, admin: nowhere }
+        Proxyd { child, successor: None, home: self.home, socket, address: nowhere, admin: nowhere }
     }
 
     /// Starts it in the expectation that it ends by itself, within [`PATIENCE`].
@@ -201,6 +233,8 @@ impl Start {
 #[derive(Debug)]
 pub struct Proxyd {
     child: Child,
+    /// The process that took over, after an upgrade. Nobody's child by then.
+    successor: Option<Pid>,
     home: Home,
     socket: PathBuf,
     address: SocketAddr,
@@ -262,7 +296,31 @@ impl Proxyd {
     }
 
     pub fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().cast_signed())
+        self.successor.unwrap_or_else(|| Pid::from_raw(self.child.id().cast_signed()))
+    }
+
+    /// After an upgrade: the process that serves now is meant from here on. The one before, which drains.
+    #[track_caller]
+    pub fn follow(&mut self) -> Pid {
+        let before = self.pid();
+        let now = until("another process answers", PATIENCE, || {
+            let status = Control::try_connect(&self.socket).ok()?.try_ask("status", &json!({})).ok()?;
+            let pid = Pid::from_raw(i32::try_from(status.get("pid")?.as_u64()?).ok()?);
+            (pid != before && status.get("state") == Some(&json!("serving"))).then_some(pid)
+        });
+        self.successor = Some(now);
+        let status = self.status();
+        self.note_addresses(&status);
+        before
+    }
+
+    /// Waits until a process has ended that may be nobody's child.
+    #[track_caller]
+    pub fn wait_gone(&mut self, pid: Pid, limit: Duration) {
+        until("a process ends", limit, || {
+            let _ = self.child.try_wait();
+            is_gone(pid).then_some(())
+        });
     }
 
     /// Sends a GET to the first traffic listener.
@@ -345,6 +403,9 @@ impl Proxyd {
 
     /// Ends it, whether it runs or has ended by itself.
     pub fn end(&mut self) {
+        if let Some(successor) = self.successor {
+            let _ = kill(successor, Signal::SIGKILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -359,6 +420,9 @@ impl Proxyd {
     #[track_caller]
     pub fn stop(mut self) -> Home {
         self.signal(Signal::SIGTERM);
+        if let Some(successor) = self.successor {
+            self.wait_gone(successor, PATIENCE);
+        }
         let status = self.wait_exit(PATIENCE);
         assert!(status.success(), "proxyd ended with {status}\n{}", self.output());
         self.home.clone()
@@ -374,7 +438,7 @@ impl Proxyd {
 
     /// Resident memory in KiB.
     pub fn memory_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("it has memory");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("memory is a number")
     }
@@ -414,8 +478,7 @@ impl Proxyd {
 impl Drop for Proxyd {
     fn drop(&mut self) {
         let ended = self.child.try_wait().ok().flatten();
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
         if std::thread::panicking() {
             let state = ended.map_or_else(|| "was running".to_owned(), |status| format!("had ended with {status}"));
             let output = self.output();
@@ -424,6 +487,12 @@ impl Drop for Proxyd {
             eprintln!("proxyd {state}; it said:\n{}", output.get(tail..).unwrap_or_default());
         }
     }
+}
+
+/// Whether a process has ended; one that only waits to be looked after by its parent has.
+fn is_gone(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_none_or(|rest| matches!(rest.trim_start().chars().next(), None | Some('Z' | 'X')))
 }
 
 /// The socket addresses in a text or a list of texts, a scheme before them or not.

@@ -32,6 +32,7 @@ mod black_box {
     mod tls;
     mod tls_files;
     mod tls_upstream;
+    mod upgrade;
     mod websocket;
     mod websocket_end;
     mod websocket_http2;

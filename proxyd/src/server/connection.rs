@@ -175,9 +175,6 @@ impl Connection {
             if let Some(since) = drain.poll(cx)
                 && !begun.get()
             {
-                if served {
-                    return Poll::Ready(Next::Over);
-                }
                 end = end.min(since + GRACE);
             }
             waits.set(Some(end));

@@ -9,7 +9,8 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::worker::Worker;
 
-/// How long a connection that has not yet asked anything may live on when the daemon drains: its request may be under way.
+/// How long a connection may live on without a request when the daemon drains: one may be under way. It is the last one then,
+/// and its answer says so.
 pub(super) const GRACE: Duration = Duration::from_millis(500);
 
 /// See the module.

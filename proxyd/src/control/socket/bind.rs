@@ -32,8 +32,12 @@ pub struct BoundSocket {
     group: u32,
     /// What its operator should know about the place.
     pub warnings: Vec<String>,
-    /// Whether the file is removed at the end: not one of the service manager's, nor one that another process took over.
+    /// Whether the file is removed at the end: not one of the service manager's, nor one that another process has, still or
+    /// by now.
     is_ours: AtomicBool,
+    /// Whether it is once this process has signed.
+    will_be_ours: bool,
+    mode: u32,
     /// Held as long as the socket is.
     lock: Lock,
 }
@@ -62,8 +66,13 @@ impl BoundSocket {
         &self.listener
     }
 
-    /// Writes down that it is this process that listens.
+    /// Writes down that it is this process that listens: until then one that was given is the giver's.
     pub fn sign(&self) -> io::Result<()> {
+        self.is_ours.store(self.will_be_ours, Ordering::Relaxed);
+        if self.will_be_ours {
+            // Who may come near it follows the config in force.
+            fs::set_permissions(&self.path, Permissions::from_mode(self.mode))?;
+        }
         self.lock.sign()
     }
 
@@ -169,8 +178,11 @@ fn take(path: &Path, mode: u32, warnings: Vec<String>, inherited: &mut Inherited
     refuse_what_is_no_socket(path)?;
     let lock = lock(path, inherited)?;
     if let Some((listener, is_ours)) = inherited.control(path) {
-        let (listener, found) = given(path, listener, mode).map_err(failed)?;
-        return Ok(socket(path, listener, &found, is_ours, lock, warnings));
+        let listener = UnixListener::from_std(listener).map_err(failed)?;
+        let found = fs::symlink_metadata(path).map_err(failed)?;
+        // Until this process has signed it is the giver's.
+        let ours = Ours { now: false, signed: is_ours };
+        return Ok(socket(path, mode, listener, &found, ours, lock, warnings));
     }
     if path.exists() {
         if let Ok(other) = StdUnixStream::connect(path) {
@@ -193,24 +205,21 @@ fn take(path: &Path, mode: u32, warnings: Vec<String>, inherited: &mut Inherited
         let _ = fs::remove_file(&unfinished);
         failed(error)
     })?;
-    Ok(socket(path, listener, &found, true, lock, warnings))
+    Ok(socket(path, mode, listener, &found, Ours { now: true, signed: true }, lock, warnings))
 }
 
-/// A socket that was given. Who may come near it follows the config in force, unless its file is somebody else's.
-fn given(
-    path: &Path,
-    listener: std::os::unix::net::UnixListener,
-    mode: u32,
-) -> io::Result<(UnixListener, fs::Metadata)> {
-    let _ = fs::set_permissions(path, Permissions::from_mode(mode & 0o777));
-    Ok((UnixListener::from_std(listener)?, fs::symlink_metadata(path)?))
+/// Whose the file is.
+struct Ours {
+    now: bool,
+    signed: bool,
 }
 
 fn socket(
     path: &Path,
+    mode: u32,
     listener: UnixListener,
     found: &fs::Metadata,
-    is_ours: bool,
+    ours: Ours,
     lock: Lock,
     warnings: Vec<String>,
 ) -> BoundSocket {
@@ -221,7 +230,9 @@ fn socket(
         owner: found.uid(),
         group: found.gid(),
         warnings,
-        is_ours: AtomicBool::new(is_ours),
+        is_ours: AtomicBool::new(ours.now),
+        will_be_ours: ours.signed,
+        mode: mode & 0o777,
         lock,
     }
 }
@@ -291,7 +302,12 @@ mod tests {
         let path = first.path().to_owned();
         let mut inherited = Inherited::of(first.share().unwrap());
         let second = super::bind(&place, 0o660, &mut inherited).unwrap();
+        drop(second);
+        assert!(path.exists(), "who was given it and did not take over leaves it alone");
+        let mut inherited = Inherited::of(first.share().unwrap());
+        let second = super::bind(&place, 0o660, &mut inherited).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o660);
+        second.sign().unwrap();
         first.leave();
         drop(first);
         let caller = StdUnixStream::connect(&path).unwrap();

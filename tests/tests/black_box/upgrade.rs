@@ -1,0 +1,451 @@
+//! Upgrades: another process takes over, nobody notices, and where it does not start the old one goes on.
+
+use std::collections::HashSet;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use serde_json::{Value, json};
+use tests::config::forward_all;
+use tests::load::{Load, Tally};
+use tests::{Home, PATIENCE, Proxyd, Request, Start, Upstream, Wire, binaries, eventually};
+
+use super::websocket;
+
+const PLAIN: &str = "routes:\n  - {path: /, respond: {status: 200}}\n";
+
+/// Clients that send one request a connection, as fast as they can.
+struct Strangers {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<(usize, Vec<String>)>,
+}
+
+impl Strangers {
+    fn start(proxyd: &Proxyd, target: &str) -> Self {
+        let (stop, address, target) = (Arc::<AtomicBool>::default(), proxyd.address(), target.to_owned());
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let (mut answered, mut failed) = (0, Vec::new());
+            while !stopped.load(Ordering::SeqCst) {
+                let Ok(stream) = std::net::TcpStream::connect(address) else {
+                    failed.push("cannot connect".to_owned());
+                    continue;
+                };
+                let mut wire = Wire::over(stream);
+                let request = Request::get(&target).header("Connection", "close");
+                match wire.try_send(request.bytes()).then(|| wire.try_response("GET")).flatten() {
+                    Some(response) if response.status == 200 && response.whole => answered += 1,
+                    Some(response) => failed.push(format!("{} {}", response.status, response.text())),
+                    None => failed.push("no answer".to_owned()),
+                }
+            }
+            (answered, failed)
+        });
+        Self { stop, thread }
+    }
+
+    fn stop(self) -> usize {
+        self.stop.store(true, Ordering::SeqCst);
+        let (answered, failed) = self.thread.join().expect("a client does not panic");
+        assert!(failed.is_empty(), "{} of {answered} failed, such as {:?}", failed.len(), failed.first());
+        answered
+    }
+}
+
+fn all_answered(tally: &Tally) {
+    assert!(tally.failed.is_empty(), "{} failed, such as {:?}", tally.failed.len(), tally.failed.first());
+    assert_eq!(tally.statuses.keys().collect::<Vec<_>>(), [&200], "{:?}", tally.statuses);
+}
+
+/// Rows of this path, and how many different requests they are of.
+fn rows(proxyd: &Proxyd, path: &str) -> (usize, usize) {
+    let (mut rows, mut seen, mut before) = (0, HashSet::new(), Value::Null);
+    loop {
+        let mut query = json!({"path": path, "last": 10_000});
+        if !before.is_null() {
+            query["before"] = before;
+        }
+        let page = proxyd.stream("audit", &query);
+        let Some(first) = page.first() else { return (rows, seen.len()) };
+        before = first["seq"].clone();
+        rows += page.len();
+        seen.extend(page.iter().filter_map(|row| row["request_id"].as_str().map(str::to_owned)));
+    }
+}
+
+fn is_intact(proxyd: &Proxyd) {
+    let verified = proxyd.ask("audit_verify", &json!({}));
+    assert_eq!((&verified["intact"], &verified["gaps"]), (&json!(true), &json!([])), "{verified}");
+}
+
+fn actions(proxyd: &Proxyd) -> Vec<(String, String)> {
+    let rows = proxyd.stream("audit", &json!({"kind": "actions", "last": 100}));
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    rows.iter().map(|row| (text(row, "command"), text(row, "outcome"))).collect()
+}
+
+fn action(command: &str, outcome: &str) -> (String, String) {
+    (command.to_owned(), outcome.to_owned())
+}
+
+/// The binary under a path of its own, so that another can be put there.
+fn own_binary(home: &Home) -> PathBuf {
+    let path = home.file("bin-proxyd");
+    let built = binaries::path("proxyd");
+    if std::fs::hard_link(&built, &path).is_err() {
+        std::fs::copy(&built, &path).expect("a file can be copied");
+    }
+    path
+}
+
+fn replace(binary: &Path, text: &str) {
+    let new = binary.with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::rename(&new, binary).unwrap();
+}
+
+#[test]
+fn under_load_nothing_fails_and_each_request_is_on_record_once() {
+    let upstream = Upstream::saying("hello");
+    let mut proxyd = Proxyd::start(&format!("server: {{workers: 3}}\n{}", forward_all(upstream.address())));
+    let (address, admin) = (proxyd.address(), proxyd.admin());
+    let load = Load::start(address, "/kept", 4, "kept");
+    let strangers = Strangers::start(&proxyd, "/stranger");
+    // Fewer workers, then more, and as many again: no queue may be forgotten.
+    for workers in [1, 4, 4] {
+        std::thread::sleep(Duration::from_millis(300));
+        proxyd.write_config(&format!("server: {{workers: {workers}}}\n{}", forward_all(upstream.address())));
+        let told = proxyd.ctl(&["upgrade", "--output", "json"]);
+        told.exits(0);
+        let before = proxyd.follow();
+        let told = told.json();
+        assert_eq!(told["pid_before"], before.as_raw(), "{told}");
+        assert_eq!(told["pid"], proxyd.pid().as_raw(), "{told}");
+        assert_eq!(told["audited"], true, "{told}");
+        assert_eq!((proxyd.address(), proxyd.admin()), (address, admin), "the listeners are the same");
+        assert_eq!(proxyd.status()["workers"], workers);
+        proxyd.wait_gone(before, PATIENCE);
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let (tally, strangers) = (load.stop(), strangers.stop());
+    all_answered(&tally);
+    assert!(tally.answered() > 20 && strangers > 20, "{} and {strangers}", tally.answered());
+    let home = proxyd.stop();
+    let proxyd = Start::in_home(&home, PLAIN).run();
+    is_intact(&proxyd);
+    assert_eq!(rows(&proxyd, "/kept"), (tally.answered(), tally.answered()));
+    assert_eq!(rows(&proxyd, "/stranger"), (strangers, strangers));
+    let done = actions(&proxyd);
+    assert_eq!(done.iter().filter(|row| **row == action("upgrade", "begun")).count(), 3, "{done:?}");
+    assert_eq!(done.iter().filter(|row| **row == action("start", "done")).count(), 5, "{done:?}");
+    assert_eq!(done.iter().filter(|row| **row == action("stop", "done")).count(), 4, "{done:?}");
+}
+
+#[test]
+fn what_began_before_ends_well_after() {
+    let upstream = Upstream::scripted(|conn| {
+        while let Some(request) = conn.request_head() {
+            if request.target.starts_with("/socket") {
+                // Bytes there and back, whatever they are.
+                conn.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+                while let [byte] = *conn.wire.exactly(1) {
+                    conn.send([byte]);
+                }
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1500));
+            conn.answer(200, &[], b"whole");
+        }
+    });
+    let mut proxyd = Proxyd::start(&forward_all(upstream.address()));
+    let mut tunnel = Wire::connect(proxyd.address());
+    tunnel.send("GET /socket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+    assert!(tunnel.head().unwrap().contains(" 101 "));
+    let mut slow = Wire::connect(proxyd.address());
+    slow.send(Request::get("/slow").bytes());
+    eventually("both are upstream", || (upstream.requests() == 2).then_some(()));
+    let told = proxyd.ask("upgrade", &json!({}));
+    assert_eq!((&told["in_flight"], &told["connections"]), (&json!(2), &json!(2)), "{told}");
+    let before = proxyd.follow();
+    tunnel.send("t");
+    assert_eq!(tunnel.exactly(1), b"t");
+    let response = slow.response("GET");
+    assert_eq!((response.text().as_str(), response.whole), ("whole", true));
+    assert!(response.headers.has("connection", "close"));
+    tunnel.send("u");
+    assert_eq!(tunnel.exactly(1), b"u");
+    assert!(kill(before, None).is_ok(), "the old process lives as long as the tunnel");
+    drop(tunnel);
+    proxyd.wait_gone(before, PATIENCE);
+    assert_eq!(proxyd.audit(&json!({"path": "/slow"}), 1).len(), 1);
+    assert_eq!(proxyd.audit(&json!({"path": "/socket"}), 1).len(), 1);
+    is_intact(&proxyd);
+}
+
+#[test]
+fn a_websocket_lives_through_two_upgrades_of_the_daemon() {
+    let upstream = websocket::repeater();
+    let mut proxyd = Proxyd::start(&forward_all(upstream.address()));
+    let mut first = websocket::open(&proxyd);
+    websocket::repeats(&mut first, "one");
+    proxyd.ask("upgrade", &json!({}));
+    proxyd.follow();
+    let mut second = websocket::open(&proxyd);
+    proxyd.ask("upgrade", &json!({}));
+    proxyd.follow();
+    for socket in [&mut first, &mut second] {
+        websocket::repeats(socket, "two");
+    }
+    // The middle process is heir and predecessor at once: what the first one still records comes through it.
+    drop((first, second));
+    assert_eq!(proxyd.audit(&json!({"path": "/socket"}), 2).len(), 2);
+    is_intact(&proxyd);
+}
+
+#[test]
+fn a_config_that_is_invalid_leaves_the_old_process() {
+    let home = Home::default();
+    let proxyd = Start::in_home(&home, PLAIN).run();
+    let pid = proxyd.pid();
+    proxyd.write_config("routes:\n  - {path: broken, nonsense: true}\n");
+    let error = proxyd.try_ask("upgrade", &json!({})).unwrap_err();
+    assert_eq!(error["code"], "config_invalid", "{error}");
+    assert!(error["problems"].as_array().is_some_and(|problems| problems.len() > 1), "{error}");
+    proxyd.ctl(&["upgrade"]).exits(1).says(&["nonsense", "config.yaml:2"]);
+    assert_eq!((proxyd.status()["pid"].as_i64(), proxyd.get("/").status), (Some(pid.as_raw().into()), 200));
+    proxyd.reload_with(PLAIN);
+    let done = actions(&proxyd);
+    assert_eq!(
+        done,
+        [
+            action("start", "done"),
+            action("upgrade", "config_invalid"),
+            action("upgrade", "config_invalid"),
+            action("reload", "done")
+        ]
+    );
+    is_intact(&proxyd);
+}
+
+#[test]
+fn a_new_process_that_fails_at_the_last_step_gives_everything_back() {
+    let home = Home::default();
+    let mut proxyd = Start::in_home(&home, PLAIN).run();
+    let load = Load::start(proxyd.address(), "/load", 2, "load");
+    let file = home.write("file", "");
+    proxyd.write_config(&format!("audit: {{path: {}/audit}}\n{PLAIN}", file.display()));
+    for _ in 0..2 {
+        let error = proxyd.try_ask("upgrade", &json!({})).unwrap_err();
+        assert_eq!(error["code"], "failed", "{error}");
+        let message = error["message"].as_str().unwrap_or_default();
+        assert!(message.contains("audit store") && message.contains("the old one goes on"), "{message}");
+        assert_eq!(proxyd.admin_get("/health/ready").status, 200);
+        assert_eq!(home.read("data/lock").trim(), proxyd.pid().to_string());
+    }
+    // And then it goes well.
+    proxyd.write_config(PLAIN);
+    proxyd.ctl(&["upgrade"]).exits(0).says(&["serves", &proxyd.pid().to_string()]);
+    let before = proxyd.follow();
+    assert_eq!(home.read("data/lock").trim(), proxyd.pid().to_string());
+    proxyd.wait_gone(before, PATIENCE);
+    let tally = load.stop();
+    all_answered(&tally);
+    let proxyd = Start::in_home(&proxyd.stop(), PLAIN).run();
+    is_intact(&proxyd);
+    assert_eq!(rows(&proxyd, "/load"), (tally.answered(), tally.answered()));
+    let failed = actions(&proxyd).into_iter().filter(|row| *row == action("upgrade", "failed")).count();
+    assert_eq!(failed, 2);
+}
+
+#[test]
+fn a_binary_that_does_not_start_leaves_the_old_process() {
+    let home = Home::default();
+    let binary = own_binary(&home);
+    let mut proxyd = Start::in_home(&home, PLAIN).binary(&binary).run();
+    let check = |text: &str, words: &[&str]| {
+        replace(&binary, text);
+        proxyd.ctl(&["upgrade"]).exits(1).says(words).says(&["old", "goes on"]);
+        assert_eq!(proxyd.get("/").status, 200);
+    };
+    check("#!/bin/sh\necho no such library >&2\nexit 1\n", &["no such library", "exit status: 1"]);
+    check("#!/bin/sh\nexit 0\n", &["exit status: 0"]);
+    check("#!/bin/sh\necho '{\"fly\":{}}' >&0\nsleep 5\n", &["not understood"]);
+    check("nothing that runs", &["bin-proxyd", "cannot be started"]);
+    std::fs::remove_file(&binary).unwrap();
+    proxyd.ctl(&["upgrade"]).exits(1).says(&["bin-proxyd", "No such file"]);
+    is_intact(&proxyd);
+    // The path is what counts: what lies there now is started.
+    own_binary(&home);
+    proxyd.ctl(&["upgrade"]).exits(0);
+    let before = proxyd.follow();
+    proxyd.wait_gone(before, PATIENCE);
+    assert_eq!(proxyd.get("/").status, 200);
+}
+
+#[test]
+fn one_at_a_time_and_a_stop_ends_it() {
+    let home = Home::default();
+    let binary = own_binary(&home);
+    let mut proxyd = Start::in_home(&home, PLAIN).binary(&binary).run();
+    replace(&binary, "#!/bin/sh\necho $$ > started\nexec sleep 60\n");
+    let mut first = proxyd.control();
+    first.send("upgrade", &json!({}));
+    let child: i32 = eventually("it is started", || home.read("started").trim().parse().ok());
+    let error = proxyd.try_ask("upgrade", &json!({})).unwrap_err();
+    assert_eq!(error["code"], "busy", "{error}");
+    assert_eq!(proxyd.try_ask("reload", &json!({"dry_run": true})).is_err_and(|error| error["code"] == "busy"), true);
+    proxyd.signal(Signal::SIGTERM);
+    let begun = Instant::now();
+    assert_eq!(first.line().expect("an answer")["error"]["code"], "stopping");
+    assert!(proxyd.wait_exit(PATIENCE).success(), "{}", proxyd.output());
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    proxyd.wait_gone(nix::unistd::Pid::from_raw(child), PATIENCE);
+    let proxyd = Start::in_home(&home, PLAIN).run();
+    is_intact(&proxyd);
+}
+
+#[test]
+fn a_signal_does_the_same() {
+    let mut proxyd = Proxyd::start(PLAIN);
+    proxyd.get("/before");
+    for _ in 0..2 {
+        proxyd.signal(Signal::SIGUSR2);
+        let before = proxyd.follow();
+        proxyd.wait_gone(before, PATIENCE);
+    }
+    assert_eq!(proxyd.get("/after").status, 200);
+    let done = proxyd.audit(&json!({"kind": "actions", "last": 100}), 5);
+    let upgrade = done.iter().find(|row| row["command"] == "upgrade").expect("a row");
+    assert_eq!((&upgrade["door"], &upgrade["actor"]), (&json!("signal"), &json!("signal SIGUSR2")));
+    let home = proxyd.stop();
+    assert!(!home.file("proxyd.sock").exists(), "the last one takes the socket's file along");
+}
+
+#[test]
+fn over_http_it_takes_an_operator() {
+    let mut proxyd = Proxyd::start(PLAIN);
+    let refused = proxyd.admin_send(&Request::new("POST", "/admin/upgrade"));
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    let token = "{name: ci, token: tested-tested-tested, role: operator}";
+    proxyd.reload_with(&format!("admin: {{auth: {{tokens: [{token}]}}}}\n{PLAIN}"));
+    let request = Request::new("POST", "/admin/upgrade").header("Authorization", "Bearer tested-tested-tested");
+    let told = proxyd.admin_send(&request);
+    assert_eq!(told.status, 200, "{}", told.text());
+    let before = proxyd.follow();
+    assert_eq!(told.json()["pid"], proxyd.pid().as_raw());
+    proxyd.wait_gone(before, PATIENCE);
+}
+
+#[test]
+fn what_the_new_config_has_differently_is_so() {
+    let home = Home::default();
+    let mut proxyd = Start::in_home(&home, PLAIN).run();
+    let old_traffic = proxyd.address();
+    let config = "server: {listen: ['127.0.0.1:0', '127.0.0.2:0']}\nroutes:\n  - {path: /, respond: {body: new}}\n";
+    // `--set` of the harness wins over the file, as it does for the new process: the file's own listeners do not count.
+    proxyd.write_config(config);
+    proxyd.ask("upgrade", &json!({}));
+    let before = proxyd.follow();
+    proxyd.wait_gone(before, PATIENCE);
+    assert_eq!((proxyd.address(), proxyd.get("/").text().as_str()), (old_traffic, "new"));
+    assert_eq!(proxyd.generation(), 2);
+    // A reload there works as ever.
+    let told = proxyd.reload_with(PLAIN);
+    assert_eq!(told["generation"], 3, "{told}");
+}
+
+#[test]
+fn a_listener_that_is_gone_from_the_config_is_closed_after_its_queue() {
+    let home = Home::default();
+    let one = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let two = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = |listen: &str| format!("server: {{listen: [{listen}]}}\n{PLAIN}");
+    let both = config(&format!("'{one}', '{two}'"));
+    let mut proxyd = Start::in_home(&home, &both).leave("server.listen").run();
+    assert_eq!(Request::get("/").send(two).status, 200);
+    proxyd.write_config(&config(&format!("'{one}'")));
+    proxyd.ask("upgrade", &json!({}));
+    let before = proxyd.follow();
+    proxyd.wait_gone(before, PATIENCE);
+    assert_eq!(Request::get("/").send(one).status, 200);
+    assert!(std::net::TcpStream::connect(two).is_err());
+    // And back, by a reload of the process that took over.
+    proxyd.reload_with(&both);
+    assert_eq!(Request::get("/").send(two).status, 200);
+    proxyd.reload_with(&config(&format!("'{two}'")));
+    assert!(std::net::TcpStream::connect(one).is_err());
+}
+
+#[test]
+fn a_stop_of_the_new_waits_for_the_rows_of_the_old() {
+    let upstream = Upstream::scripted(|conn| {
+        while conn.request().is_some() {
+            std::thread::sleep(Duration::from_secs(2));
+            conn.answer(200, &[], b"whole");
+        }
+    });
+    let mut proxyd = Proxyd::start(&forward_all(upstream.address()));
+    let mut slow = Wire::connect(proxyd.address());
+    slow.send(Request::get("/slow").bytes());
+    eventually("it is upstream", || (upstream.requests() == 1).then_some(()));
+    proxyd.ask("upgrade", &json!({}));
+    let before = proxyd.follow();
+    // As service managers do: to all of them.
+    kill(before, Signal::SIGTERM).unwrap();
+    let home = proxyd.home().clone();
+    let stopping = std::thread::spawn(move || proxyd.stop());
+    assert_eq!(slow.response("GET").text(), "whole");
+    stopping.join().unwrap();
+    let proxyd = Start::in_home(&home, PLAIN).run();
+    assert_eq!(proxyd.stream("audit", &json!({"path": "/slow"})).len(), 1);
+    is_intact(&proxyd);
+}
+
+#[test]
+fn sockets_of_a_service_manager_are_served() {
+    let home = Home::default();
+    let (traffic, admin) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let (at, admin_at) = (traffic.local_addr().unwrap(), admin.local_addr().unwrap());
+    let control = UnixListener::bind(home.file("proxyd.sock")).unwrap();
+    let start = Start::in_home(&home, &format!("server: {{workers: 3}}\n{PLAIN}"))
+        .set("server.listen", &at.to_string())
+        .set("admin.listen", &admin_at.to_string());
+    // Clients that come before it serves wait.
+    let mut early = Wire::connect(at);
+    early.send(Request::get("/early").bytes());
+    let mut proxyd = start.activated([traffic.into(), admin.into(), control.into()]);
+    assert_eq!(early.response("GET").status, 200);
+    assert_eq!((proxyd.address(), proxyd.admin()), (at, admin_at));
+    for _ in 0..20 {
+        assert_eq!(proxyd.get("/").status, 200);
+    }
+    assert_eq!(proxyd.admin_get("/health").status, 200);
+    let load = Load::start(at, "/load", 2, "load");
+    proxyd.ask("upgrade", &json!({}));
+    let before = proxyd.follow();
+    proxyd.wait_gone(before, PATIENCE);
+    all_answered(&load.stop());
+    let home = proxyd.stop();
+    assert!(home.file("proxyd.sock").exists(), "its file is the service manager's");
+}
+
+#[test]
+fn a_socket_of_a_service_manager_that_fits_nowhere_is_told() {
+    let home = Home::default();
+    let other = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let (traffic, admin, stranger) = (other(), other(), other());
+    let (at, admin_at, nowhere) =
+        (traffic.local_addr().unwrap(), admin.local_addr().unwrap(), stranger.local_addr().unwrap());
+    let start =
+        Start::in_home(&home, PLAIN).set("server.listen", &at.to_string()).set("admin.listen", &admin_at.to_string());
+    let proxyd = start.activated([traffic.into(), admin.into(), stranger.into()]);
+    assert_eq!(proxyd.get("/").status, 200);
+    assert!(home.read("stderr.log").contains(&nowhere.to_string()), "{}", proxyd.output());
+    assert!(std::net::TcpStream::connect(nowhere).is_err(), "it is closed");
+}
