@@ -153,13 +153,14 @@ fn serve(args: Args, mut inherited: Inherited, predecessor: &mut Option<Predeces
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let doors = runtime.block_on(Doors::bind(&config.admin, &mut inherited))?;
     let bound = server::open(&listen, workers, &mut inherited)?;
+    let leaves_control = inherited.leaves_control();
     inherited.close_rest();
     let access_log = AccessLog::start(&config.log)?;
     let history = History::open(&config.server.state_dir)?;
     let mut first = reload::begin(history, loaded, &starter());
     let snapshot = first.compile();
     if let Some(predecessor) = predecessor {
-        predecessor.take_over()?;
+        predecessor.take_over(leaves_control)?;
     }
 
     let (writer, recorders) = audit::start(&config.audit, workers)?;
@@ -259,6 +260,8 @@ async fn live(
     while let Some(wish) = open.next_wish(&mut wished).await {
         upgrade::attempt(wish, daemon, &mut open, house).await;
     }
+    // Whoever wishes too late is told so.
+    drop(wished);
     let drained_by = Instant::now() + daemon.snapshot().checked.config.server.timeouts.drain;
     open.end(async {
         let joined = tokio::task::spawn_blocking(|| {
@@ -280,6 +283,7 @@ async fn live(
 /// The process before drains from now on, and passes on what it still has to record.
 fn take_leave_of(mut predecessor: Predecessor, daemon: &Daemon) {
     predecessor.ready();
+    tracing::info!(pid = predecessor.pid, version = predecessor.version, "took over");
     if let Some(rows) = predecessor.rows()
         && let Err(error) = daemon.audit.inherit(rows)
     {

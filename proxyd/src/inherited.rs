@@ -136,6 +136,12 @@ impl Inherited {
         self.take(|given| given == what).next()
     }
 
+    /// Whether there is a control socket that was not asked for: the config names another place.
+    #[must_use]
+    pub fn leaves_control(&self) -> bool {
+        self.given.iter().any(|(what, _)| matches!(what, Use::Control { .. }))
+    }
+
     /// Closes what nobody asked for, and says so: a socket of the service manager that no listener matches is a mistake in
     /// one of the two configs.
     pub fn close_rest(self) {

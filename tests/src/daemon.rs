@@ -122,7 +122,7 @@ impl Start {
     /// Another binary in place of the one that was built.
     #[must_use]
     pub fn binary(mut self, path: &Path) -> Self {
-        self.binary = path.to_owned();
+        path.clone_into(&mut self.binary);
         self
     }
 
@@ -403,10 +403,11 @@ impl Proxyd {
 
     /// Ends it, whether it runs or has ended by itself.
     pub fn end(&mut self) {
-        if let Some(successor) = self.successor {
-            let _ = kill(successor, Signal::SIGKILL);
-        }
         let _ = self.child.kill();
+        // After an upgrade, or in the middle of one, there are others: all that run in our folder.
+        for pid in running_in(self.home.path()) {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
         let _ = self.child.wait();
     }
 
@@ -487,6 +488,14 @@ impl Drop for Proxyd {
             eprintln!("proxyd {state}; it said:\n{}", output.get(tail..).unwrap_or_default());
         }
     }
+}
+
+/// The processes whose working directory is this folder.
+fn running_in(folder: &Path) -> Vec<Pid> {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let is_there = |path: &Path| std::fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd == folder);
+    let found = processes.flatten().map(|entry| entry.path()).filter(|path| is_there(path));
+    found.filter_map(|path| path.file_name()?.to_str()?.parse().ok().map(Pid::from_raw)).collect()
 }
 
 /// Whether a process has ended; one that only waits to be looked after by its parent has.

@@ -24,6 +24,7 @@ fn line_of(name: &str) -> &'static [&'static str] {
         "limits" => &["limits"],
         "limits_reset" => &["limits", "reset", "k"],
         "log_level" => &["log-level", "info"],
+        "upgrade" => &["upgrade"],
         "shutdown" => &["shutdown"],
         _ => &[],
     }

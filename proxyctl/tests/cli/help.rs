@@ -23,6 +23,7 @@ const ALL: &[&str] = &[
     "limits",
     "limits reset",
     "log-level",
+    "upgrade",
     "shutdown",
     "init",
     "doctor",

@@ -68,6 +68,7 @@ fn every_command_line_asks_what_it_says() {
     );
     check(&["limits", "reset", "10.0.0.1"], &json!({ "command": "limits_reset", "args": { "key": "10.0.0.1" } }));
     check(&["log-level", "debug"], &json!({ "command": "log_level", "args": { "level": "debug" } }));
+    check(&["upgrade"], &json!({ "command": "upgrade" }));
     check(&["shutdown"], &json!({ "command": "shutdown" }));
 }
 

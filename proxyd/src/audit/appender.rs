@@ -68,11 +68,11 @@ impl Appender {
             {
                 self.take(message);
             }
-            if self.shared.stop_within().is_some() {
-                break;
-            }
             if let Some(order) = self.shared.take_order() {
                 self.obey(order);
+            }
+            if self.shared.stop_within().is_some() {
+                break;
             }
             self.turn(false);
         }

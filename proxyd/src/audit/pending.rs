@@ -66,6 +66,13 @@ impl Pending {
         self.told.iter().cloned().chain(ours).collect()
     }
 
+    /// Puts what was lost into words, to be passed on.
+    pub(super) fn tell_gaps(&mut self) {
+        let told = self.gaps();
+        self.gaps_are_written();
+        self.told = told;
+    }
+
     /// What [`Self::gaps`] said is written down.
     pub(super) fn gaps_are_written(&mut self) {
         self.gap_written = Some(Instant::now());

@@ -32,6 +32,15 @@ pub(super) enum Tenure {
 pub(super) struct Heir {
     stream: UnixStream,
     unsent: Vec<u8>,
+    /// What the lines under way tell of: until they are taken it is ours.
+    under_way: Option<Part>,
+}
+
+/// The first of what is pending.
+enum Part {
+    Gaps(usize),
+    Chunk,
+    Action,
 }
 
 /// What the thread is told.
@@ -70,7 +79,7 @@ impl Appender {
             }
             Order::PassOn(stream) => {
                 let _ = stream.set_write_timeout(Some(PATIENCE));
-                self.tenure = Tenure::Heirs(Heir { stream, unsent: Vec::new() });
+                self.tenure = Tenure::Heirs(Heir { stream, unsent: Vec::new(), under_way: None });
             }
         }
     }
@@ -118,19 +127,33 @@ impl Appender {
                     return;
                 }
             }
-            let gaps = self.pending.gaps();
-            if !gaps.is_empty() {
-                gaps.into_iter().for_each(|gap| heir.put(&Row::Gap(GapRow { seq: 0, gap })));
-                self.pending.gaps_are_written();
+            match heir.under_way.take() {
+                Some(Part::Gaps(count)) => drop(self.pending.told.drain(..count)),
+                Some(Part::Chunk) => Self::settle(&mut self.pending, &self.shared, &self.ledgers, &self.spares, 1),
+                Some(Part::Action) => {
+                    if let Some(passed) = self.pending.actions.pop_front() {
+                        passed.answer(Ok(0));
+                    }
+                }
+                None => {}
+            }
+            self.pending.tell_gaps();
+            heir.under_way = if !self.pending.told.is_empty() {
+                for gap in &self.pending.told {
+                    heir.put(&Row::Gap(GapRow { seq: 0, gap: gap.clone() }));
+                }
+                Some(Part::Gaps(self.pending.told.len()))
             } else if let Some((_, chunk)) = self.pending.chunks.front() {
-                chunk.iter().for_each(|facts| heir.put(&Row::Request(RequestRow::of(0, &facts))));
-                Self::settle(&mut self.pending, &self.shared, &self.ledgers, &self.spares, 1);
-            } else if let Some(waiting) = self.pending.actions.pop_front() {
+                for facts in chunk.iter() {
+                    heir.put(&Row::Request(RequestRow::of(0, &facts)));
+                }
+                Some(Part::Chunk)
+            } else if let Some(waiting) = self.pending.actions.front() {
                 heir.put(&Row::Action(ActionRow { seq: 0, facts: waiting.facts.clone() }));
-                waiting.answer(Ok(0));
+                Some(Part::Action)
             } else {
                 return;
-            }
+            };
         }
     }
 

@@ -142,8 +142,11 @@ impl Open {
         self.socket.sign()
     }
 
-    /// Another process answers from now on.
-    pub fn leave(&self) {
+    /// Another process answers from now on, at the same control socket or at another one.
+    pub fn leave(&self, elsewhere: bool) {
+        if elsewhere {
+            self.socket.remove();
+        }
         self.socket.leave();
     }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use http1::{Framing, HeadError, HeadParser, Version, persists, request_framing};
 use shared::config::Protocols;
 
-use super::drain::{Drain, GRACE};
+use super::drain::{self, Drain};
 use super::farewell;
 use super::http2::{self, Preface, preface};
 use super::respond::{Asked, Sent, respond};
@@ -175,7 +175,7 @@ impl Connection {
             if let Some(since) = drain.poll(cx)
                 && !begun.get()
             {
-                end = end.min(since + GRACE);
+                end = end.min(since + drain::grace(&self.worker));
             }
             waits.set(Some(end));
             ready!(self.alarm.poll_at(cx, end));

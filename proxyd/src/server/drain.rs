@@ -13,6 +13,9 @@ use crate::worker::Worker;
 /// and its answer says so.
 pub(super) const GRACE: Duration = Duration::from_millis(500);
 
+/// The same after an upgrade, when nobody waits for the end: a client that goes on using its connection has used it by then.
+const UPGRADE_GRACE: Duration = Duration::from_secs(5);
+
 /// See the module.
 pub(super) struct Drain {
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -20,6 +23,11 @@ pub(super) struct Drain {
     /// Whether the task is to be woken.
     watched: bool,
     since: Option<Instant>,
+}
+
+/// How long a connection may live on without a request.
+pub(super) fn grace(worker: &Worker) -> Duration {
+    if worker.daemon.is_succeeded() { UPGRADE_GRACE } else { GRACE }
 }
 
 impl Drain {

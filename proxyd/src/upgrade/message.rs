@@ -33,7 +33,12 @@ pub(super) enum Word {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Answer {
     /// Everything is made ready that can be without the store and the doors.
-    Prepared { version: String },
+    Prepared {
+        version: String,
+        /// Whether it answers at another control socket than the one it was given.
+        #[serde(default)]
+        leaves_control: bool,
+    },
     /// It serves.
     Ready,
     /// It does not, and ends.

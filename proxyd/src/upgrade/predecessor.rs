@@ -71,13 +71,14 @@ fn receive() -> io::Result<(Predecessor, Inherited)> {
 }
 
 impl Predecessor {
-    /// Says that everything is made ready, and waits until the store and the doors are free.
+    /// Says that everything is made ready, and whether the control socket that was given is not wanted; then waits until the
+    /// store and the doors are free.
     ///
     /// # Errors
     /// The old process has thought better of it, or is gone.
-    pub fn take_over(&mut self) -> Result<(), ArrivalError> {
-        self.say(&Answer::Prepared { version: env!("CARGO_PKG_VERSION").to_owned() })
-            .map_err(ArrivalError::Declined)?;
+    pub fn take_over(&mut self, leaves_control: bool) -> Result<(), ArrivalError> {
+        let prepared = Answer::Prepared { version: env!("CARGO_PKG_VERSION").to_owned(), leaves_control };
+        self.say(&prepared).map_err(ArrivalError::Declined)?;
         match self.hearing.next().map_err(ArrivalError::Declined)? {
             (Word::Yours, _) => Ok(()),
             (Word::Given(_) | Word::From { .. }, _) => Err(ArrivalError::Declined(io::ErrorKind::InvalidData.into())),

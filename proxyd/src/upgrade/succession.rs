@@ -75,8 +75,8 @@ async fn succeed(
         ControlError::new(ErrorCode::Failed, message)
     })?;
     drop(given);
-    let version = match prepared(&mut successor, daemon).await {
-        Ok(version) => version,
+    let (version, leaves_control) = match prepared(&mut successor, daemon).await {
+        Ok(prepared) => prepared,
         Err(error) => {
             successor.end(false).await;
             return Err(error);
@@ -96,7 +96,7 @@ async fn succeed(
         return Err(error);
     }
     daemon.audit.pass_on(rows);
-    open.leave();
+    open.leave(leaves_control);
     house.lock = None;
     if daemon.life() >= Life::Draining {
         tracing::info!("told to stop meanwhile: so is the process that took over");
@@ -140,12 +140,12 @@ async fn gather(
 }
 
 /// Waits until everything is made ready. A stop that is told meanwhile ends the attempt.
-async fn prepared(successor: &mut Successor, daemon: &Daemon) -> Result<String, ControlError> {
+async fn prepared(successor: &mut Successor, daemon: &Daemon) -> Result<(String, bool), ControlError> {
     let mut life = daemon.watch_life();
     let stopped = async { while *life.borrow_and_update() < Life::Draining && life.changed().await.is_ok() {} };
     tokio::select! {
         answer = successor.hear(PREPARED_WITHIN) => match answer? {
-            Answer::Prepared { version } => Ok(version),
+            Answer::Prepared { version, leaves_control } => Ok((version, leaves_control)),
             answer @ (Answer::Ready | Answer::Failed { .. }) => Err(unexpected(&answer)),
         },
         () = stopped => Err(ControlError::new(ErrorCode::Stopping, "the daemon is stopping; nothing takes over from it")),

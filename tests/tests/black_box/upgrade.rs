@@ -299,7 +299,8 @@ fn one_at_a_time_and_a_stop_ends_it() {
     let child: i32 = eventually("it is started", || home.read("started").trim().parse().ok());
     let error = proxyd.try_ask("upgrade", &json!({})).unwrap_err();
     assert_eq!(error["code"], "busy", "{error}");
-    assert_eq!(proxyd.try_ask("reload", &json!({"dry_run": true})).is_err_and(|error| error["code"] == "busy"), true);
+    let refused = proxyd.try_ask("reload", &json!({"dry_run": true})).unwrap_err();
+    assert_eq!(refused["code"], "busy", "the config stays as it is: {refused}");
     proxyd.signal(Signal::SIGTERM);
     let begun = Instant::now();
     assert_eq!(first.line().expect("an answer")["error"]["code"], "stopping");
@@ -307,6 +308,60 @@ fn one_at_a_time_and_a_stop_ends_it() {
     assert!(begun.elapsed() < Duration::from_secs(10));
     proxyd.wait_gone(nix::unistd::Pid::from_raw(child), PATIENCE);
     let proxyd = Start::in_home(&home, PLAIN).run();
+    is_intact(&proxyd);
+}
+
+/// A new process as a script: it says what it is told to, and can do nothing of what it says.
+fn pretender(last: &str) -> String {
+    format!(
+        "#!/bin/sh\ntrap 'echo told > stopped; exit 0' TERM\n\
+         echo '{{\"prepared\":{{\"version\":\"9.9.9\"}}}}' >&0\n\
+         while read -r line; do [ \"$line\" = '\"yours\"' ] && break; done\n\
+         echo $$ > yours\n{last}\n"
+    )
+}
+
+#[test]
+fn a_stop_in_the_middle_reaches_whoever_serves_then() {
+    let home = Home::default();
+    let binary = own_binary(&home);
+    let mut proxyd = Start::in_home(&home, PLAIN).binary(&binary).run();
+    proxyd.get("/before");
+    let wait = "while [ ! -e go ]; do sleep 0.05; done; echo '\"ready\"' >&0; while :; do sleep 0.05; done";
+    replace(&binary, &pretender(wait));
+    let mut control = proxyd.control();
+    control.send("upgrade", &json!({}));
+    let pid: i64 = eventually("the store is free", || home.read("yours").trim().parse().ok());
+    proxyd.get("/while");
+    proxyd.signal(Signal::SIGTERM);
+    home.write("go", "");
+    assert_eq!(control.line().expect("an answer")["ok"]["pid"], pid);
+    eventually("it is passed on", || (home.read("stopped").trim() == "told").then_some(()));
+    assert!(proxyd.wait_exit(PATIENCE).success(), "{}", proxyd.output());
+    // The pretender took no rows: they are in the store all the same.
+    let proxyd = Start::in_home(&home, PLAIN).run();
+    is_intact(&proxyd);
+    assert_eq!(proxyd.stream("audit", &json!({"kind": "requests"})).len(), 2);
+    let done = actions(&proxyd);
+    let expected = ["start", "upgrade", "shutdown", "stop", "start"];
+    assert_eq!(done.iter().map(|(command, _)| command.as_str()).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_new_process_that_ends_after_it_was_given_everything_changes_nothing() {
+    let home = Home::default();
+    let binary = own_binary(&home);
+    let proxyd = Start::in_home(&home, PLAIN).binary(&binary).run();
+    for last in ["echo a fault of ours >&2; exit 3", "kill -9 $$", "echo '{\"prepared\":{\"version\":\"9\"}}' >&0"] {
+        replace(&binary, &pretender(last));
+        let error = proxyd.try_ask("upgrade", &json!({})).unwrap_err();
+        assert_eq!(error["code"], "failed", "{error}");
+        assert_eq!(proxyd.get("/").status, 200);
+        assert_eq!(proxyd.admin_get("/health/ready").status, 200);
+    }
+    assert!(home.read("stderr.log").contains("a fault of ours"), "{}", proxyd.output());
+    let rows = proxyd.audit(&json!({"kind": "requests"}), 3);
+    assert_eq!(rows.len(), 3);
     is_intact(&proxyd);
 }
 
@@ -358,6 +413,49 @@ fn what_the_new_config_has_differently_is_so() {
     // A reload there works as ever.
     let told = proxyd.reload_with(PLAIN);
     assert_eq!(told["generation"], 3, "{told}");
+}
+
+#[test]
+fn a_control_socket_that_moves_leaves_nothing_behind() {
+    let home = Home::default();
+    let config = |name: &str| format!("admin: {{socket: {}}}\n{PLAIN}", home.file(name).display());
+    let proxyd = Start::in_home(&home, &config("proxyd.sock")).leave("admin.socket").run();
+    let before = proxyd.pid();
+    proxyd.write_config(&config("moved.sock"));
+    let told = proxyd.ask("upgrade", &json!({}));
+    assert!(!home.file("proxyd.sock").exists());
+    let status = tests::Control::connect(&home.file("moved.sock")).try_ask("status", &json!({})).unwrap();
+    assert_eq!((&status["pid"], &told["pid_before"]), (&told["pid"], &json!(before.as_raw())));
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(told["pid"].as_i64().unwrap()).unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
+    eventually("it stops", || (!home.file("moved.sock").exists()).then_some(()));
+}
+
+#[test]
+fn a_new_process_that_dies_leaves_its_store_to_the_old() {
+    let upstream = Upstream::scripted(|conn| {
+        while conn.request().is_some() {
+            std::thread::sleep(Duration::from_secs(2));
+            conn.answer(200, &[], b"whole");
+        }
+    });
+    let mut proxyd = Proxyd::start(&forward_all(upstream.address()));
+    let mut slow = Wire::connect(proxyd.address());
+    slow.send(Request::get("/slow").bytes());
+    eventually("it is upstream", || (upstream.requests() == 1).then_some(()));
+    proxyd.ask("upgrade", &json!({}));
+    let before = proxyd.follow();
+    proxyd.signal(Signal::SIGKILL);
+    assert_eq!(slow.response("GET").text(), "whole");
+    proxyd.wait_gone(before, PATIENCE);
+    let home = proxyd.home().clone();
+    let proxyd = Start::in_home(&home, PLAIN).run();
+    // Gaps are told whatever is asked for.
+    let kinds = proxyd.stream("audit", &json!({"path": "/slow"}));
+    assert_eq!(kinds.iter().map(|row| row["kind"].as_str().unwrap()).collect::<Vec<_>>(), ["gap", "request"]);
+    let verified = proxyd.ask("audit_verify", &json!({}));
+    assert_eq!(verified["intact"], true, "{verified}");
+    assert_eq!(verified["gaps"].as_array().map(Vec::len), Some(1), "it ended uncleanly, and that is said: {verified}");
 }
 
 #[test]

@@ -102,6 +102,7 @@ fn summary(form: &HttpForm) -> &'static str {
         ("limits", _) => "Rate limits and their counters",
         ("limits_reset", _) => "Forget a key's counts",
         ("log_level", _) => "Change how much the diagnostics say, until the next start",
+        ("upgrade", _) => "Start the binary on disk in this process's place, without losing a connection",
         ("shutdown", _) => "Let requests under way end, then stop",
         _ => "",
     }

@@ -83,6 +83,15 @@ impl BoundSocket {
         Ok(vec![(socket, self.listener.as_fd().try_clone_to_owned()?), (Use::Lock, self.lock.share()?)])
     }
 
+    /// Removes the file, if it is ours: nobody listens any more.
+    pub fn remove(&self) {
+        let ours = self.is_ours.load(Ordering::Relaxed)
+            && fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
+        if ours {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
     /// Another process listens on it from now on: its file stays.
     pub fn leave(&self) {
         self.is_ours.store(false, Ordering::Relaxed);
@@ -101,11 +110,7 @@ impl BoundSocket {
 
 impl Drop for BoundSocket {
     fn drop(&mut self) {
-        let ours = self.is_ours.load(Ordering::Relaxed)
-            && fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
-        if ours {
-            let _ = fs::remove_file(&self.path);
-        }
+        self.remove();
     }
 }
 
@@ -300,14 +305,13 @@ mod tests {
         let place = at(folder.path(), "s.sock");
         let first = bind(&place, 0o600).unwrap();
         let path = first.path().to_owned();
-        let mut inherited = Inherited::of(first.share().unwrap());
-        let second = super::bind(&place, 0o660, &mut inherited).unwrap();
-        drop(second);
-        assert!(path.exists(), "who was given it and did not take over leaves it alone");
-        let mut inherited = Inherited::of(first.share().unwrap());
-        let second = super::bind(&place, 0o660, &mut inherited).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o660);
+        let mode = || fs::metadata(&path).unwrap().mode() & 0o777;
+        let given = || super::bind(&place, 0o660, &mut Inherited::of(first.share().unwrap())).unwrap();
+        drop(given());
+        assert_eq!(mode(), 0o600, "who was given it and did not take over leaves it alone");
+        let second = given();
         second.sign().unwrap();
+        assert_eq!(mode(), 0o660);
         first.leave();
         drop(first);
         let caller = StdUnixStream::connect(&path).unwrap();
