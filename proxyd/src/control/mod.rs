@@ -18,6 +18,7 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -25,6 +26,7 @@ use shared::audit::Door;
 use shared::config::Config;
 use shared::control::{Access, Command, ControlError, ErrorCode};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Who gives a command, and through which door.
 #[derive(Clone, Debug)]
@@ -123,6 +125,15 @@ impl Sink {
 
 fn unwritable(error: &serde_json::Error) -> ControlError {
     ControlError::new(ErrorCode::Failed, format!("the answer cannot be written as JSON: {error}"))
+}
+
+/// How long those who have come in already may still ask when nobody new is let in: what they ask may be under way.
+const LAST_CALL: Duration = Duration::from_millis(300);
+
+/// The end of the time in which something can be asked.
+async fn last_call(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(LAST_CALL).await;
 }
 
 /// What the doors ask: the daemon, or in a door's test something that answers like it.

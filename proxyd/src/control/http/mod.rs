@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::answer::Desk;
-use super::Executor;
 use super::stall::Stall;
+use super::{Executor, last_call};
 use crate::inherited::Inherited;
 
 /// How much callers may ask for.
@@ -157,7 +157,7 @@ async fn converse<E: Executor>(
     tokio::select! {
         // What goes wrong here is the caller's own doing, and it has been told so.
         _ = connection.as_mut() => return,
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = last_call(&stop) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
 }

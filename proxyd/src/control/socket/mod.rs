@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use self::lines::{Line, Lines};
 use super::stall::Stall;
-use super::{Caller, Executor, Reply, Row};
+use super::{Caller, Executor, Reply, Row, last_call};
 
 pub use bind::{BindError, BoundSocket, bind};
 
@@ -153,7 +153,7 @@ async fn converse<E: Executor>(
     };
     tokio::select! {
         () = gone.cancelled() => {}
-        () = stop.cancelled() => {}
+        () = last_call(&stop) => {}
         () = read_in(read, &connection) => {}
     }
     left.cancel();
