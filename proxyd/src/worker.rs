@@ -39,6 +39,8 @@ pub struct Worker {
     pub load: Arc<Load>,
     /// Cancelled when connections shall end as soon as their request does.
     pub draining: CancellationToken,
+    /// Cancelled when those that can be told goodbye are told: with a stop at once, after an upgrade when the time is nearly up.
+    pub parting: CancellationToken,
     /// Told when the last connection has gone.
     pub emptied: Rc<Notify>,
     local: RefCell<Rc<Local>>,
@@ -201,6 +203,7 @@ where
             ledger: Rc::new(ledger),
             load: start.load,
             draining: CancellationToken::new(),
+            parting: CancellationToken::new(),
             emptied: Rc::default(),
             generation: Cell::new(snapshot.generation()),
             local: RefCell::new(Rc::new(Local::new(snapshot))),

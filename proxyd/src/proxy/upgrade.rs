@@ -41,7 +41,7 @@ pub(super) fn takeover(tunnel: Tunnel, finish: Box<Finish>, worker: &Rc<Worker>)
         tokio::task::spawn_local(async move {
             let Tunnel { upstream, held, idle, is_websocket } = tunnel;
             let mut closing = Closing::new(finish);
-            let draining = is_websocket.then(|| worker.draining.clone());
+            let parting = is_websocket.then(|| worker.parting.clone());
             let join = Join {
                 client,
                 upstream,
@@ -51,7 +51,7 @@ pub(super) fn takeover(tunnel: Tunnel, finish: Box<Finish>, worker: &Rc<Worker>)
                 alarm: Alarm::default(),
                 mask: mask(&worker.ledger.random),
             };
-            closing.outcome = join.run(draining).await;
+            closing.outcome = join.run(parting).await;
             drop(held);
         });
     })
@@ -77,8 +77,8 @@ impl Join {
     /// Carries bytes both ways until both sides have ended, and tells how that came about. A client may end its side and
     /// go on listening for as long as the upstream speaks, unless it is a WebSocket's; once the upstream has ended, what the
     /// client still sends has little time: there is nobody who answers.
-    async fn run(mut self, draining: Option<CancellationToken>) -> &'static str {
-        let mut drained = draining.map(|token| Box::pin(token.cancelled_owned()));
+    async fn run(mut self, parting: Option<CancellationToken>) -> &'static str {
+        let mut drained = parting.map(|token| Box::pin(token.cancelled_owned()));
         let mut drains = false;
         let mut until: Option<Instant> = None;
         let mut carried = (0, 0);

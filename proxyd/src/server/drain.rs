@@ -16,6 +16,9 @@ pub(super) const GRACE: Duration = Duration::from_millis(500);
 /// The same after an upgrade, when nobody waits for the end: a client that goes on using its connection has used it by then.
 const UPGRADE_GRACE: Duration = Duration::from_secs(5);
 
+/// How long tunnels have for their goodbyes before the time for draining is up.
+const GOODBYE: Duration = Duration::from_secs(2);
+
 /// See the module.
 pub(super) struct Drain {
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -28,6 +31,16 @@ pub(super) struct Drain {
 /// How long a connection may live on without a request.
 pub(super) fn grace(worker: &Worker) -> Duration {
     if worker.daemon.is_succeeded() { UPGRADE_GRACE } else { GRACE }
+}
+
+/// How long tunnels that can be told goodbye go on untold: after an upgrade for as long as there is time.
+pub(super) fn until_goodbye(worker: &Worker) -> Duration {
+    if worker.daemon.is_succeeded() {
+        let drain = worker.local().snapshot.checked.config.server.timeouts.drain;
+        drain.saturating_sub(GOODBYE)
+    } else {
+        Duration::ZERO
+    }
 }
 
 impl Drain {

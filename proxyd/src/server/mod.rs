@@ -85,8 +85,10 @@ pub async fn serve(worker: Rc<Worker>, mut orders: mpsc::Receiver<Order>) {
         }
     }
     worker.draining.cancel();
+    let mut goodbye = std::pin::pin!(tokio::time::sleep(drain::until_goodbye(&worker)));
     while worker.load.connections() > 0 && *life.borrow() != Life::Stopping {
         tokio::select! {
+            () = goodbye.as_mut(), if !worker.parting.is_cancelled() => worker.parting.cancel(),
             () = worker.emptied.notified() => {}
             _ = life.changed() => {}
         }

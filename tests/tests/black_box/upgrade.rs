@@ -209,6 +209,23 @@ fn a_websocket_lives_through_two_upgrades_of_the_daemon() {
 }
 
 #[test]
+fn a_websocket_is_told_goodbye_when_the_time_is_nearly_up() {
+    let upstream = websocket::repeater();
+    let config = format!("server: {{timeouts: {{drain: 4s}}}}\n{}", forward_all(upstream.address()));
+    let mut proxyd = Proxyd::start(&config);
+    let mut socket = websocket::open(&proxyd);
+    let begun = Instant::now();
+    proxyd.ask("upgrade", &json!({}));
+    let before = proxyd.follow();
+    websocket::repeats(&mut socket, "still here");
+    let told = socket.read().expect("a last word");
+    assert!(matches!(told, tungstenite::Message::Close(Some(_))), "{told:?}");
+    assert!(begun.elapsed() > Duration::from_millis(1500), "{:?}", begun.elapsed());
+    while socket.read().is_ok() {}
+    proxyd.wait_gone(before, PATIENCE);
+}
+
+#[test]
 fn a_config_that_is_invalid_leaves_the_old_process() {
     let home = Home::default();
     let proxyd = Start::in_home(&home, PLAIN).run();
