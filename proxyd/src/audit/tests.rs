@@ -1,5 +1,7 @@
 //! The whole path: from a worker's recorder through the thread to rows that are read back.
 
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -312,6 +314,101 @@ fn a_store_that_cannot_be_opened_is_an_error_at_the_start() {
     std::fs::write(&file, b"no database at all").unwrap();
     let error = start(&config(dir.path(), WhenFull::Wait), 1).map(drop).unwrap_err().to_string();
     assert!(error.contains("not an SQLite database"), "{error}");
+}
+
+fn record(recorder: &Recorder, rows: usize) {
+    for _ in 0..rows {
+        recorder.record(recorder.try_reserve().unwrap(), &facts());
+    }
+    recorder.flush();
+}
+
+#[test]
+fn a_store_that_is_let_go_of_is_free_and_what_comes_meanwhile_is_held() {
+    run(WhenFull::Wait, ROWS, async |place, writer, recorder| {
+        record(&recorder, 10);
+        writer.let_go().await.unwrap();
+        let seq = writer.head().seq;
+        assert_eq!(seq, 10, "what was there is written first");
+        record(&recorder, 20);
+        drop(start(&config(place, WhenFull::Wait), 1).unwrap().0.stop(Duration::from_secs(5)).await);
+        assert_eq!(rows(writer).await.len(), 10);
+        writer.take_back().await;
+        until("what was held is written", || writer.head().seq == 30).await;
+        assert_eq!(writer.act(action("reload")).await, Ok(31));
+        assert_eq!(gaps(writer).await, []);
+        assert!(writer.verify(None).await.unwrap().intact);
+    });
+}
+
+#[test]
+fn an_heir_writes_what_its_predecessor_still_records() {
+    run(WhenFull::Wait, ROWS, async |place, old, recorder| {
+        record(&recorder, 5);
+        old.let_go().await.unwrap();
+        record(&recorder, 700);
+        let (new, recorders) = start(&config(place, WhenFull::Wait), 1).unwrap();
+        record(&recorders[0], 7);
+        let (near, far) = UnixStream::pair().unwrap();
+        old.pass_on(near);
+        new.inherit(far).unwrap();
+        record(&recorder, 300);
+        assert!(old.act(action("stop")).await.is_ok());
+        assert!(!new.inherited(Duration::from_millis(50)).await, "it is not over yet");
+        drop(recorder);
+        assert!(old.stop(Duration::from_secs(5)).await);
+        until("all is written", || new.head().seq == 5 + 700 + 7 + 300 + 1).await;
+        assert_eq!(new.act(action("later")).await, Ok(1014));
+        assert_eq!(gaps(&new).await, []);
+        assert!(new.verify(None).await.unwrap().intact);
+        assert_eq!(old.numbers().queued, 0);
+        assert!(new.stop(Duration::from_secs(5)).await);
+    });
+}
+
+#[test]
+fn an_heir_that_is_gone_leaves_the_store_to_its_predecessor() {
+    run(WhenFull::Wait, ROWS, async |_, old, recorder| {
+        old.let_go().await.unwrap();
+        record(&recorder, 10);
+        let (near, far) = UnixStream::pair().unwrap();
+        drop(far);
+        old.pass_on(near);
+        until("the rows are written", || old.head().seq == 10).await;
+        record(&recorder, 10);
+        drop(recorder);
+        assert!(old.stop(Duration::from_secs(5)).await);
+        assert_eq!((old.head().seq, gaps(old).await), (20, Vec::new()));
+    });
+}
+
+#[test]
+fn what_a_predecessor_does_not_say_is_a_gap() {
+    let check = async |text: &str, expected: &[(&str, Option<u64>)]| {
+        let dir = tempfile::tempdir().unwrap();
+        let (writer, _recorders) = start(&config(dir.path(), WhenFull::Wait), 1).unwrap();
+        let (mut near, far) = UnixStream::pair().unwrap();
+        near.write_all(text.as_bytes()).unwrap();
+        drop(near);
+        writer.inherit(far).unwrap();
+        assert!(writer.inherited(Duration::from_secs(10)).await);
+        writer.act(action("after")).await.unwrap();
+        assert!(writer.stop(Duration::from_secs(5)).await);
+        let found = gaps(&writer).await;
+        let found: Vec<_> = found.iter().map(|(reason, missing)| (reason.as_str(), *missing)).collect();
+        assert_eq!(found, expected, "{text}");
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        check("\"end\"\n", &[]).await;
+        check("{\"kind\":\"request\",\"path\":\"/x\",\"newer\":1}\n\"end\"\n", &[]).await;
+        check("", &[("upgrade", None)]).await;
+        check("nonsense\n{\"kind\":\"fly\"}\n\"end\"\n", &[("upgrade", Some(2))]).await;
+        check("{\"kind\":\"requ", &[("upgrade", None)]).await;
+        let gap =
+            "{\"kind\":\"gap\",\"seq\":0,\"time_us\":1,\"missing\":3,\"from_us\":1,\"until_us\":1,\"reason\":\"shed\"}";
+        check(&format!("{gap}\n\"end\"\n"), &[("shed", Some(3))]).await;
+    });
 }
 
 #[test]
