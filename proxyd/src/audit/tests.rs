@@ -331,7 +331,8 @@ fn a_store_that_is_let_go_of_is_free_and_what_comes_meanwhile_is_held() {
         let seq = writer.head().seq;
         assert_eq!(seq, 10, "what was there is written first");
         record(&recorder, 20);
-        drop(start(&config(place, WhenFull::Wait), 1).unwrap().0.stop(Duration::from_secs(5)).await);
+        let (other, _recorders) = start(&config(place, WhenFull::Wait), 1).unwrap();
+        assert!(other.stop(Duration::from_secs(5)).await);
         assert_eq!(rows(writer).await.len(), 10);
         writer.take_back().await;
         until("what was held is written", || writer.head().seq == 30).await;

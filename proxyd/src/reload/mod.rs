@@ -3,6 +3,7 @@
 
 mod certificates;
 pub mod changes;
+mod first;
 pub mod history;
 pub mod load;
 
@@ -21,7 +22,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use self::certificates::watch as watch_certificates;
-use self::history::{Headline, History, Kept};
+use self::first::headline;
+pub use self::first::{First, begin};
+use self::history::{History, Kept};
 use self::load::Loaded;
 use crate::daemon::{ConfigSource, Daemon, Life};
 use crate::server;
@@ -83,70 +86,10 @@ pub struct Reload {
     admin: watch::Sender<Option<Arc<TcpListener>>>,
 }
 
-/// What the daemon begins with.
-pub struct First {
-    pub stamp: Stamp,
-    loaded: Loaded,
-    history: History,
-    from_files: bool,
-    /// Of a generation that is not kept yet.
-    new: Option<Headline>,
-}
-
-/// The generation that a start continues or makes: the newest kept if its sources are the same, another one otherwise.
-/// Blocks, and writes nothing. A history that cannot be read is no reason not to serve; the log says so.
-pub fn begin(history: History, loaded: Loaded, actor: &str) -> First {
-    let newest = history.newest().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the config history cannot be read");
-        0
-    });
-    let kept = history.headline(newest).unwrap_or_else(|error| {
-        tracing::warn!(%error, "the newest generation cannot be read");
-        None
-    });
-    if let Some(same) = kept.filter(|kept| *kept.hash == *loaded.checked.hash) {
-        let stamp = Stamp { generation: newest, applied_us: same.time_us, actor: same.actor, door: same.door };
-        return First { stamp, loaded, history, from_files: same.from_files, new: None };
-    }
-    let stamp = Stamp { generation: newest + 1, applied_us: unix_us(), actor: actor.to_owned(), door: Door::Start };
-    let summary = if newest == 0 { "first config" } else { "started with another config" };
-    let new = Some(headline(&stamp, &loaded, summary.to_owned(), None, true));
-    First { stamp, loaded, history, from_files: true, new }
-}
-
-fn headline(stamp: &Stamp, loaded: &Loaded, summary: String, rollback_of: Option<u64>, from_files: bool) -> Headline {
-    Headline {
-        generation: stamp.generation,
-        time_us: stamp.applied_us,
-        actor: stamp.actor.clone(),
-        door: stamp.door,
-        hash: loaded.checked.hash.to_string(),
-        summary,
-        rollback_of,
-        from_files,
-    }
-}
-
-impl First {
-    /// Keeps the generation, where it is a new one. Blocks.
-    pub fn keep(&mut self) {
-        let Some(headline) = self.new.take() else { return };
-        if let Err(error) = self.history.keep(&Kept { headline, input: self.loaded.input.clone() }) {
-            tracing::warn!(%error, "the generation could not be kept");
-        }
-    }
-
-    /// The first snapshot.
-    #[must_use]
-    pub fn compile(&self) -> Snapshot {
-        Snapshot::compile(self.loaded.checked.clone(), self.loaded.tls.clone(), self.stamp.clone(), None)
-    }
-}
-
 impl Reload {
     /// For the daemon that was put together from `first`.
     pub fn new(daemon: Arc<Daemon>, first: First, admin: watch::Sender<Option<Arc<TcpListener>>>) -> Self {
-        let First { loaded, history, from_files, stamp: _, new: _ } = first;
+        let First { loaded, history, from_files, .. } = first;
         let in_force = InForce { input: loaded.input, meaning: loaded.meaning, from_files };
         Self {
             daemon,
