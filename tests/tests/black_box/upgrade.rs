@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -231,11 +231,14 @@ fn a_config_that_is_invalid_leaves_the_old_process() {
     let proxyd = Start::in_home(&home, PLAIN).run();
     let pid = proxyd.pid();
     proxyd.write_config("routes:\n  - {path: broken, nonsense: true}\n");
+    let open = || std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let files = open();
     let error = proxyd.try_ask("upgrade", &json!({})).unwrap_err();
     assert_eq!(error["code"], "config_invalid", "{error}");
     assert!(error["problems"].as_array().is_some_and(|problems| problems.len() > 1), "{error}");
     proxyd.ctl(&["upgrade"]).exits(1).says(&["nonsense", "config.yaml:2"]);
     assert_eq!((proxyd.status()["pid"].as_i64(), proxyd.get("/").status), (Some(pid.as_raw().into()), 200));
+    eventually("nothing of the attempts is left open", || (open() <= files).then_some(()));
     proxyd.reload_with(PLAIN);
     let done = actions(&proxyd);
     assert_eq!(
@@ -397,6 +400,46 @@ fn a_signal_does_the_same() {
     assert_eq!((&upgrade["door"], &upgrade["actor"]), (&json!("signal"), &json!("signal SIGUSR2")));
     let home = proxyd.stop();
     assert!(!home.file("proxyd.sock").exists(), "the last one takes the socket's file along");
+}
+
+#[test]
+fn the_service_manager_is_told_who_serves() {
+    let home = Home::default();
+    let manager = UnixDatagram::bind(home.file("notify")).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    // The next message that is no sign of life.
+    let hear = || loop {
+        let mut text = vec![0; 1024];
+        let bytes = manager.recv(&mut text).expect("a message in time");
+        let text = String::from_utf8_lossy(&text[..bytes]).into_owned();
+        if !text.contains("WATCHDOG=1") {
+            return text;
+        }
+    };
+    let start = Start::in_home(&home, PLAIN).env("NOTIFY_SOCKET", &home.file("notify").display().to_string());
+    // Whose watchdog it is is said of a process that is not ours: only the one that takes over has one.
+    let mut proxyd = start.env("WATCHDOG_USEC", "300000").env("WATCHDOG_PID", "1").run();
+    assert_eq!(hear(), "READY=1\n");
+    proxyd.ask("upgrade", &json!({}));
+    let before = proxyd.follow();
+    assert_eq!(hear(), format!("MAINPID={}\nREADY=1\n", proxyd.pid()));
+    proxyd.wait_gone(before, PATIENCE);
+    let mut text = vec![0; 1024];
+    let bytes = manager.recv(&mut text).expect("a sign of life in time");
+    assert_eq!(&text[..bytes], b"WATCHDOG=1\n");
+    proxyd.stop();
+    assert_eq!(hear(), "STOPPING=1\n", "only the one that serves says that the service stops");
+}
+
+#[test]
+fn a_start_that_is_no_upgrade_says_so() {
+    let check = |protocol: &str, words: &[&str]| {
+        let ran = Start::new(PLAIN).env("PROXYD_UPGRADE", protocol).ends();
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        ran.says(words);
+    };
+    check("1", &["PROXYD_UPGRADE", "no process to take over from"]);
+    check("9", &["PROXYD_UPGRADE", "this version speaks 1"]);
 }
 
 #[test]
