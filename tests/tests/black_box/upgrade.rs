@@ -189,6 +189,26 @@ fn what_began_before_ends_well_after() {
 }
 
 #[test]
+fn an_idle_connection_may_ask_once_more() {
+    let mut proxyd = Proxyd::start(PLAIN);
+    let (mut used, mut unused) = (Wire::connect(proxyd.address()), Wire::connect(proxyd.address()));
+    assert_eq!(Request::get("/first").send_on(&mut used).status, 200);
+    // Its connection is accepted when this one's request, which came later, is answered.
+    assert_eq!(proxyd.get("/").status, 200);
+    proxyd.ask("upgrade", &json!({}));
+    let before = proxyd.follow();
+    // Longer than it takes to close what is to be closed at once.
+    std::thread::sleep(Duration::from_millis(300));
+    for wire in [&mut used, &mut unused] {
+        let response = Request::get("/last").send_on(wire);
+        assert_eq!(response.status, 200);
+        assert!(response.headers.has("connection", "close"), "the next one goes to the new process");
+    }
+    proxyd.wait_gone(before, PATIENCE);
+    assert_eq!(proxyd.audit(&json!({"path": "/last"}), 2).len(), 2);
+}
+
+#[test]
 fn a_websocket_lives_through_two_upgrades_of_the_daemon() {
     let upstream = websocket::repeater();
     let mut proxyd = Proxyd::start(&forward_all(upstream.address()));
