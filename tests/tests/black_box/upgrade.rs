@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 use tests::config::forward_all;
+use tests::http2::get_fields;
 use tests::load::{Load, Tally};
-use tests::{Home, PATIENCE, Proxyd, Request, Start, Upstream, Wire, binaries, eventually};
+use tests::tls::Client;
+use tests::{Home, Http2, PATIENCE, Proxyd, Request, Start, Upstream, Wire, binaries, eventually};
 
-use super::websocket;
+use super::{tls, websocket};
 
 const PLAIN: &str = "routes:\n  - {path: /, respond: {status: 200}}\n";
 
@@ -206,6 +208,40 @@ fn an_idle_connection_may_ask_once_more() {
     }
     proxyd.wait_gone(before, PATIENCE);
     assert_eq!(proxyd.audit(&json!({"path": "/last"}), 2).len(), 2);
+}
+
+#[test]
+fn over_tls_and_http2_what_is_under_way_ends_and_the_rest_goes_to_the_new() {
+    let upstream = Upstream::scripted(|conn| {
+        while let Some(request) = conn.request() {
+            if request.target == "/slow" {
+                std::thread::sleep(Duration::from_millis(1500));
+            }
+            conn.answer(200, &[], b"whole");
+        }
+    });
+    let (home, ..) = tls::home();
+    let mut proxyd = tls::serve(&home, &tls::certificates(&["default"]), &forward_all(upstream.address()));
+    let connect = |alpn: &[&str], proxyd: &Proxyd| {
+        Client::new(alpn).connect(proxyd.address(), "default.test").expect("a greeting").plain
+    };
+    let mut client = Http2::client(connect(&["h2"], &proxyd));
+    client.head(1, &get_fields("/slow"), true);
+    let mut kept = Wire::over(connect(&["http/1.1"], &proxyd));
+    assert_eq!(Request::get("/kept").send_on(&mut kept).status, 200);
+    eventually("both are upstream", || (upstream.requests() == 2).then_some(()));
+    proxyd.ask("upgrade", &json!({}));
+    let before = proxyd.follow();
+    assert!(client.until(|all| !all.goaways.is_empty()), "no further requests are taken: {client:?}");
+    let other = Http2::client(connect(&["h2"], &proxyd)).get(1, "/other");
+    assert_eq!((other.status(), other.text().as_str()), (200, "whole"));
+    let last = Request::get("/kept").send_on(&mut kept);
+    assert_eq!((last.status, last.headers.has("connection", "close")), (200, true));
+    let slow = client.whole(1);
+    assert_eq!((slow.status(), slow.text().as_str()), (200, "whole"), "{client:?}");
+    proxyd.wait_gone(before, PATIENCE);
+    assert_eq!(proxyd.audit(&json!({"kind": "requests"}), 4).len(), 4);
+    is_intact(&proxyd);
 }
 
 #[test]
