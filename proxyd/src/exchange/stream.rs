@@ -55,6 +55,8 @@ impl StreamBody {
             }
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(chunk)) => self.chunk = chunk,
+                // All that was announced has come: it is whole, however its sender leaves the stream.
+                Some(Err(_)) if self.left == Some(0) => self.ended = true,
                 Some(Err(error)) => return Poll::Ready(Err(broken(&error))),
                 None => {
                     let fields = ready!(self.stream.poll_trailers(cx)).map_err(|error| broken(&error))?;
