@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use frames::proxy_header::{self, Accepts};
-use http1::Wire;
 use shared::config::ProxyProtocol;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncReadExt;
@@ -16,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use super::connection::{self, Fall};
 use super::{http2, unasked};
 use crate::daemon::Arrived;
-use crate::exchange::{Peer, Presence, Socket};
+use crate::exchange::{Link, Peer, Presence, Socket};
 use crate::snapshot::Listening;
 use crate::tls::{PeerCertificate, ServerTls};
 use crate::worker::Worker;
@@ -98,7 +97,7 @@ async fn arrive(mut stream: TcpStream, mut peer: Peer, listening: &Listening, wo
         Ok(Err(failure)) => failed(peer, failure, worker),
         Ok(Ok((socket, http2))) if http2 => {
             let peer = Rc::new(peer);
-            http2::serve(Wire::new(socket), peer, worker).await;
+            http2::serve(Rc::new(Link::new(socket)), peer, worker).await;
         }
         Ok(Ok((socket, _))) => connection::start(socket, peer, listening.settings.protocols, worker),
     }

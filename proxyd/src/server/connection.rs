@@ -122,10 +122,8 @@ impl Connection {
     async fn into_http2(self) {
         let Self { link, peer, worker, alarm, parser, .. } = self;
         drop((alarm, parser));
-        if let Some(link) = Rc::into_inner(link) {
-            // On the heap: a connection of HTTP/1.1 does not pay for it.
-            Box::pin(http2::serve(link.wire.into_inner(), peer, &worker)).await;
-        }
+        // On the heap: a connection of HTTP/1.1 does not pay for it.
+        Box::pin(http2::serve(link, peer, &worker)).await;
     }
 
     /// Waits for the next request's head. Idle, the connection holds no buffer.

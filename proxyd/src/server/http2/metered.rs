@@ -8,11 +8,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use frames::meter::{Flood, FloodLimits, Frame, FrameMeter, code_name, flag, kind};
-use http1::Wire;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::exchange::Socket;
+use crate::exchange::Link;
 use crate::telemetry::metrics::WorkerMetrics;
 use crate::worker::Worker;
 
@@ -127,14 +126,14 @@ impl Watch {
 
 /// See the module.
 pub(super) struct Metered {
-    /// With what came before the protocol was known.
-    wire: Wire<Socket>,
+    /// With what came before the protocol was known. Outlives the protocol, for its farewell.
+    link: Rc<Link>,
     watch: Rc<Watch>,
 }
 
 impl Metered {
-    pub(super) fn new(wire: Wire<Socket>, watch: &Rc<Watch>) -> Self {
-        Self { wire, watch: Rc::clone(watch) }
+    pub(super) fn new(link: &Rc<Link>, watch: &Rc<Watch>) -> Self {
+        Self { link: Rc::clone(link), watch: Rc::clone(watch) }
     }
 }
 
@@ -142,14 +141,15 @@ impl AsyncRead for Metered {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        let polled = if this.wire.input.is_empty() {
-            Pin::new(&mut this.wire.stream).poll_read(cx, buffer)
+        let mut wire = this.link.wire.borrow_mut();
+        let polled = if wire.input.is_empty() {
+            Pin::new(&mut wire.stream).poll_read(cx, buffer)
         } else {
-            let held = this.wire.input.bytes();
+            let held = wire.input.bytes();
             let now = held.get(..buffer.remaining()).unwrap_or(held);
             buffer.put_slice(now);
             let taken = now.len();
-            this.wire.input.consume(taken);
+            wire.input.consume(taken);
             Poll::Ready(Ok(()))
         };
         if let Some(came) = buffer.filled().get(before..) {
@@ -162,7 +162,7 @@ impl AsyncRead for Metered {
 impl AsyncWrite for Metered {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.wire.stream).poll_write(cx, bytes);
+        let written = Pin::new(&mut this.link.wire.borrow_mut().stream).poll_write(cx, bytes);
         if let Poll::Ready(Ok(count)) = written {
             this.watch.went(bytes.get(..count).unwrap_or(bytes));
         }
@@ -175,7 +175,7 @@ impl AsyncWrite for Metered {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.wire.stream).poll_write_vectored(cx, slices);
+        let written = Pin::new(&mut this.link.wire.borrow_mut().stream).poll_write_vectored(cx, slices);
         if let Poll::Ready(Ok(mut left)) = written {
             for slice in slices {
                 let part = slice.get(..left).unwrap_or(slice);
@@ -191,10 +191,10 @@ impl AsyncWrite for Metered {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().wire.stream).poll_flush(cx)
+        Pin::new(&mut self.get_mut().link.wire.borrow_mut().stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().wire.stream).poll_shutdown(cx)
+        Pin::new(&mut self.get_mut().link.wire.borrow_mut().stream).poll_shutdown(cx)
     }
 }

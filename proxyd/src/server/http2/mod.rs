@@ -14,12 +14,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use frames::meter::FloodKind;
 use h2::{Reason, server};
-use http1::Wire;
 use tokio::time::Instant;
 
 use super::drain::{Drain, GRACE};
-use super::unasked;
-use crate::exchange::{Alarm, Peer, Socket};
+use super::{farewell, unasked};
+use crate::exchange::{Alarm, Link, Peer};
 use crate::worker::Worker;
 use metered::{Metered, PROTOCOL, Watch};
 
@@ -82,11 +81,11 @@ impl Drop for Seat {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(wire: Wire<Socket>, peer: Rc<Peer>, worker: &Rc<Worker>) {
+pub(super) async fn serve(link: Rc<Link>, peer: Rc<Peer>, worker: &Rc<Worker>) {
     let watch = Rc::new(Watch::new(worker));
     let (builder, terms) = configured(worker);
     worker.ledger.metrics.protocol("http2");
-    let handshake = builder.handshake::<_, Bytes>(Metered::new(wire, &watch));
+    let handshake = builder.handshake::<_, Bytes>(Metered::new(&link, &watch));
     let connection = match tokio::time::timeout(terms.first_within, handshake).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
@@ -109,7 +108,9 @@ pub(super) async fn serve(wire: Wire<Socket>, peer: Rc<Peer>, worker: &Rc<Worker
         peer,
         worker: Rc::clone(worker),
     };
-    driving.run().await;
+    if driving.run().await {
+        farewell::say(&link, true).await;
+    }
 }
 
 /// What the config says of such connections, as it was when this one came.
@@ -162,12 +163,14 @@ struct Driving {
 }
 
 impl Driving {
-    async fn run(mut self) {
+    /// To the connection's end: whether it was cut, so that what the client still sends is unread.
+    async fn run(mut self) -> bool {
         poll_fn(|cx| self.poll(cx)).await;
         if let Some(flood) = self.flood {
             self.worker.ledger.metrics.connection_error(flood);
             unasked::cut(&self.peer, flood, "HTTP/2", &self.worker);
         }
+        self.flood.is_some()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
