@@ -20,6 +20,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -95,7 +96,15 @@ pub async fn serve(worker: Rc<Worker>, mut orders: mpsc::Receiver<Order>) {
     }
 }
 
+/// Of what a client has not yet been sent, the kernel takes no more than this: it grows a connection's buffer to megabytes
+/// otherwise, and thousands of clients that read slowly would have all the memory that TCP may have.
+const UNSENT: u32 = 256 * 1024;
+
 fn open_door(doors: &mut HashMap<SocketAddr, Vec<Door>>, opened: Opened, worker: &Rc<Worker>) {
+    // Connections have it from their listener.
+    if let Err(error) = SockRef::from(&opened.socket).set_tcp_notsent_lowat(UNSENT) {
+        tracing::debug!(%error, "what clients have not been sent is not bounded");
+    }
     let listener = match TcpListener::from_std(opened.socket) {
         Ok(listener) => Rc::new(listener),
         Err(error) => {

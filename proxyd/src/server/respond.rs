@@ -106,7 +106,7 @@ pub(super) async fn respond(
         Err(Failure::Body(error)) => {
             if shape == Shape::Close {
                 // Nothing else tells a client that this was not the end.
-                let _ = SockRef::from(link.wire.borrow().stream.tcp()).set_linger(Some(Duration::ZERO));
+                reset(link);
             }
             body.end(Err(error));
             return Sent::Broken;
@@ -290,10 +290,17 @@ impl Writing<'_> {
             Poll::Pending => {
                 let end = *self.stalls.get_or_insert_with(|| Instant::now() + self.asked.stall);
                 ready!(self.alarm.poll_at(cx, end));
+                reset(self.link);
                 Poll::Ready(Err(Failure::Gone))
             }
         }
     }
+}
+
+/// Closes the connection so that the kernel keeps nothing for it: what lies in its buffers would wait for the client to read,
+/// or to leave.
+fn reset(link: &Link) {
+    let _ = SockRef::from(link.wire.borrow().stream.tcp()).set_linger(Some(Duration::ZERO));
 }
 
 /// Reads and drops what is left of a request's body: whether its end was reached.
