@@ -156,6 +156,9 @@ class Origin:
             writer.write(b"0\r\n\r\n")
             await writer.drain()
             return True
+        if word == "hold":
+            # What is sent is not read for so long.
+            await asyncio.sleep(float(rest))
         await self.body(call, reader)
         play = getattr(self, f"play_{word}", None)
         if play is None:
@@ -235,6 +238,9 @@ class Origin:
             await writer.drain()
             await asyncio.sleep(0.1)
         writer.write(b"0\r\n\r\n")
+
+    async def play_hold(self, _call: Call, _rest: str, writer) -> None:
+        self.respond(writer, 200, b"held\n")
 
     async def play_slow(self, call: Call, rest: str, writer) -> None:
         await asyncio.sleep(float(rest))
