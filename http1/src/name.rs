@@ -295,8 +295,11 @@ mod tests {
         ] {
             assert_eq!(number(family.as_bytes()), OTHER_FORWARDED, "{family}");
         }
-        for other in ["X_Forwarded", "XX_Forwarded_For", "X_Real_IPs", "X.Forwarded.For", "Content_Length"] {
+        for other in ["X_Forwarded", "XX_Forwarded_For", "X_Real_IPs", "X.Forwarded.For", "Content__Length"] {
             assert_eq!(number(other.as_bytes()), 0, "{other}");
+        }
+        for twin in ["Content_Length", "transfer_Encoding", "X_Request-ID"] {
+            assert_eq!(number(twin.as_bytes()), TWIN, "{twin}");
         }
         assert_eq!(known::HOST.number(), number(b"HOST"));
     }

@@ -258,6 +258,13 @@ impl Body {
         self.from = From::Empty;
     }
 
+    /// The client took nothing of it for too long, and was given up.
+    pub fn stalled(&mut self) {
+        if let Some(finish) = &mut self.finish {
+            finish.cut_short("write_timeout");
+        }
+    }
+
     /// The answer has gone out whole, or broke off: the request is recorded. Dropped without this, the client has left.
     pub fn end(&mut self, outcome: Result<(), BodyError>) {
         let Some(mut finish) = self.finish.take() else { return };

@@ -103,6 +103,11 @@ pub(super) async fn respond(
     match outcome {
         Ok(()) => body.end(Ok(())),
         Err(Failure::Gone) => return Sent::Gone,
+        Err(Failure::Stalled) => {
+            worker.ledger.metrics.connection_error("write_timeout");
+            body.stalled();
+            return Sent::Gone;
+        }
         Err(Failure::Body(error)) => {
             if shape == Shape::Close {
                 // Nothing else tells a client that this was not the end.
@@ -188,6 +193,8 @@ pub(super) fn date(unix_s: i64) -> [u8; DATE_BYTES] {
 
 enum Failure {
     Gone,
+    /// It took nothing for too long.
+    Stalled,
     Body(BodyError),
 }
 
@@ -291,7 +298,7 @@ impl Writing<'_> {
                 let end = *self.stalls.get_or_insert_with(|| Instant::now() + self.asked.stall);
                 ready!(self.alarm.poll_at(cx, end));
                 reset(self.link);
-                Poll::Ready(Err(Failure::Gone))
+                Poll::Ready(Err(Failure::Stalled))
             }
         }
     }

@@ -61,9 +61,9 @@ fn endless() -> (Upstream, Proxyd) {
 #[test]
 fn who_takes_nothing_is_given_up() {
     let (_upstream, proxyd) = endless();
-    assert_eq!(taken_by_nobody(&proxyd, "/chunks"), "client_closed");
+    assert_eq!(taken_by_nobody(&proxyd, "/chunks"), "write_timeout");
     // From socket to socket.
-    assert_eq!(taken_by_nobody(&proxyd, "/length"), "client_closed");
+    assert_eq!(taken_by_nobody(&proxyd, "/length"), "write_timeout");
     // HTTP/2: the window is never opened. The connection goes on.
     let mut client = Http2::connect(proxyd.address());
     client.gives_room = false;

@@ -37,6 +37,8 @@ pub(super) struct Answer {
 
 enum Failure {
     Gone,
+    /// It took nothing for too long.
+    Stalled,
     Body(BodyError),
 }
 
@@ -63,6 +65,11 @@ pub(super) async fn respond(mut responding: SendResponse<Bytes>, answer: Answer,
     match poll_fn(|cx| writing.poll(cx, &mut body)).await {
         Ok(()) => body.end(Ok(())),
         Err(Failure::Gone) => {}
+        Err(Failure::Stalled) => {
+            send.send_reset(Reason::CANCEL);
+            worker.ledger.metrics.connection_error("write_timeout");
+            body.stalled();
+        }
         Err(Failure::Body(error)) => {
             send.send_reset(reason(error));
             body.end(Err(error));
@@ -200,8 +207,7 @@ impl Writing<'_> {
                 let stall = self.stall;
                 let end = *self.stalls.get_or_insert_with(|| Instant::now() + stall);
                 ready!(self.alarm.poll_at(cx, end));
-                self.send.send_reset(Reason::CANCEL);
-                Poll::Ready(Err(Failure::Gone))
+                Poll::Ready(Err(Failure::Stalled))
             }
         }
     }
