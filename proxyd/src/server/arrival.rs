@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{self, Fall};
-use super::{http2, unasked};
+use super::fall::Fall;
+use super::{connection, http2, unasked};
 use crate::daemon::Arrived;
 use crate::exchange::{Link, Peer, Presence, Socket};
 use crate::snapshot::Listening;

@@ -11,6 +11,7 @@ use http1::{Framing, HeadError, HeadParser, Version, persists, request_framing};
 use shared::config::Protocols;
 
 use super::drain::{self, Drain};
+use super::fall::Fall;
 use super::farewell;
 use super::http2::{self, Preface, preface};
 use super::respond::{Asked, Sent, respond};
@@ -19,7 +20,6 @@ use crate::exchange::{
     Alarm, End, Interim, Link, Peer, Rejection, Request, RequestBody, RequestHead, Response, Socket, Takeover, name,
 };
 use crate::proxy;
-use crate::telemetry::metrics::WorkerMetrics;
 use crate::worker::Worker;
 
 /// How much a client may send ahead while its request is served. What goes beyond stays in the kernel.
@@ -53,24 +53,6 @@ struct Connection {
     /// Requests that were answered on it.
     served: u64,
     _fall: Fall,
-}
-
-/// Counts a connection whose task panics. That takes down no other: each connection is a task, and the runtime ends a task
-/// that panics by itself.
-pub(super) struct Fall(Rc<WorkerMetrics>);
-
-impl Fall {
-    pub(super) fn of(worker: &Worker) -> Self {
-        Self(Rc::clone(&worker.ledger.metrics))
-    }
-}
-
-impl Drop for Fall {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.connection_error("panic");
-        }
-    }
 }
 
 /// What the wait for a request ended with.
@@ -312,37 +294,4 @@ pub(super) fn has_left(link: &Link, cx: &mut Context<'_>) -> bool {
         }
     }
     false
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::task::LocalSet;
-
-    use super::*;
-    use crate::telemetry::metrics::{Gauges, Metrics};
-
-    #[tokio::test]
-    async fn a_panic_ends_its_own_connection_only() {
-        let metrics = Metrics::new(1);
-        let worker = metrics.worker(0);
-        let tasks = LocalSet::new();
-        let (fall, other) = (Fall(Rc::clone(&worker)), Fall(worker));
-        let falls = tasks.spawn_local(async move {
-            let _fall = fall;
-            tokio::task::yield_now().await;
-            panic!("a fault of ours");
-        });
-        let lives = tasks.spawn_local(async move {
-            let _fall = other;
-            for _ in 0..3 {
-                tokio::task::yield_now().await;
-            }
-            "served"
-        });
-        tasks.await;
-        assert!(falls.await.is_err_and(|error| error.is_panic()));
-        assert_eq!(lives.await.ok(), Some("served"));
-        let page = metrics.page(&Gauges::default());
-        assert!(page.contains("proxyd_connection_errors_total{kind=\"panic\"} 1\n"), "{page}");
-    }
 }

@@ -2,7 +2,9 @@
 
 mod arrival;
 mod connection;
+mod date;
 mod drain;
+mod fall;
 mod farewell;
 mod http2;
 mod listener;

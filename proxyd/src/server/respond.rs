@@ -1,16 +1,16 @@
 //! An answer onto the wire: its head with the lines that frame it, and its body as it comes.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http1::{Incoming, Outgoing, Ready, Shape, Version, persists};
 use socket2::SockRef;
 use tokio::time::Instant;
 
 use super::connection::has_left;
+use super::date::date;
 use crate::exchange::body::{BodyError, Spliced};
 use crate::exchange::{Alarm, Body, Link, ResponseHead, Upload, name};
 use crate::worker::Worker;
@@ -169,26 +169,6 @@ fn set_length(head: &mut ResponseHead, length: u64) {
     if head.headers().only(&name::CONTENT_LENGTH) != Some(itoa::Buffer::new().format(length).as_bytes()) {
         head.headers_mut().set_number(&name::CONTENT_LENGTH, length);
     }
-}
-
-/// What a `Date` has (RFC 9110 section 5.6.7).
-const DATE_BYTES: usize = 29;
-
-/// `Date` (RFC 9110 section 6.6.1), written once a second.
-pub(super) fn date(unix_s: i64) -> [u8; DATE_BYTES] {
-    thread_local! {
-        static WRITTEN: Cell<(i64, [u8; DATE_BYTES])> = const { Cell::new((i64::MIN, [b' '; DATE_BYTES])) };
-    }
-    let (mut second, mut text) = WRITTEN.get();
-    if second != unix_s {
-        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(unix_s.max(0) as u64);
-        let written = httpdate::fmt_http_date(time);
-        if let Ok(bytes) = written.as_bytes().try_into() {
-            (second, text) = (unix_s, bytes);
-            WRITTEN.set((second, text));
-        }
-    }
-    text
 }
 
 enum Failure {

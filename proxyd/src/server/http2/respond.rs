@@ -19,7 +19,7 @@ use crate::exchange::{
     Alarm, Body, End, Response, ResponseHead, StreamBody, Value, clean_trailers, name, poll_room, translate,
 };
 use crate::proxy::websocket;
-use crate::server::respond::date;
+use crate::server::date::date;
 use crate::worker::Worker;
 
 /// An answer, and what is needed to send it.

@@ -19,6 +19,7 @@ use crate::exchange::{
     Alarm, Hints, Interim, Name, Peer, Rejection, Request, RequestBody, RequestHead, StreamBody, name, translate,
 };
 use crate::proxy::{self, websocket};
+use crate::server::fall::Fall;
 use crate::server::unasked::{self, head_limits};
 use crate::worker::Worker;
 
@@ -54,7 +55,7 @@ impl Stream {
     /// Serves it to its end.
     pub(super) async fn serve(self) {
         let Self { request, respond: mut responding, peer, worker, seat } = self;
-        let _fall = super::super::connection::Fall::of(&worker);
+        let _fall = Fall::of(&worker);
         let (limits, gap, stall) = bounds(&worker);
         let to_head = request.method() == Method::HEAD;
         let opened = match open(request, &limits, gap, &worker) {
