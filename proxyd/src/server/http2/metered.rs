@@ -5,12 +5,13 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use frames::meter::{Flood, FloodLimits, Frame, FrameMeter, code_name, flag, kind};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::outbox::Outbox;
 use crate::exchange::Link;
 use crate::telemetry::metrics::WorkerMetrics;
 use crate::worker::Worker;
@@ -129,11 +130,12 @@ pub(super) struct Metered {
     /// With what came before the protocol was known. Outlives the protocol, for its farewell.
     link: Rc<Link>,
     watch: Rc<Watch>,
+    outbox: Rc<Outbox>,
 }
 
 impl Metered {
-    pub(super) fn new(link: &Rc<Link>, watch: &Rc<Watch>) -> Self {
-        Self { link: Rc::clone(link), watch: Rc::clone(watch) }
+    pub(super) fn new(link: &Rc<Link>, watch: &Rc<Watch>, outbox: &Rc<Outbox>) -> Self {
+        Self { link: Rc::clone(link), watch: Rc::clone(watch), outbox: Rc::clone(outbox) }
     }
 }
 
@@ -161,12 +163,7 @@ impl AsyncRead for Metered {
 
 impl AsyncWrite for Metered {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.link.wire.borrow_mut().stream).poll_write(cx, bytes);
-        if let Poll::Ready(Ok(count)) = written {
-            this.watch.went(bytes.get(..count).unwrap_or(bytes));
-        }
-        written
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -175,26 +172,29 @@ impl AsyncWrite for Metered {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.link.wire.borrow_mut().stream).poll_write_vectored(cx, slices);
-        if let Poll::Ready(Ok(mut left)) = written {
-            for slice in slices {
-                let part = slice.get(..left).unwrap_or(slice);
-                this.watch.went(part);
-                left -= part.len();
-            }
+        ready!(this.outbox.poll_room(cx, &this.link))?;
+        let mut taken = 0;
+        for slice in slices {
+            this.watch.went(slice);
+            this.outbox.put(slice);
+            taken += slice.len();
         }
-        written
+        Poll::Ready(Ok(taken))
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
+    /// What is gathered goes out when the connection's task has nothing more to say for now.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().link.wire.borrow_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        if this.outbox.gathers() { Poll::Ready(Ok(())) } else { this.outbox.poll_out(cx, &this.link) }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().link.wire.borrow_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        ready!(this.outbox.poll_out(cx, &this.link))?;
+        Pin::new(&mut this.link.wire.borrow_mut().stream).poll_shutdown(cx)
     }
 }

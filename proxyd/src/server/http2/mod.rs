@@ -2,6 +2,7 @@
 //! The protocol itself is the crate `h2`'s; what passes is counted beneath it (`metered`).
 
 mod metered;
+mod outbox;
 mod respond;
 mod stream;
 
@@ -21,6 +22,7 @@ use super::{farewell, unasked};
 use crate::exchange::{Alarm, Link, Peer};
 use crate::worker::Worker;
 use metered::{Metered, PROTOCOL, Watch};
+use outbox::Outbox;
 
 /// Of an answer so much waits for the connection at most, for each stream.
 const SEND_BUFFER: usize = 64 * 1024;
@@ -85,7 +87,8 @@ pub(super) async fn serve(link: Rc<Link>, peer: Rc<Peer>, worker: &Rc<Worker>) {
     let watch = Rc::new(Watch::new(worker));
     let (builder, terms) = configured(worker);
     worker.ledger.metrics.protocol("http2");
-    let handshake = builder.handshake::<_, Bytes>(Metered::new(&link, &watch));
+    let outbox = Rc::<Outbox>::default();
+    let handshake = builder.handshake::<_, Bytes>(Metered::new(&link, &watch, &outbox));
     let connection = match tokio::time::timeout(terms.first_within, handshake).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
@@ -95,8 +98,11 @@ pub(super) async fn serve(link: Rc<Link>, peer: Rc<Peer>, worker: &Rc<Worker>) {
         Err(_) => return worker.ledger.metrics.connection_error("idle"),
     };
     let streams = Rc::new(Streams { open: Cell::new(0), idle_since: Cell::new(Instant::now()) });
+    outbox.gather();
     let driving = Driving {
         connection,
+        link: Rc::clone(&link),
+        outbox,
         watch,
         streams,
         terms,
@@ -148,6 +154,8 @@ fn configured(worker: &Worker) -> (server::Builder, Terms) {
 /// A connection under way.
 struct Driving {
     connection: server::Connection<Metered, Bytes>,
+    link: Rc<Link>,
+    outbox: Rc<Outbox>,
     watch: Rc<Watch>,
     streams: Rc<Streams>,
     terms: Terms,
@@ -166,6 +174,9 @@ impl Driving {
     /// To the connection's end: whether it was cut, so that what the client still sends is unread.
     async fn run(mut self) -> bool {
         poll_fn(|cx| self.poll(cx)).await;
+        // The last words, where there is somebody who takes them.
+        let rest = poll_fn(|cx| self.outbox.poll_out(cx, &self.link));
+        let _ = tokio::time::timeout(FAREWELL, rest).await;
         if let Some(flood) = self.flood {
             self.worker.ledger.metrics.connection_error(flood);
             unasked::cut(&self.peer, flood, "HTTP/2", &self.worker);
@@ -206,6 +217,9 @@ impl Driving {
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Pending => break,
             }
+        }
+        if let Poll::Ready(Err(_)) = self.outbox.poll_out(cx, &self.link) {
+            return Poll::Ready(());
         }
         self.poll_times(cx)
     }
