@@ -29,10 +29,12 @@ mod black_box {
     mod proxy_protocol;
     mod reload;
     mod routing;
+    mod socket_activation;
     mod tls;
     mod tls_files;
     mod tls_upstream;
     mod upgrade;
+    mod upgrade_failed;
     mod websocket;
     mod websocket_end;
     mod websocket_http2;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ use tests::{Home, Http2, PATIENCE, Proxyd, Request, Start, Upstream, Wire, binar
 
 use super::{tls, websocket};
 
-const PLAIN: &str = "routes:\n  - {path: /, respond: {status: 200}}\n";
+pub(super) const PLAIN: &str = "routes:\n  - {path: /, respond: {status: 200}}\n";
 
 /// Clients that send one request a connection, as fast as they can.
 struct Strangers {
@@ -59,13 +59,13 @@ impl Strangers {
     }
 }
 
-fn all_answered(tally: &Tally) {
+pub(super) fn all_answered(tally: &Tally) {
     assert!(tally.failed.is_empty(), "{} failed, such as {:?}", tally.failed.len(), tally.failed.first());
     assert_eq!(tally.statuses.keys().collect::<Vec<_>>(), [&200], "{:?}", tally.statuses);
 }
 
 /// Rows of this path, and how many different requests they are of.
-fn rows(proxyd: &Proxyd, path: &str) -> (usize, usize) {
+pub(super) fn rows(proxyd: &Proxyd, path: &str) -> (usize, usize) {
     let (mut rows, mut seen, mut before) = (0, HashSet::new(), Value::Null);
     loop {
         let mut query = json!({"path": path, "last": 10_000});
@@ -80,23 +80,23 @@ fn rows(proxyd: &Proxyd, path: &str) -> (usize, usize) {
     }
 }
 
-fn is_intact(proxyd: &Proxyd) {
+pub(super) fn is_intact(proxyd: &Proxyd) {
     let verified = proxyd.ask("audit_verify", &json!({}));
     assert_eq!((&verified["intact"], &verified["gaps"]), (&json!(true), &json!([])), "{verified}");
 }
 
-fn actions(proxyd: &Proxyd) -> Vec<(String, String)> {
+pub(super) fn actions(proxyd: &Proxyd) -> Vec<(String, String)> {
     let rows = proxyd.stream("audit", &json!({"kind": "actions", "last": 100}));
     let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
     rows.iter().map(|row| (text(row, "command"), text(row, "outcome"))).collect()
 }
 
-fn action(command: &str, outcome: &str) -> (String, String) {
+pub(super) fn action(command: &str, outcome: &str) -> (String, String) {
     (command.to_owned(), outcome.to_owned())
 }
 
 /// The binary under a path of its own, so that another can be put there.
-fn own_binary(home: &Home) -> PathBuf {
+pub(super) fn own_binary(home: &Home) -> PathBuf {
     let path = home.file("bin-proxyd");
     let built = binaries::path("proxyd");
     if std::fs::hard_link(&built, &path).is_err() {
@@ -105,11 +105,21 @@ fn own_binary(home: &Home) -> PathBuf {
     path
 }
 
-fn replace(binary: &Path, text: &str) {
+pub(super) fn replace(binary: &Path, text: &str) {
     let new = binary.with_extension("new");
     std::fs::write(&new, text).unwrap();
     std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
     std::fs::rename(&new, binary).unwrap();
+}
+
+/// Takes two seconds for each answer.
+fn slow() -> Upstream {
+    Upstream::scripted(|conn| {
+        while conn.request().is_some() {
+            std::thread::sleep(Duration::from_secs(2));
+            conn.answer(200, &[], b"whole");
+        }
+    })
 }
 
 #[test]
@@ -282,166 +292,6 @@ fn a_websocket_is_told_goodbye_when_the_time_is_nearly_up() {
 }
 
 #[test]
-fn a_config_that_is_invalid_leaves_the_old_process() {
-    let home = Home::default();
-    let proxyd = Start::in_home(&home, PLAIN).run();
-    let pid = proxyd.pid();
-    proxyd.write_config("routes:\n  - {path: broken, nonsense: true}\n");
-    let open = || std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
-    let files = open();
-    let error = proxyd.try_ask("upgrade", &json!({})).unwrap_err();
-    assert_eq!(error["code"], "config_invalid", "{error}");
-    assert!(error["problems"].as_array().is_some_and(|problems| problems.len() > 1), "{error}");
-    proxyd.ctl(&["upgrade"]).exits(1).says(&["nonsense", "config.yaml:2"]);
-    assert_eq!((proxyd.status()["pid"].as_i64(), proxyd.get("/").status), (Some(pid.as_raw().into()), 200));
-    eventually("nothing of the attempts is left open", || (open() <= files).then_some(()));
-    proxyd.reload_with(PLAIN);
-    let done = actions(&proxyd);
-    assert_eq!(
-        done,
-        [
-            action("start", "done"),
-            action("upgrade", "config_invalid"),
-            action("upgrade", "config_invalid"),
-            action("reload", "done")
-        ]
-    );
-    is_intact(&proxyd);
-}
-
-#[test]
-fn a_new_process_that_fails_at_the_last_step_gives_everything_back() {
-    let home = Home::default();
-    let mut proxyd = Start::in_home(&home, PLAIN).run();
-    let load = Load::start(proxyd.address(), "/load", 2, "load");
-    let file = home.write("file", "");
-    proxyd.write_config(&format!("audit: {{path: {}/audit}}\n{PLAIN}", file.display()));
-    for _ in 0..2 {
-        let error = proxyd.try_ask("upgrade", &json!({})).unwrap_err();
-        assert_eq!(error["code"], "failed", "{error}");
-        let message = error["message"].as_str().unwrap_or_default();
-        assert!(message.contains("audit store") && message.contains("the old one goes on"), "{message}");
-        assert_eq!(proxyd.admin_get("/health/ready").status, 200);
-        assert_eq!(home.read("data/lock").trim(), proxyd.pid().to_string());
-    }
-    // And then it goes well.
-    proxyd.write_config(PLAIN);
-    proxyd.ctl(&["upgrade"]).exits(0).says(&["serves", &proxyd.pid().to_string()]);
-    let before = proxyd.follow();
-    assert_eq!(home.read("data/lock").trim(), proxyd.pid().to_string());
-    proxyd.wait_gone(before, PATIENCE);
-    let tally = load.stop();
-    all_answered(&tally);
-    let proxyd = Start::in_home(&proxyd.stop(), PLAIN).run();
-    is_intact(&proxyd);
-    assert_eq!(rows(&proxyd, "/load"), (tally.answered(), tally.answered()));
-    let failed = actions(&proxyd).into_iter().filter(|row| *row == action("upgrade", "failed")).count();
-    assert_eq!(failed, 2);
-}
-
-#[test]
-fn a_binary_that_does_not_start_leaves_the_old_process() {
-    let home = Home::default();
-    let binary = own_binary(&home);
-    let mut proxyd = Start::in_home(&home, PLAIN).binary(&binary).run();
-    let check = |text: &str, words: &[&str]| {
-        replace(&binary, text);
-        proxyd.ctl(&["upgrade"]).exits(1).says(words).says(&["old", "goes on"]);
-        assert_eq!(proxyd.get("/").status, 200);
-    };
-    check("#!/bin/sh\necho no such library >&2\nexit 1\n", &["no such library", "exit status: 1"]);
-    check("#!/bin/sh\nexit 0\n", &["exit status: 0"]);
-    check("#!/bin/sh\necho '{\"fly\":{}}' >&0\nsleep 5\n", &["not understood"]);
-    check("nothing that runs", &["bin-proxyd", "cannot be started"]);
-    std::fs::remove_file(&binary).unwrap();
-    proxyd.ctl(&["upgrade"]).exits(1).says(&["bin-proxyd", "No such file"]);
-    is_intact(&proxyd);
-    // The path is what counts: what lies there now is started.
-    own_binary(&home);
-    proxyd.ctl(&["upgrade"]).exits(0);
-    let before = proxyd.follow();
-    proxyd.wait_gone(before, PATIENCE);
-    assert_eq!(proxyd.get("/").status, 200);
-}
-
-#[test]
-fn one_at_a_time_and_a_stop_ends_it() {
-    let home = Home::default();
-    let binary = own_binary(&home);
-    let mut proxyd = Start::in_home(&home, PLAIN).binary(&binary).run();
-    replace(&binary, "#!/bin/sh\necho $$ > started\nexec sleep 60\n");
-    let mut first = proxyd.control();
-    first.send("upgrade", &json!({}));
-    let child: i32 = eventually("it is started", || home.read("started").trim().parse().ok());
-    let error = proxyd.try_ask("upgrade", &json!({})).unwrap_err();
-    assert_eq!(error["code"], "busy", "{error}");
-    let refused = proxyd.try_ask("reload", &json!({"dry_run": true})).unwrap_err();
-    assert_eq!(refused["code"], "busy", "the config stays as it is: {refused}");
-    proxyd.signal(Signal::SIGTERM);
-    let begun = Instant::now();
-    assert_eq!(first.line().expect("an answer")["error"]["code"], "stopping");
-    assert!(proxyd.wait_exit(PATIENCE).success(), "{}", proxyd.output());
-    assert!(begun.elapsed() < Duration::from_secs(10));
-    proxyd.wait_gone(nix::unistd::Pid::from_raw(child), PATIENCE);
-    let proxyd = Start::in_home(&home, PLAIN).run();
-    is_intact(&proxyd);
-}
-
-/// A new process as a script: it says what it is told to, and can do nothing of what it says.
-fn pretender(last: &str) -> String {
-    format!(
-        "#!/bin/sh\ntrap 'echo told > stopped; exit 0' TERM\n\
-         echo '{{\"prepared\":{{\"version\":\"9.9.9\"}}}}' >&0\n\
-         while read -r line; do [ \"$line\" = '\"yours\"' ] && break; done\n\
-         echo $$ > yours\n{last}\n"
-    )
-}
-
-#[test]
-fn a_stop_in_the_middle_reaches_whoever_serves_then() {
-    let home = Home::default();
-    let binary = own_binary(&home);
-    let mut proxyd = Start::in_home(&home, PLAIN).binary(&binary).run();
-    proxyd.get("/before");
-    let wait = "while [ ! -e go ]; do sleep 0.05; done; echo '\"ready\"' >&0; while :; do sleep 0.05; done";
-    replace(&binary, &pretender(wait));
-    let mut control = proxyd.control();
-    control.send("upgrade", &json!({}));
-    let pid: i64 = eventually("the store is free", || home.read("yours").trim().parse().ok());
-    proxyd.get("/while");
-    proxyd.signal(Signal::SIGTERM);
-    home.write("go", "");
-    assert_eq!(control.line().expect("an answer")["ok"]["pid"], pid);
-    eventually("it is passed on", || (home.read("stopped").trim() == "told").then_some(()));
-    assert!(proxyd.wait_exit(PATIENCE).success(), "{}", proxyd.output());
-    // The pretender took no rows: they are in the store all the same.
-    let proxyd = Start::in_home(&home, PLAIN).run();
-    is_intact(&proxyd);
-    assert_eq!(proxyd.stream("audit", &json!({"kind": "requests"})).len(), 2);
-    let done = actions(&proxyd);
-    let expected = ["start", "upgrade", "shutdown", "stop", "start"];
-    assert_eq!(done.iter().map(|(command, _)| command.as_str()).collect::<Vec<_>>(), expected);
-}
-
-#[test]
-fn a_new_process_that_ends_after_it_was_given_everything_changes_nothing() {
-    let home = Home::default();
-    let binary = own_binary(&home);
-    let proxyd = Start::in_home(&home, PLAIN).binary(&binary).run();
-    for last in ["echo a fault of ours >&2; exit 3", "kill -9 $$", "echo '{\"prepared\":{\"version\":\"9\"}}' >&0"] {
-        replace(&binary, &pretender(last));
-        let error = proxyd.try_ask("upgrade", &json!({})).unwrap_err();
-        assert_eq!(error["code"], "failed", "{error}");
-        assert_eq!(proxyd.get("/").status, 200);
-        assert_eq!(proxyd.admin_get("/health/ready").status, 200);
-    }
-    assert!(home.read("stderr.log").contains("a fault of ours"), "{}", proxyd.output());
-    let rows = proxyd.audit(&json!({"kind": "requests"}), 3);
-    assert_eq!(rows.len(), 3);
-    is_intact(&proxyd);
-}
-
-#[test]
 fn a_signal_does_the_same() {
     let mut proxyd = Proxyd::start(PLAIN);
     proxyd.get("/before");
@@ -549,12 +399,7 @@ fn a_control_socket_that_moves_leaves_nothing_behind() {
 
 #[test]
 fn a_new_process_that_dies_leaves_its_store_to_the_old() {
-    let upstream = Upstream::scripted(|conn| {
-        while conn.request().is_some() {
-            std::thread::sleep(Duration::from_secs(2));
-            conn.answer(200, &[], b"whole");
-        }
-    });
+    let upstream = slow();
     let mut proxyd = Proxyd::start(&forward_all(upstream.address()));
     let mut slow = Wire::connect(proxyd.address());
     slow.send(Request::get("/slow").bytes());
@@ -598,12 +443,7 @@ fn a_listener_that_is_gone_from_the_config_is_closed_after_its_queue() {
 
 #[test]
 fn a_stop_of_the_new_waits_for_the_rows_of_the_old() {
-    let upstream = Upstream::scripted(|conn| {
-        while conn.request().is_some() {
-            std::thread::sleep(Duration::from_secs(2));
-            conn.answer(200, &[], b"whole");
-        }
-    });
+    let upstream = slow();
     let mut proxyd = Proxyd::start(&forward_all(upstream.address()));
     let mut slow = Wire::connect(proxyd.address());
     slow.send(Request::get("/slow").bytes());
@@ -619,47 +459,4 @@ fn a_stop_of_the_new_waits_for_the_rows_of_the_old() {
     let proxyd = Start::in_home(&home, PLAIN).run();
     assert_eq!(proxyd.stream("audit", &json!({"path": "/slow"})).len(), 1);
     is_intact(&proxyd);
-}
-
-#[test]
-fn sockets_of_a_service_manager_are_served() {
-    let home = Home::default();
-    let (traffic, admin) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
-    let (at, admin_at) = (traffic.local_addr().unwrap(), admin.local_addr().unwrap());
-    let control = UnixListener::bind(home.file("proxyd.sock")).unwrap();
-    let start = Start::in_home(&home, &format!("server: {{workers: 3}}\n{PLAIN}"))
-        .set("server.listen", &at.to_string())
-        .set("admin.listen", &admin_at.to_string());
-    // Clients that come before it serves wait.
-    let mut early = Wire::connect(at);
-    early.send(Request::get("/early").bytes());
-    let mut proxyd = start.activated([traffic.into(), admin.into(), control.into()]);
-    assert_eq!(early.response("GET").status, 200);
-    assert_eq!((proxyd.address(), proxyd.admin()), (at, admin_at));
-    for _ in 0..20 {
-        assert_eq!(proxyd.get("/").status, 200);
-    }
-    assert_eq!(proxyd.admin_get("/health").status, 200);
-    let load = Load::start(at, "/load", 2, "load");
-    proxyd.ask("upgrade", &json!({}));
-    let before = proxyd.follow();
-    proxyd.wait_gone(before, PATIENCE);
-    all_answered(&load.stop());
-    let home = proxyd.stop();
-    assert!(home.file("proxyd.sock").exists(), "its file is the service manager's");
-}
-
-#[test]
-fn a_socket_of_a_service_manager_that_fits_nowhere_is_told() {
-    let home = Home::default();
-    let other = || TcpListener::bind("127.0.0.1:0").unwrap();
-    let (traffic, admin, stranger) = (other(), other(), other());
-    let (at, admin_at, nowhere) =
-        (traffic.local_addr().unwrap(), admin.local_addr().unwrap(), stranger.local_addr().unwrap());
-    let start =
-        Start::in_home(&home, PLAIN).set("server.listen", &at.to_string()).set("admin.listen", &admin_at.to_string());
-    let proxyd = start.activated([traffic.into(), admin.into(), stranger.into()]);
-    assert_eq!(proxyd.get("/").status, 200);
-    assert!(home.read("stderr.log").contains(&nowhere.to_string()), "{}", proxyd.output());
-    assert!(std::net::TcpStream::connect(nowhere).is_err(), "it is closed");
 }
