@@ -121,6 +121,8 @@ pub struct Fixed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     pub connect: Duration,
+    pub tls: Duration,
+    pub write: Duration,
     pub response_headers: Duration,
     pub idle: Duration,
     pub total: Option<Duration>,
@@ -133,6 +135,8 @@ impl Forward {
     pub fn timeouts(&self, upstream: &config::UpstreamTimeouts) -> Timeouts {
         Timeouts {
             connect: self.timeouts.connect.unwrap_or(upstream.connect),
+            tls: self.timeouts.tls.unwrap_or(upstream.tls),
+            write: self.timeouts.write.unwrap_or(upstream.write),
             response_headers: self.timeouts.response_headers.unwrap_or(upstream.response_headers),
             idle: self.timeouts.idle.unwrap_or(upstream.idle),
             total: self.timeouts.total.unwrap_or(upstream.total),
@@ -251,7 +255,7 @@ impl Fixed {
 /// Filter chains made so far. Routes that inherit the same policies share one chain: with a hundred thousand routes
 /// there are still only as many chains as there are distinct sets of policies.
 #[derive(Default)]
-struct Chains(HashMap<[usize; 6], Chain>);
+struct Chains(HashMap<[usize; 9], Chain>);
 
 impl Chains {
     fn of(&mut self, policies: &config::Policies, limiters: &mut Limiters) -> Chain {
@@ -262,6 +266,9 @@ impl Chains {
             identity(&policies.body_limit),
             identity(&policies.headers),
             identity(&policies.security_headers),
+            identity(&policies.fault),
+            identity(&policies.mirror),
+            identity(&policies.fallback),
         ];
         Arc::clone(self.0.entry(key).or_insert_with(|| filter::compile(policies, limiters)))
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use shared::config::{
-    AccessLog, Admin, Audit, Config, Keep, Level, Limits, Log, LogFormat, Origin, Policies, Redact, RequestAudit,
-    Scope, Server, ServerTimeouts, Setting, SocketPlace, WhenFull,
+    AccessLog, Admin, Audit, Config, Keep, Level, Limits, Log, LogFormat, Policies, Redact, RequestAudit, Server,
+    ServerTimeouts, SocketPlace, WhenFull,
 };
 use shared::control::{Access, Command, ControlError, ErrorCode};
 
@@ -65,19 +65,8 @@ pub(super) fn config() -> Config {
         },
         upstreams: Vec::new(),
         routes: Vec::new(),
-        policies: Policies {
-            access: absent(),
-            cors: absent(),
-            rate_limit: absent(),
-            body_limit: absent(),
-            headers: absent(),
-            security_headers: absent(),
-        },
+        policies: Policies::default(),
     }
-}
-
-fn absent<T>() -> Setting<T> {
-    Setting { value: None, scope: Scope::Default, at: Origin::default_value() }
 }
 
 /// Knows no daemon.

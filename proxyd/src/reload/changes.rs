@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt::{Debug, Write as _};
 
 use hashbrown::HashMap;
+use shared::config::policy::{Fallback, FallbackTo, Mirror};
 use shared::config::{Action, Config, Listen, Policies, Route, Scope, Setting, Share, Upstream};
 use shared::control::report::{Changes, Delta};
 
@@ -81,6 +82,7 @@ fn is_same_route((previous, before): (&Config, &Route), (next, after): (&Config,
         action,
         rewrite,
         timeouts,
+        retry,
         policies,
     } = before;
     *hosts == after.hosts
@@ -93,8 +95,9 @@ fn is_same_route((previous, before): (&Config, &Route), (next, after): (&Config,
         && *forward_host == after.forward_host
         && *rewrite == after.rewrite
         && *timeouts == after.timeouts
+        && *retry == after.retry
         && is_same_action((previous, action), (next, &after.action))
-        && are_same_policies(policies, &after.policies)
+        && are_same_policies((previous, policies), (next, &after.policies))
 }
 
 fn is_same_action((previous, before): (&Config, &Action), (next, after): (&Config, &Action)) -> bool {
@@ -102,7 +105,7 @@ fn is_same_action((previous, before): (&Config, &Action), (next, after): (&Confi
         (Action::Forward(before), Action::Forward(after)) => {
             // Upstreams may have changed places.
             let is_same = |(a, b): (&Share, &Share)| {
-                let names = (upstream_name(previous, a), upstream_name(next, b));
+                let names = (upstream_name(previous, a.upstream), upstream_name(next, b.upstream));
                 a.weight == b.weight && a.path_prefix == b.path_prefix && names.0 == names.1
             };
             before.len() == after.len() && before.iter().zip(after).all(is_same)
@@ -113,28 +116,86 @@ fn is_same_action((previous, before): (&Config, &Action), (next, after): (&Confi
     }
 }
 
-fn upstream_name<'c>(config: &'c Config, share: &Share) -> Option<&'c str> {
-    config.upstreams.get(share.upstream).map(|upstream| &*upstream.name)
+fn upstream_name(config: &Config, index: usize) -> Option<&str> {
+    config.upstreams.get(index).map(|upstream| &*upstream.name)
 }
 
 /// Compares the policies that the routes write themselves.
-fn are_same_policies(before: &Policies, after: &Policies) -> bool {
-    fn same<T: PartialEq>(before: &Setting<T>, after: &Setting<T>) -> bool {
+fn are_same_policies((previous, before): (&Config, &Policies), (next, after): (&Config, &Policies)) -> bool {
+    fn same_by<T>(
+        before: &Setting<T>,
+        after: &Setting<T>,
+        is_same: impl FnOnce(Option<&T>, Option<&T>) -> bool,
+    ) -> bool {
         let [is_own, stays_own] = [before, after].map(|setting| matches!(setting.scope, Scope::Route(_)));
-        is_own == stays_own && (!is_own || before.value == after.value)
+        is_own == stays_own && (!is_own || is_same(before.value.as_deref(), after.value.as_deref()))
     }
-    let Policies { access, cors, rate_limit, body_limit, headers, security_headers } = before;
+    fn same<T: PartialEq>(before: &Setting<T>, after: &Setting<T>) -> bool {
+        same_by(before, after, |before, after| before == after)
+    }
+    let Policies { access, cors, rate_limit, body_limit, headers, security_headers, fault, mirror, fallback } = before;
+    let shown_mirrors = |a: Option<&Mirror>, b: Option<&Mirror>| mirror_text(previous, a) == mirror_text(next, b);
+    let shown_fallbacks =
+        |a: Option<&Fallback>, b: Option<&Fallback>| fallback_text(previous, a) == fallback_text(next, b);
     same(access, &after.access)
         && same(cors, &after.cors)
         && same(rate_limit, &after.rate_limit)
         && same(body_limit, &after.body_limit)
         && same(headers, &after.headers)
         && same(security_headers, &after.security_headers)
+        && same(fault, &after.fault)
+        && same_by(mirror, &after.mirror, shown_mirrors)
+        && same_by(fallback, &after.fallback, shown_fallbacks)
+}
+
+/// With the upstream's name: upstreams may have changed places.
+fn mirror_text(config: &Config, mirror: Option<&Mirror>) -> String {
+    let name = mirror.and_then(|mirror| upstream_name(config, mirror.upstream));
+    let rest = mirror.map(|mirror| Mirror { upstream: 0, ..mirror.clone() });
+    format!("{name:?} {rest:?}")
+}
+
+/// With the upstream's name: upstreams may have changed places.
+fn fallback_text(config: &Config, fallback: Option<&Fallback>) -> String {
+    match fallback.map(|fallback| (&fallback.to, &fallback.on)) {
+        Some((FallbackTo::Upstream(index), on)) => format!("{:?} {on:?}", upstream_name(config, *index)),
+        Some((FallbackTo::Respond(respond), on)) => format!("{respond:?} {on:?}"),
+        None => String::new(),
+    }
 }
 
 fn is_same_upstream(before: &Upstream, after: &Upstream) -> bool {
-    let Upstream { name: _, endpoints, timeouts, pool, protocol, tls, proxy_protocol, at: _ } = before;
+    let Upstream {
+        name: _,
+        endpoints,
+        balance,
+        sticky,
+        probe,
+        eject,
+        breaker,
+        retry,
+        in_flight,
+        slow_start,
+        panic_below,
+        resolve,
+        timeouts,
+        pool,
+        protocol,
+        tls,
+        proxy_protocol,
+        at: _,
+    } = before;
     *endpoints == after.endpoints
+        && *balance == after.balance
+        && *sticky == after.sticky
+        && *probe == after.probe
+        && *eject == after.eject
+        && *breaker == after.breaker
+        && *retry == after.retry
+        && *in_flight == after.in_flight
+        && *slow_start == after.slow_start
+        && *panic_below == after.panic_below
+        && *resolve == after.resolve
         && *timeouts == after.timeouts
         && *pool == after.pool
         && *protocol == after.protocol
@@ -143,11 +204,12 @@ fn is_same_upstream(before: &Upstream, after: &Upstream) -> bool {
 }
 
 /// The top level's policies, by name.
-fn policy_texts(policies: &Policies) -> [(&'static str, String); 6] {
+fn policy_texts(config: &Config) -> [(&'static str, String); 9] {
     fn text<T: Debug>(setting: &Setting<T>) -> String {
         format!("{:?}", setting.value)
     }
-    let Policies { access, cors, rate_limit, body_limit, headers, security_headers } = policies;
+    let Policies { access, cors, rate_limit, body_limit, headers, security_headers, fault, mirror, fallback } =
+        &config.policies;
     [
         ("access", text(access)),
         ("cors", text(cors)),
@@ -155,6 +217,9 @@ fn policy_texts(policies: &Policies) -> [(&'static str, String); 6] {
         ("body_limit", text(body_limit)),
         ("headers", text(headers)),
         ("security_headers", text(security_headers)),
+        ("fault", text(fault)),
+        ("mirror", mirror_text(config, mirror.value.as_deref())),
+        ("fallback", fallback_text(config, fallback.value.as_deref())),
     ]
 }
 
@@ -209,7 +274,7 @@ fn sections(previous: &Config, next: &Config) -> Vec<String> {
             ("log", format!("{:?}", config.log)),
             ("audit", format!("{:?}", config.audit)),
         ];
-        texts.extend(policy_texts(&config.policies));
+        texts.extend(policy_texts(config));
         texts
     });
     let pairs = before.into_iter().zip(after);

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use super::fields::Fields;
+use super::policy::{FallbackTo, Policies, Scope, Setting};
 use super::problem::Code;
-use super::reader::{Read, Reader, closest, shown};
+use super::reader::{Read, Reader, closest, is_word};
 use super::report::Fault;
-use super::routes::{LOCATION, REDIRECT, RESPOND, REWRITE, SPLIT, Surroundings, UPSTREAM_NAME};
-use super::tree::{Entry, Node, Value};
-use super::{Action, Name, Redirect, RedirectPart, Respond, Rewrite, RouteTimeouts, Share, name, path, pattern, url};
+use super::routes::{LOCATION, REDIRECT, RESPOND, REWRITE, SPLIT};
+use super::surroundings::Surroundings;
+use super::tree::{Entry, Node, Place, Value};
+use super::{Action, Redirect, RedirectPart, Respond, Rewrite, RouteTimeouts, Share, name, path, pattern, url};
 
-pub(super) fn read_action(fields: &mut Fields<'_, '_>, around: &mut Surroundings<'_>) -> Option<Action> {
+pub(super) fn read_action(fields: &mut Fields<'_, '_>, around: &mut Surroundings) -> Option<Action> {
     let keys = ["target", "upstream", "split", "redirect", "respond"];
     let written: Vec<&Entry<'_>> = keys.iter().filter_map(|key| fields.written(key)).collect();
     let list = "`target`, `upstream`, `split`, `redirect` and `respond`";
@@ -29,17 +31,17 @@ pub(super) fn read_action(fields: &mut Fields<'_, '_>, around: &mut Surroundings
     }
     let target = fields.get("target", |reader, node, field| {
         let url = reader.parse(node, &field.kind, url::target)?;
-        let upstream = around.targets.index(&url, || reader.texts.origin(node.place), around.upstreams);
+        let upstream = around.target(&url, || reader.texts.origin(node.place));
         Some(Action::Forward(vec![Share { upstream, weight: 1, path_prefix: url.path_prefix }]))
     });
     let upstream = fields.get("upstream", |reader, node, _| {
-        let upstream = read_upstream(reader, node, around)?;
+        let upstream = around.upstream(reader, node)?;
         Some(Action::Forward(vec![Share { upstream, weight: 1, path_prefix: "".into() }]))
     });
     let split = fields.get("split", |reader, node, field| {
         let shares = reader.list(node, &field.kind, |reader, node| {
             let mut fields = reader.section(node, &SPLIT)?;
-            let upstream = fields.get("upstream", |reader, node, _| read_upstream(reader, node, around));
+            let upstream = fields.get("upstream", |reader, node, _| around.upstream(reader, node));
             let weight = fields.get("weight", |reader, node, field| reader.integer(node, &field.kind));
             Some(Share { upstream: upstream?, weight: u32::try_from(weight?).ok()?, path_prefix: "".into() })
         })?;
@@ -55,33 +57,6 @@ pub(super) fn read_action(fields: &mut Fields<'_, '_>, around: &mut Surroundings
         return None;
     }
     target.or(upstream).or(split).or(redirect).or(respond)
-}
-
-fn read_upstream(reader: &mut Reader<'_>, node: &Node<'_>, around: &mut Surroundings<'_>) -> Option<usize> {
-    let name = reader.text(node, &UPSTREAM_NAME)?;
-    if let Some(index) = around.by_name.get(name) {
-        around.used.insert(Name::from(name));
-        return Some(*index);
-    }
-    // A broken upstream is known by name: its own problems are enough.
-    if around.names.contains(name) {
-        return None;
-    }
-    let fault = Fault::new(Code::UnknownName, format!("no upstream is called `{}`", shown(node)));
-    let near = closest(name, around.names.iter().map(|name| &**name)).map(str::to_owned);
-    let fault = match near {
-        Some(near) => fault.hint(format!("did you mean `{near}`?")),
-        None if name.contains("://") => fault.hint("a URL is a `target`; `upstream` names a section of `upstreams`"),
-        None if around.names.is_empty() => fault.hint("name it under `upstreams`, or write a URL as `target`"),
-        None => {
-            let mut names: Vec<&str> = around.names.iter().map(|name| &**name).collect();
-            names.sort_unstable();
-            names.truncate(10);
-            fault.hint(format!("upstreams here: {}", names.join(", ")))
-        }
-    };
-    reader.error(node.place, fault);
-    None
 }
 
 fn read_redirect<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Redirect> {
@@ -142,7 +117,7 @@ fn location(text: &str) -> Result<(Vec<RedirectPart>, bool), Fault> {
     Ok((parts, keep_query))
 }
 
-fn read_respond<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, around: &Surroundings<'_>) -> Option<Respond> {
+pub(super) fn read_respond<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, around: &Surroundings) -> Option<Respond> {
     let mut fields = reader.section(node, &RESPOND)?;
     let status = fields.count::<u16>("status");
     let headers = match fields.written("headers") {
@@ -230,7 +205,8 @@ pub(super) fn read_timeouts(fields: &mut Fields<'_, '_>) -> Option<RouteTimeouts
             None => Some(None),
             Some(_) => fields.duration(key).map(Some),
         };
-        let (connect, response_headers, idle) = (time("connect"), time("response_headers"), time("idle"));
+        let (connect, tls, write) = (time("connect"), time("tls"), time("write"));
+        let (response_headers, idle) = (time("response_headers"), time("idle"));
         let mut time_or_off = |key| match fields.written(key) {
             None => Some(None),
             Some(_) => fields.duration_or_off(key).map(Some),
@@ -238,6 +214,8 @@ pub(super) fn read_timeouts(fields: &mut Fields<'_, '_>) -> Option<RouteTimeouts
         let (total, tunnel) = (time_or_off("total"), time_or_off("tunnel"));
         Some(RouteTimeouts {
             connect: connect?,
+            tls: tls?,
+            write: write?,
             response_headers: response_headers?,
             idle: idle?,
             total: total?,
@@ -253,13 +231,48 @@ pub(super) fn warn_idle_keys(fields: &mut Fields<'_, '_>) {
     if forwards || !answers {
         return;
     }
-    for key in ["rewrite", "timeouts", "forward_host"] {
-        if let Some(entry) = fields.written(key) {
+    for key in ["rewrite", "timeouts", "forward_host", "retry", "fallback", "mirror", "fault"] {
+        // What is switched off was not meant to have an effect.
+        if let Some(entry) = fields.written(key).filter(|entry| !is_word(&entry.value, "off")) {
             let fault = Fault::new(Code::Unused, format!("`{key}` has no effect here: this route forwards nothing"))
                 .hint("remove it");
             fields.reader().under(&entry.key, |reader| reader.warn(entry.key_place, fault));
         }
     }
+}
+
+/// A route's own fallback or mirror that leads where the route leads anyway.
+pub(super) fn check_stand_ins(fields: &mut Fields<'_, '_>, action: &Action, policies: &Policies) {
+    let Action::Forward(shares) = action else { return };
+    let is_only = |upstream: usize| shares.iter().all(|share| share.upstream == upstream);
+    if let Some(FallbackTo::Upstream(upstream)) = own(&policies.fallback).map(|fallback| &fallback.to)
+        && is_only(*upstream)
+    {
+        let fault = Fault::invalid(
+            "this route already forwards to this upstream: where it has failed, it cannot stand in for itself",
+        )
+        .hint("name another upstream, or an answer: `fallback: {respond: {status: 503}}`");
+        at_upstream(fields, "fallback", |reader, place| reader.error(place, fault));
+    }
+    if own(&policies.mirror).is_some_and(|mirror| is_only(mirror.upstream)) {
+        let fault = Fault::new(
+            Code::Unused,
+            "this route already forwards to this upstream: it gets every copy beside its original",
+        )
+        .hint("name another upstream, or remove `mirror`");
+        at_upstream(fields, "mirror", |reader, place| reader.warn(place, fault));
+    }
+}
+
+/// What the route itself says.
+fn own<T>(setting: &Setting<T>) -> Option<&T> {
+    setting.value.as_deref().filter(|_| matches!(setting.scope, Scope::Route(_)))
+}
+
+fn at_upstream<'a>(fields: &mut Fields<'_, 'a>, key: &'static str, note: impl FnOnce(&mut Reader<'a>, Place)) {
+    let written = fields.written(key).and_then(|entry| entry.value.get("upstream"));
+    let place = written.map_or(fields.place, |node| node.place);
+    fields.reader().under_declared(key, |reader| reader.under_declared("upstream", |reader| note(reader, place)));
 }
 
 /// A host with a port where there is one.

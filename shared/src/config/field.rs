@@ -88,6 +88,11 @@ pub(super) enum Kind {
         min: &'static str,
         max: &'static str,
     },
+    /// Bounds as they would be typed.
+    Percent {
+        min: &'static str,
+        max: &'static str,
+    },
     Choice(&'static [&'static str]),
     /// Either this word, or the kind.
     Or(&'static str, &'static Kind),
@@ -109,7 +114,7 @@ impl Kind {
             Self::Boolean => "false",
             Self::Integer { min, .. } if *min == 1 => "1",
             Self::Integer { .. } => "8",
-            Self::Duration { max, .. } | Self::Size { max, .. } => max,
+            Self::Duration { max, .. } | Self::Size { max, .. } | Self::Percent { max, .. } => max,
             Self::Choice(words) => words.first().copied().unwrap_or_default(),
             Self::Or(word, _) => word,
             Self::List(item) | Self::OneOrMany(item) | Self::Short(item, _) => item.sample(),
@@ -125,6 +130,7 @@ impl Kind {
             Self::Integer { .. } => "a whole number".to_owned(),
             Self::Duration { .. } => "a duration such as `10s`".to_owned(),
             Self::Size { .. } => "a size such as `64KiB`".to_owned(),
+            Self::Percent { .. } => "a percentage such as `20%`".to_owned(),
             Self::Choice(words) => match words {
                 [only] => format!("`{only}`"),
                 [start @ .., last] => {
@@ -175,6 +181,7 @@ impl Kind {
             | Self::Integer { .. }
             | Self::Duration { .. }
             | Self::Size { .. }
+            | Self::Percent { .. }
             | Self::Choice(_) => None,
         }
     }

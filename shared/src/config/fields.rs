@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::Percent;
 use super::field::{Field, Kind, Section};
 use super::problem::Code;
 use super::reader::{Read, Reader, Step, is_word};
@@ -86,6 +87,23 @@ impl<'a> Fields<'_, 'a> {
         })
     }
 
+    /// Reads what stands under `key`, one or a list of such, item by item; an absent one is its default.
+    pub(super) fn items<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&mut Reader<'a>, &Node<'_>, &'static Kind) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        if self.written(key).is_some() {
+            return self.list_of(key, read);
+        }
+        let field = self.declared(key)?;
+        let default = field.default?.trim_start_matches('[').trim_end_matches(']');
+        let items = default.split(", ").filter(|item| !item.is_empty());
+        self.reader.under_declared(key, |reader| {
+            items.map(|item| read(reader, &Node::default_scalar(item), field.kind.item())).collect()
+        })
+    }
+
     pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
         self.scalar(key, |reader, node, _| reader.boolean(node))
     }
@@ -117,8 +135,72 @@ impl<'a> Fields<'_, 'a> {
         self.scalar(key, |reader, node, field| reader.size(node, &field.kind)).and_then(|bytes| T::try_from(bytes).ok())
     }
 
+    pub(super) fn percent(&mut self, key: &'static str) -> Option<Percent> {
+        self.scalar(key, |reader, node, field| reader.percent(node, &field.kind))
+    }
+
+    /// A percentage that may be switched off; the inner none is off.
+    pub(super) fn percent_or_off(&mut self, key: &'static str) -> Read<Option<Percent>> {
+        self.scalar(
+            key,
+            |reader, node, field| {
+                if is_word(node, "off") { Some(None) } else { reader.percent(node, &field.kind).map(Some) }
+            },
+        )
+    }
+
+    /// A whole number that may be switched off; the inner none is off.
+    pub(super) fn count_or_off<T: TryFrom<i64>>(&mut self, key: &'static str) -> Read<Option<T>> {
+        self.scalar(key, |reader, node, field| {
+            if is_word(node, "off") {
+                return Some(None);
+            }
+            reader.integer(node, &field.kind).and_then(|number| T::try_from(number).ok()).map(Some)
+        })
+    }
+
+    /// A size that may be switched off; the inner none is off.
+    pub(super) fn size_or_off(&mut self, key: &'static str) -> Read<Option<u64>> {
+        self.scalar(
+            key,
+            |reader, node, field| {
+                if is_word(node, "off") { Some(None) } else { reader.size(node, &field.kind).map(Some) }
+            },
+        )
+    }
+
     pub(super) fn choice<V: Copy>(&mut self, key: &'static str, words: &[(&str, V)]) -> Option<V> {
         self.scalar(key, |reader, node, field| reader.choice(node, &field.kind, words))
+    }
+
+    /// Notes an error at the key, where it was written; at the section, where it was not.
+    pub(super) fn fault(&mut self, key: &'static str, fault: Fault) {
+        let place = self.written(key).map_or(self.place, |entry| entry.key_place);
+        self.reader.under_declared(key, |reader| reader.error(place, fault));
+    }
+
+    /// Notes a warning at the key.
+    pub(super) fn warn(&mut self, key: &'static str, fault: Fault) {
+        let place = self.written(key).map_or(self.place, |entry| entry.key_place);
+        self.reader.under_declared(key, |reader| reader.warn(place, fault));
+    }
+
+    /// Reads the section under `key` by `read`; one that is absent or `off` is none.
+    pub(super) fn section_or_off<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Fields<'_, 'a>) -> Option<T>,
+    ) -> Read<Option<T>> {
+        let field = self.declared(key)?;
+        let Some(entry) = self.written(key) else { return Some(None) };
+        if is_word(&entry.value, "off") {
+            return Some(None);
+        }
+        let section = field.kind.section()?;
+        self.reader.under(&entry.key, |reader| {
+            let mut fields = reader.section(&entry.value, section)?;
+            read(&mut fields).map(Some)
+        })
     }
 
     /// Reads the section under `key` by `read`; an absent one is read as an empty map, so that its defaults hold.

@@ -1,5 +1,7 @@
 //! Reading what a route matches: path, hosts, headers and query. Which route wins is not decided here.
 
+use std::sync::Arc;
+
 use super::fields::Fields;
 use super::problem::Code;
 use super::reader::{Reader, is_word};
@@ -62,17 +64,34 @@ pub(super) fn read_headers(fields: &mut Fields<'_, '_>) -> Option<Vec<HeaderMatc
             if policy::is_edit(entry) {
                 return Some(None);
             }
-            let name = match name::header(&entry.key) {
-                Ok(name) => name,
-                Err(fault) => {
-                    reader.error(entry.key_place, fault);
-                    return None;
-                }
-            };
+            let name = header_name(reader, entry)?;
             read_condition(reader, &entry.value).map(|value| Some(HeaderMatch { name, value }))
         })?;
         Some(conditions.into_iter().flatten().collect())
     })
+}
+
+/// Reads the conditions on headers under `headers`, where nothing stands beside them.
+pub(super) fn read_conditions(fields: &mut Fields<'_, '_>) -> Option<Vec<HeaderMatch>> {
+    if fields.written("headers").is_none() {
+        return Some(Vec::new());
+    }
+    fields.get("headers", |reader, node, field| {
+        reader.map(node, &field.kind, |reader, entry| {
+            let name = header_name(reader, entry)?;
+            read_condition(reader, &entry.value).map(|value| HeaderMatch { name, value })
+        })
+    })
+}
+
+fn header_name<'a>(reader: &mut Reader<'a>, entry: &'a Entry<'a>) -> Option<Arc<str>> {
+    match name::header(&entry.key) {
+        Ok(name) => Some(name),
+        Err(fault) => {
+            reader.error(entry.key_place, fault);
+            None
+        }
+    }
 }
 
 pub(super) fn read_query(fields: &mut Fields<'_, '_>) -> Option<Vec<QueryMatch>> {

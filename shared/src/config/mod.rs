@@ -6,6 +6,7 @@
 mod action;
 mod admin;
 mod audit;
+mod cause;
 mod certificates;
 mod effective;
 mod excerpt;
@@ -21,6 +22,7 @@ mod origin;
 mod parse;
 mod path;
 mod pattern;
+mod percent;
 pub mod policy;
 pub mod problem;
 mod reader;
@@ -35,6 +37,8 @@ mod schema;
 mod server;
 mod shadow;
 pub mod source;
+mod statuses;
+mod surroundings;
 mod tls;
 mod tree;
 mod unit;
@@ -46,10 +50,12 @@ mod tests;
 
 pub use admin::{Admin, AdminAuth, AdminBasic, AdminToken, Role, Secret, SocketPlace};
 pub use audit::{Audit, Keep, RequestAudit, WhenFull};
+pub use cause::{Cause, Causes};
 pub use excerpt::masked;
 pub use listen::{Listen, Protocols, ProxyProtocol};
 pub use log::{AccessLog, Level, Log, LogFormat, Redact};
 pub use origin::{Origin, Source};
+pub use percent::Percent;
 pub use policy::{Policies, Scope, Setting};
 pub use problem::{Problem, Problems, Severity};
 pub use remark::Remark;
@@ -59,9 +65,13 @@ pub use route::{
 };
 pub use server::{Limits, Server, ServerTimeouts};
 pub use source::{Input, References, Sources, Text};
+pub use statuses::Statuses;
 pub use tls::{CertificateFiles, ClientAuth, ListenTls, TlsVersion, UpstreamTls};
 pub(crate) use unit::{show_duration, show_size};
-pub use upstream::{Endpoint, Pool, ProxyHeader, Upstream, UpstreamProtocol, UpstreamTimeouts};
+pub use upstream::{
+    Balance, Breaker, Eject, Endpoint, HashBy, HttpProbe, InFlight, Initial, Pool, Probe, ProbeKind, ProbeMethod,
+    ProxyHeader, Resolve, Retry, Sticky, Upstream, UpstreamProtocol, UpstreamTimeouts,
+};
 
 use std::sync::Arc;
 

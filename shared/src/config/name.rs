@@ -33,6 +33,15 @@ pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
+/// A cookie's name (RFC 6265, 4.1.1).
+pub(super) fn cookie(text: &str) -> Result<Arc<str>, Fault> {
+    if !is_token(text) || text.len() > MAX_NAME_BYTES {
+        return Err(Fault::invalid("this is not the name of a cookie")
+            .hint("a cookie's name has no spaces, quotes, commas, semicolons or `=`"));
+    }
+    Ok(text.into())
+}
+
 /// A header's name in lower case (RFC 9110, 5.1).
 pub(super) fn header(text: &str) -> Result<Arc<str>, Fault> {
     if text.starts_with(':') {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::Percent;
 use super::field::{Kind, Section};
 use super::fields::Fields;
 use super::problem::{Code, Severity};
@@ -96,6 +97,11 @@ impl<'a> Reader<'a> {
     /// Reads under an index of a list.
     pub(super) fn at<T>(&mut self, index: usize, read: impl FnOnce(&mut Self) -> T) -> T {
         self.step(Step::Index(index), read)
+    }
+
+    /// Reads under a key of a section, whether it was written or not.
+    pub(super) fn under_declared<T>(&mut self, key: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.step(Step::Key(key), read)
     }
 
     pub(super) fn step<T>(&mut self, step: Step<'a>, read: impl FnOnce(&mut Self) -> T) -> T {
@@ -233,6 +239,20 @@ impl<'a> Reader<'a> {
         self.parse(node, kind, |text| {
             let value = unit::size(text).map_err(|error| unit_fault(error, "a size", "`512B`, `64KiB` or `10MiB`"))?;
             let (min, max) = (unit::size(least).unwrap_or_default(), unit::size(most).unwrap_or(u64::MAX));
+            in_bounds(value, (min, least), (max, most))
+        })
+    }
+
+    pub(super) fn percent(&mut self, node: &Node<'_>, kind: &Kind) -> Option<Percent> {
+        let bounds = if let Kind::Percent { min, max } = kind.scalar() { Some((*min, *max)) } else { None };
+        let (least, most) = bounds.unwrap_or(("0%", "100%"));
+        self.parse(node, kind, |text| {
+            let value = unit::percent(text).map_err(|error| match error {
+                UnitError::Overflow => Fault::new(Code::OutOfRange, format!("this must be at most {most}")),
+                UnitError::Bare(_) | UnitError::Form => unit_fault(error, "a percentage", "`20%` or `12.5%`"),
+            })?;
+            let (min, max) =
+                (unit::percent(least).unwrap_or(Percent::of(0)), unit::percent(most).unwrap_or(Percent::ALL));
             in_bounds(value, (min, least), (max, most))
         })
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 use sha2::{Digest, Sha256};
 
 use super::field::{Field, Kind, Section};
@@ -13,10 +13,11 @@ use super::policy::{self, Policies};
 use super::problem::{Code, Problems};
 use super::reader::Reader;
 use super::report::{Fault, Reporter};
-use super::routes::{self, Surroundings};
+use super::routes;
 use super::source::{Input, References, Text};
+use super::surroundings::Surroundings;
 use super::tree::{Node, Texts};
-use super::upstream::{self, Targets};
+use super::upstream;
 use super::{Checked, Config, Listen, Name, admin, audit, certificates, log, merge, reference, server, shadow};
 
 static SECTIONS: &[Field] = &[
@@ -71,16 +72,18 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node<'a>) -> Option<Co
     let log = fields.section("log", log::read);
     let state_dir = server.as_ref().map_or_else(Default::default, |server| server.state_dir.clone());
     let audit = fields.section("audit", |fields| audit::read(fields, &state_dir));
-    let policies = Policies::read_defaults(&mut fields);
     let (upstreams, names) = read_upstreams(&mut fields);
+    let mut around = Surroundings::new(fields.reader(), upstreams, names)?;
+    let policies = Policies::read_defaults(&mut fields, &mut around);
     // Broken top-level policies are reported once; the routes are still read, without them.
-    let stand_in = fields.reader().defaults(&ROOT, Policies::read_defaults)?;
+    let stand_in = fields.reader().defaults(&ROOT, |fields| Policies::read_defaults(fields, &mut around))?;
     let inherited = Arc::new(policies.clone().unwrap_or(stand_in));
     if let Some(server) = &server {
         let entries = fields.entries;
         certificates::check(fields.reader(), entries, &server.listen);
     }
-    let (routes, upstreams) = read_routes(&mut fields, &inherited, upstreams, &names)?;
+    let routes = read_routes(&mut fields, &inherited, &mut around);
+    let upstreams = around.upstreams;
     Some(Config { server: server?, admin: admin?, log: log?, audit: audit?, upstreams, routes, policies: policies? })
 }
 
@@ -110,36 +113,17 @@ fn read_upstreams(fields: &mut Fields<'_, '_>) -> (Vec<super::Upstream>, HashSet
         .unwrap_or_default()
 }
 
-fn read_routes(
-    fields: &mut Fields<'_, '_>,
-    policies: &Arc<Policies>,
-    mut upstreams: Vec<super::Upstream>,
-    names: &HashSet<Name>,
-) -> Option<(Vec<super::Route>, Vec<super::Upstream>)> {
-    let by_name: HashMap<Name, usize> =
-        upstreams.iter().enumerate().map(|(index, upstream)| (Arc::clone(&upstream.name), index)).collect();
-    let mut targets = Targets::new(fields.reader())?;
-    let mut around = Surroundings {
-        policies,
-        upstreams: &mut upstreams,
-        targets: &mut targets,
-        names,
-        by_name,
-        used: HashSet::new(),
-        plain_text: ("content-type".into(), "text/plain; charset=utf-8".into()),
-    };
+fn read_routes(fields: &mut Fields<'_, '_>, inherited: &Arc<Policies>, around: &mut Surroundings) -> Vec<super::Route> {
     let routes = fields.get("routes", |reader, node, _| {
-        let (routes, written) = routes::read_all(reader, node, &mut around);
+        let (routes, written) = routes::read_all(reader, node, inherited, around);
         shadow::check(reader, &routes, &written);
         Some(routes)
     });
-    let routes = routes.unwrap_or_default();
-    let used = around.used;
     // A broken route may have meant the upstream that seems unused.
     if !fields.reader().failed() {
-        warn_unused(fields, &used);
+        warn_unused(fields, &around.used);
     }
-    Some((routes, upstreams))
+    routes.unwrap_or_default()
 }
 
 fn warn_unused(fields: &mut Fields<'_, '_>, used: &HashSet<Name>) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use regex_automata::meta::Regex;
 
-use super::{Name, Origin, Policies};
+use super::{Name, Origin, Policies, Retry};
 
 /// One route.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Route {
     pub action: Action,
     pub rewrite: Option<Rewrite>,
     pub timeouts: RouteTimeouts,
+    /// None: the upstream's; `Some(None)`: switched off on this route.
+    pub retry: Option<Option<Arc<Retry>>>,
     /// In force on this route: its own, or the top level's. Routes that write none share what they inherit.
     pub policies: Arc<Policies>,
 }
@@ -183,6 +185,8 @@ pub enum Rewrite {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteTimeouts {
     pub connect: Option<Duration>,
+    pub tls: Option<Duration>,
+    pub write: Option<Duration>,
     pub response_headers: Option<Duration>,
     pub idle: Option<Duration>,
     /// `Some(None)`: switched off on this route.

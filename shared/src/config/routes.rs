@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
-
-use super::action::{authority, read_action, read_rewrite, read_timeouts, warn_idle_keys};
+use super::action::{authority, check_stand_ins, read_action, read_rewrite, read_timeouts, warn_idle_keys};
 use super::field::{Field, Kind, Section};
 use super::fields::Fields;
 use super::matching::{read_headers, read_hosts, read_path, read_query, without_repeats};
@@ -13,14 +11,14 @@ use super::policy::{self, Policies, Scope};
 use super::problem::Code;
 use super::reader::{Read, Reader, is_word};
 use super::report::Fault;
+use super::surroundings::{Surroundings, UPSTREAM_NAME};
 use super::tree::{Node, Place, Value};
-use super::upstream::{Targets, Upstream, WEIGHT};
+use super::upstream::{self, WEIGHT};
 use super::{EncodedSlash, ForwardHost, Name, Route, name};
 
 const TIME: Kind = Kind::Duration { min: "1ms", max: "24h" };
 const PATH: Kind = Kind::Text { what: "a path such as `/api/`", sample: "/sample" };
 const REGEX: Kind = Kind::Text { what: "a regular expression", sample: "^/sample" };
-pub(super) const UPSTREAM_NAME: Kind = Kind::Text { what: "the name of an upstream", sample: "sample" };
 
 pub(super) static VALUE_MATCH: Section = Section {
     name: "routes[].query.NAME",
@@ -94,6 +92,8 @@ static TIMEOUTS: Section = Section {
     doc: "The route's own timeouts, over its upstream's.",
     fields: &[&[
         Field::new("connect", TIME, "As in `upstreams.NAME.timeouts`."),
+        Field::new("tls", TIME, "As in `upstreams.NAME.timeouts`."),
+        Field::new("write", TIME, "As in `upstreams.NAME.timeouts`."),
         Field::new("response_headers", TIME, "As in `upstreams.NAME.timeouts`."),
         Field::new("idle", TIME, "As in `upstreams.NAME.timeouts`."),
         Field::new("total", Kind::Or("off", &TIME), "As in `upstreams.NAME.timeouts`."),
@@ -163,6 +163,11 @@ static OWN_FIELDS: &[Field] = &[
         "What the path becomes on its way upstream; the default leaves it untouched.",
     ),
     Field::new("timeouts", Kind::Section(&TIMEOUTS), "Its own timeouts."),
+    Field::new(
+        "retry",
+        Kind::Or("off", &Kind::Section(&upstream::RETRY)),
+        "Its own rule for retries, whole in place of its upstream's; `off`: none. The budget is the upstream's own count.",
+    ),
 ];
 
 /// The declaration of one route.
@@ -174,20 +179,6 @@ pub(super) static ROUTE: Section = Section {
 
 /// How the section is written.
 pub(super) static ROUTES: Kind = Kind::List(&Kind::Section(&ROUTE));
-
-/// What routes are read with.
-pub(super) struct Surroundings<'s> {
-    pub(super) policies: &'s Arc<Policies>,
-    pub(super) upstreams: &'s mut Vec<Upstream>,
-    pub(super) targets: &'s mut Targets,
-    /// Every name that was given to an upstream, even to a broken one.
-    pub(super) names: &'s HashSet<Name>,
-    pub(super) by_name: HashMap<Name, usize>,
-    /// Which upstreams some route forwards to.
-    pub(super) used: HashSet<Name>,
-    /// The header of answers that name no type: one for all of them.
-    pub(super) plain_text: (Arc<str>, Arc<str>),
-}
 
 /// Where a route is written.
 #[derive(Clone, Copy)]
@@ -201,7 +192,8 @@ pub(super) struct Written {
 pub(super) fn read_all<'a>(
     reader: &mut Reader<'a>,
     node: &'a Node<'a>,
-    around: &mut Surroundings<'_>,
+    inherited: &Arc<Policies>,
+    around: &mut Surroundings,
 ) -> (Vec<Route>, Vec<Written>) {
     let Value::List(items) = &node.value else {
         if !node.is_null() {
@@ -212,7 +204,7 @@ pub(super) fn read_all<'a>(
     let mut namer = Namer::new(items);
     let (mut routes, mut written) = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
     for (index, item) in items.iter().enumerate() {
-        if let Some(route) = reader.at(index, |reader| read(reader, item, around, &mut namer)) {
+        if let Some(route) = reader.at(index, |reader| read(reader, item, inherited, around, &mut namer)) {
             routes.push(route);
             written.push(Written { place: item.place, index });
         }
@@ -223,7 +215,8 @@ pub(super) fn read_all<'a>(
 fn read<'a>(
     reader: &mut Reader<'a>,
     node: &'a Node<'a>,
-    around: &mut Surroundings<'_>,
+    inherited: &Arc<Policies>,
+    around: &mut Surroundings,
     namer: &mut Namer,
 ) -> Option<Route> {
     let at = reader.texts.origin(node.place);
@@ -250,6 +243,10 @@ fn read<'a>(
     let action = read_action(&mut fields, around);
     let rewrite = read_rewrite(&mut fields);
     let timeouts = read_timeouts(&mut fields);
+    let retry = match fields.written("retry") {
+        None => Some(None),
+        Some(_) => fields.section_or_off("retry", upstream::read_retry).map(|retry| Some(retry.map(Arc::new))),
+    };
     warn_idle_keys(&mut fields);
     let name = match (&written_name, &path, &hosts, &methods) {
         (Some(Some(name)), ..) => Some(Arc::clone(name)),
@@ -259,7 +256,10 @@ fn read<'a>(
         _ => None,
     };
     let scope = Scope::Route(name.clone().unwrap_or_else(|| "".into()));
-    let policies = Policies::read_on_route(&mut fields, around.policies, &scope);
+    let policies = Policies::read_on_route(&mut fields, around, inherited, &scope);
+    if let (Some(action), Some(policies)) = (&action, &policies) {
+        check_stand_ins(&mut fields, action, policies);
+    }
     Some(Route {
         name: name?,
         at,
@@ -274,6 +274,7 @@ fn read<'a>(
         action: action?,
         rewrite: rewrite?,
         timeouts: timeouts?,
+        retry: retry?,
         policies: policies?,
     })
 }

@@ -74,6 +74,9 @@ fn kind(of: &'static Kind, defs: &mut Defs) -> Value {
         Kind::Size { .. } => {
             json!({"anyOf": [{"type": "string", "pattern": "^[0-9]+ *([KkMmGgTt][Ii]?)?[Bb]$"}, reference]})
         }
+        Kind::Percent { .. } => {
+            json!({"anyOf": [{"type": "string", "pattern": "^[0-9]+(\\.[0-9]{1,2})?%$"}, reference]})
+        }
         Kind::Choice(words) => {
             // As YAML takes them where they are written without quotes.
             let numbers = words.iter().filter_map(|word| match word.parse::<u64>() {

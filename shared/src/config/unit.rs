@@ -1,8 +1,10 @@
-//! Units as people type them: durations, sizes and whole numbers. A bare number where a unit is needed is refused with
+//! Units as people type them: durations, sizes, percentages and whole numbers. A bare number where a unit is needed is refused with
 //! the right form in the hint. Nothing here knows about places or nodes.
 
 use std::fmt::Write as _;
 use std::time::Duration;
+
+use super::Percent;
 
 /// Why a text is not the quantity that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +102,22 @@ pub(crate) fn show_size(bytes: u64) -> String {
     format!("{}{unit}", bytes / factor)
 }
 
+/// Reads `20%`, `12.5%`, `0.01%`: at most two digits after the point.
+pub(super) fn percent(text: &str) -> Result<Percent, UnitError> {
+    let Some(number) = text.strip_suffix('%') else {
+        let is_bare = is_number(&text.replacen('.', "", 1));
+        return Err(if is_bare { UnitError::Bare(format!("{text}%")) } else { UnitError::Form });
+    };
+    let (whole, parts) = number.split_once('.').unwrap_or((number, "0"));
+    if !is_number(whole) || !is_number(parts) || parts.len() > 2 {
+        return Err(UnitError::Form);
+    }
+    let parts = parts.parse::<u32>().map_err(|_| UnitError::Form)? * if parts.len() == 1 { 10 } else { 1 };
+    let whole = whole.parse::<u32>().map_err(|_| UnitError::Overflow)?;
+    let points = whole.checked_mul(100).and_then(|points| points.checked_add(parts)).ok_or(UnitError::Overflow)?;
+    if points > Percent::ALL.basis_points() { Err(UnitError::Overflow) } else { Ok(Percent::of(points)) }
+}
+
 /// Reads a whole number as typed: digits, with a minus sign where `i64` allows one.
 pub(super) fn integer(text: &str) -> Result<i64, UnitError> {
     let digits = text.strip_prefix('-').unwrap_or(text);
@@ -155,6 +173,21 @@ mod tests {
     }
 
     #[test]
+    fn percentages() {
+        for (text, points) in [("20%", 2000), ("12.5%", 1250), ("0.01%", 1), ("0%", 0), ("100%", 10_000)] {
+            assert_eq!(percent(text), Ok(Percent::of(points)), "{text}");
+        }
+        assert_eq!(percent("20"), Err(UnitError::Bare("20%".to_owned())));
+        assert_eq!(percent("0.2"), Err(UnitError::Bare("0.2%".to_owned())));
+        for over in ["100.01%", "101%", "99999999999%"] {
+            assert_eq!(percent(over), Err(UnitError::Overflow), "{over}");
+        }
+        for wrong in ["", "%", ".5%", "5.%", "1.234%", "-1%", "1 %", "a%", "1.2.3", "ten"] {
+            assert_eq!(percent(wrong), Err(UnitError::Form), "{wrong}");
+        }
+    }
+
+    #[test]
     fn whole_numbers() {
         assert_eq!(integer("-7"), Ok(-7));
         assert_eq!(integer("12"), Ok(12));
@@ -177,7 +210,7 @@ mod tests {
 
         #[test]
         fn any_text_is_read_without_panic(text in "\\PC{0,24}") {
-            let _ = (duration(&text), size(&text), integer(&text));
+            let _ = (duration(&text), size(&text), percent(&text), integer(&text));
         }
     }
 }

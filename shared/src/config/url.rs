@@ -36,8 +36,11 @@ pub(super) struct Url {
     pub(super) scheme: Scheme,
     /// Lower case, IPv6 without brackets.
     pub(super) host: Arc<str>,
+    /// 0 where SRV records have the ports.
     pub(super) port: u16,
-    /// `host:port`, IPv6 in brackets.
+    /// Whether it stands for the SRV records of its host.
+    pub(super) srv: bool,
+    /// `host:port`, IPv6 in brackets; the host alone where SRV records have the ports.
     pub(super) address: Arc<str>,
     /// Put before the request's path: starts with `/` and ends without one, or empty.
     pub(super) path_prefix: Arc<str>,
@@ -45,6 +48,16 @@ pub(super) struct Url {
 
 /// Reads the URL of a target.
 pub(super) fn target(text: &str) -> Result<Url, Fault> {
+    let url = parse(text)?;
+    if url.srv {
+        return Err(Fault::invalid("SRV records have several addresses: they make an upstream, not a target").hint(
+            "name it under `endpoints` of an upstream with `resolve: {every: 30s}`, and write `upstream: NAME` here",
+        ));
+    }
+    Ok(url)
+}
+
+fn parse(text: &str) -> Result<Url, Fault> {
     let Some((scheme, rest)) = text.split_once("://") else {
         let fault = Fault::invalid("this is not a URL");
         let looks_sound = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b));
@@ -54,12 +67,12 @@ pub(super) fn target(text: &str) -> Result<Url, Fault> {
             "write it as `http://127.0.0.1:8001`"
         }));
     };
-    let scheme = if scheme.eq_ignore_ascii_case("http") {
-        Scheme::Http
-    } else if scheme.eq_ignore_ascii_case("https") {
-        Scheme::Https
-    } else {
-        return Err(Fault::invalid("only `http://` and `https://` can be proxied to"));
+    let (scheme, srv) = match &*scheme.to_ascii_lowercase() {
+        "http" => (Scheme::Http, false),
+        "https" => (Scheme::Https, false),
+        "http+srv" => (Scheme::Http, true),
+        "https+srv" => (Scheme::Https, true),
+        _ => return Err(Fault::invalid("only `http://` and `https://` can be proxied to")),
     };
     if rest.contains(['?', '#']) {
         return Err(Fault::invalid("a target has no query and no fragment").hint("the client's own query is sent on"));
@@ -71,17 +84,30 @@ pub(super) fn target(text: &str) -> Result<Url, Fault> {
             .hint("send an `authorization` header with `headers.request.set`"));
     }
     let (host, port) = split_port(authority)?;
-    let port = port.unwrap_or(scheme.default_port());
     let host = name::host(host)?;
-    let address = if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    if srv && port.is_some() {
+        return Err(Fault::invalid("ports come from the SRV records of this name")
+            .hint(format!("write it without its port: `{}+srv://{host}`", scheme.as_str())));
+    }
+    if srv && host.parse::<IpAddr>().is_ok() {
+        return Err(Fault::invalid("an address has no SRV records").hint("name it as `http://…` with its port"));
+    }
+    let port = if srv { 0 } else { port.unwrap_or(scheme.default_port()) };
+    let address = if srv {
+        host.to_string()
+    } else if host.parse::<Ipv6Addr>().is_ok() {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    };
     let path_prefix = if path_text.is_empty() { "".into() } else { path::literal(path_text)? };
     let path_prefix = path_prefix.trim_end_matches('/').into();
-    Ok(Url { scheme, host, port, address: address.into(), path_prefix })
+    Ok(Url { scheme, host, port, srv, address: address.into(), path_prefix })
 }
 
 /// Reads the URL of an endpoint: a target without a path.
 pub(super) fn endpoint(text: &str) -> Result<Url, Fault> {
-    let url = target(text)?;
+    let url = parse(text)?;
     if !url.path_prefix.is_empty() {
         return Err(Fault::invalid("an endpoint has no path")
             .hint("put the path before the request's with `rewrite: {add_prefix: …}` on the route"));
@@ -139,6 +165,15 @@ mod tests {
         ] {
             check(wrong, None);
         }
+        let srv = endpoint("HTTPS+srv://_http._tcp.Users.internal").unwrap();
+        assert_eq!(
+            (&*srv.address, srv.port, srv.srv, srv.scheme),
+            ("_http._tcp.users.internal", 0, true, Scheme::Https)
+        );
+        for wrong in ["http+srv://a:80", "http+srv://127.0.0.1", "http+srv://[::1]", "ftp+srv://a", "http+srv://a/b"] {
+            assert!(endpoint(wrong).is_err(), "{wrong}");
+        }
+        check("http+srv://a", None);
         assert!(endpoint("http://a/b").is_err());
         assert!(endpoint("http://a/").is_ok());
     }

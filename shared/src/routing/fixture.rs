@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use regex_automata::meta::Regex;
 
-use crate::config::policy::{Policies, Scope, Setting};
+use crate::config::policy::Policies;
 use crate::config::{
-    AccessLog, Action, Admin, Audit, Config, EncodedSlash, Endpoint, ForwardHost, HostPattern, Keep, Level, Limits,
-    Log, LogFormat, Origin, PathPattern, Pattern, Pool, Redact, RequestAudit, Respond, Route, RouteTimeouts, Server,
-    ServerTimeouts, SocketPlace, Upstream, UpstreamProtocol, UpstreamTimeouts, WhenFull,
+    AccessLog, Action, Admin, Audit, Balance, Config, EncodedSlash, Endpoint, ForwardHost, HostPattern, Keep, Level,
+    Limits, Log, LogFormat, Origin, PathPattern, Pattern, Pool, Redact, RequestAudit, Respond, Route, RouteTimeouts,
+    Server, ServerTimeouts, SocketPlace, Upstream, UpstreamProtocol, UpstreamTimeouts, WhenFull,
 };
 
 use super::Lookup;
@@ -45,20 +45,6 @@ pub(super) fn host(text: &str) -> HostPattern {
     }
 }
 
-pub(super) fn no_policies() -> Policies {
-    fn off<T>() -> Setting<T> {
-        Setting { value: None, scope: Scope::Default, at: Origin::default_value() }
-    }
-    Policies {
-        access: off(),
-        cors: off(),
-        rate_limit: off(),
-        body_limit: off(),
-        headers: off(),
-        security_headers: off(),
-    }
-}
-
 /// A route of this name and path that answers 200.
 pub(super) fn route(name: &str, match_path: &str) -> Route {
     Route {
@@ -75,7 +61,8 @@ pub(super) fn route(name: &str, match_path: &str) -> Route {
         action: Action::Respond(Respond { status: 200, headers: Vec::new(), body: "".into() }),
         rewrite: None,
         timeouts: RouteTimeouts::default(),
-        policies: no_policies().into(),
+        retry: None,
+        policies: Policies::default().into(),
     }
 }
 
@@ -83,13 +70,32 @@ pub(super) fn upstream(name: &str, addresses: &[&str]) -> Upstream {
     let second = Duration::from_secs(1);
     let endpoint = |address: &&str| {
         let (host, port) = address.rsplit_once(':').unwrap();
-        Endpoint { host: host.into(), port: port.parse().unwrap(), weight: 1, address: (*address).into() }
+        Endpoint {
+            host: host.into(),
+            port: port.parse().unwrap(),
+            weight: 1,
+            backup: false,
+            srv: false,
+            address: (*address).into(),
+        }
     };
     Upstream {
         name: name.into(),
         endpoints: addresses.iter().map(endpoint).collect(),
+        balance: Balance::RoundRobin,
+        sticky: None,
+        probe: None,
+        eject: None,
+        breaker: None,
+        retry: None,
+        in_flight: None,
+        slow_start: None,
+        panic_below: None,
+        resolve: None,
         timeouts: UpstreamTimeouts {
             connect: second,
+            tls: second,
+            write: second,
             response_headers: second,
             idle: second,
             total: None,
@@ -149,7 +155,7 @@ pub(super) fn config(routes: Vec<Route>) -> Config {
         },
         upstreams: Vec::new(),
         routes,
-        policies: no_policies(),
+        policies: Policies::default(),
     }
 }
 

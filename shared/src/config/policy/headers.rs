@@ -144,7 +144,7 @@ fn read_values(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Values>
 }
 
 /// Whether a header that carries credentials is given its value here.
-fn is_clear_secret(name: &str, node: &Node<'_>) -> bool {
+pub(in crate::config) fn is_clear_secret(name: &str, node: &Node<'_>) -> bool {
     // A cookie that is set for the client is no secret of ours.
     Mask::default().hides_header(name) && name != "set-cookie" && !node.has_resolved()
 }

@@ -4,14 +4,20 @@
 mod access;
 mod body_limit;
 mod cors;
-mod headers;
+mod fallback;
+mod fault;
+pub(super) mod headers;
+mod mirror;
 mod rate_limit;
 mod security_headers;
 
 pub use access::{Access, CertificatePattern};
 pub use body_limit::BodyLimit;
 pub use cors::{Cors, CorsOrigins, Names};
+pub use fallback::{Fallback, FallbackTo};
+pub use fault::{Fault, FaultAbort, FaultDelay};
 pub use headers::{HeaderEdit, HeaderEdits, Headers};
+pub use mirror::Mirror;
 pub use rate_limit::{Algorithm, Key, Mode, RateLimit, Rule, Window};
 pub use security_headers::SecurityHeaders;
 
@@ -20,11 +26,12 @@ use std::sync::Arc;
 use super::field::{Field, Kind};
 use super::fields::Fields;
 use super::reader::{Reader, is_word};
+use super::surroundings::Surroundings;
 use super::tree::{Node, Value};
 use super::{Name, Origin};
 
 /// The policies in force somewhere.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Policies {
     pub access: Setting<Access>,
     pub cors: Setting<Cors>,
@@ -32,6 +39,9 @@ pub struct Policies {
     pub body_limit: Setting<BodyLimit>,
     pub headers: Setting<Headers>,
     pub security_headers: Setting<SecurityHeaders>,
+    pub fault: Setting<Fault>,
+    pub mirror: Setting<Mirror>,
+    pub fallback: Setting<Fallback>,
 }
 
 /// One policy in force: its value, and who said so.
@@ -60,6 +70,9 @@ pub(super) static FIELDS: &[Field] = &[
     Field::new("access", Kind::Or("off", &Kind::Section(&access::ACCESS)), "Who may come in, by address and by client certificate.").default("off"),
     Field::new("rate_limit", Kind::Or("off", &Kind::OneOrMany(&Kind::Section(&rate_limit::RULE))), "How many requests in how much time, by whom.").default("off"),
     Field::new("body_limit", Kind::Or("off", &body_limit::BODY_LIMIT), "How large a request body may be (413 beyond it).").default(body_limit::DEFAULT),
+    Field::new("fault", Kind::Or("off", &Kind::Section(&fault::FAULT)), "Failures on purpose, for tests.").default("off"),
+    Field::new("mirror", Kind::Or("off", &Kind::Section(&mirror::MIRROR)), "Copies of requests go to another upstream, whose answers nobody waits for.").default("off"),
+    Field::new("fallback", Kind::Or("off", &Kind::Section(&fallback::FALLBACK)), "What a client gets where the upstream has failed.").default("off"),
 ];
 
 /// The policy `headers` at the top level; on a route its key also holds the conditions on request headers.
@@ -73,16 +86,8 @@ pub(super) use headers::{EDIT_FIELDS, is_edit};
 
 impl Policies {
     /// Reads the policies written at the top level.
-    pub(super) fn read_defaults(fields: &mut Fields<'_, '_>) -> Option<Self> {
-        let absent = Self {
-            access: Setting::absent(),
-            cors: Setting::absent(),
-            rate_limit: Setting::absent(),
-            body_limit: Setting::absent(),
-            headers: Setting::absent(),
-            security_headers: Setting::absent(),
-        };
-        let mut policies = Self::read(fields, &absent, &Scope::TopLevel)?;
+    pub(super) fn read_defaults(fields: &mut Fields<'_, '_>, around: &mut Surroundings) -> Option<Self> {
+        let mut policies = Self::read(fields, around, &Self::default(), &Scope::TopLevel)?;
         if fields.written("body_limit").is_none() {
             let max_bytes = fields.size("body_limit")?;
             policies.body_limit.value = Some(Arc::new(BodyLimit { max_bytes }));
@@ -91,13 +96,18 @@ impl Policies {
     }
 
     /// Reads the policies written on a route; one that writes none shares `defaults`.
-    pub(super) fn read_on_route(fields: &mut Fields<'_, '_>, defaults: &Arc<Self>, scope: &Scope) -> Option<Arc<Self>> {
+    pub(super) fn read_on_route(
+        fields: &mut Fields<'_, '_>,
+        around: &mut Surroundings,
+        defaults: &Arc<Self>,
+        scope: &Scope,
+    ) -> Option<Arc<Self>> {
         let is_written = FIELDS.iter().any(|field| fields.written(field.key).is_some()) || has_edits(fields);
-        if is_written { Self::read(fields, defaults, scope).map(Arc::new) } else { Some(Arc::clone(defaults)) }
+        if is_written { Self::read(fields, around, defaults, scope).map(Arc::new) } else { Some(Arc::clone(defaults)) }
     }
 
     /// Reads the policies written here; those that are not are `defaults`.
-    fn read(fields: &mut Fields<'_, '_>, defaults: &Self, scope: &Scope) -> Option<Self> {
+    fn read(fields: &mut Fields<'_, '_>, around: &mut Surroundings, defaults: &Self, scope: &Scope) -> Option<Self> {
         let access = setting(fields, "access", &defaults.access, scope, access::read);
         let cors = setting(fields, "cors", &defaults.cors, scope, cors::read);
         let rate_limit = setting(fields, "rate_limit", &defaults.rate_limit, scope, rate_limit::read);
@@ -110,6 +120,11 @@ impl Policies {
         };
         let security_headers =
             setting(fields, "security_headers", &defaults.security_headers, scope, security_headers::read);
+        let fault = setting(fields, "fault", &defaults.fault, scope, fault::read);
+        let mirror =
+            setting(fields, "mirror", &defaults.mirror, scope, |reader, node| mirror::read(reader, node, around));
+        let fallback =
+            setting(fields, "fallback", &defaults.fallback, scope, |reader, node| fallback::read(reader, node, around));
         Some(Self {
             access: access?,
             cors: cors?,
@@ -117,6 +132,9 @@ impl Policies {
             body_limit: body_limit?,
             headers: headers?,
             security_headers: security_headers?,
+            fault: fault?,
+            mirror: mirror?,
+            fallback: fallback?,
         })
     }
 }
@@ -136,8 +154,9 @@ impl<T> Clone for Setting<T> {
     }
 }
 
-impl<T> Setting<T> {
-    fn absent() -> Self {
+/// Nobody wrote it.
+impl<T> Default for Setting<T> {
+    fn default() -> Self {
         Self { value: None, scope: Scope::Default, at: Origin::default_value() }
     }
 }

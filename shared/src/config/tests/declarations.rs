@@ -19,19 +19,38 @@ const EVERYTHING: &str = r"
 server: {listen: [{address: '127.0.0.1:1', tls: {certificates: [{cert: a.pem, key: a.key}], min_version: '1.3', client_ca: ca.pem, client_auth: optional}, protocols: [http1, http2], proxy_protocol: v2}, {address: '127.0.0.1:2', https_redirect: on}], trusted_proxies: [10.0.0.0/8]}
 admin: {hosts: [a], auth: {basic: [{user: a, password_hash: '$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g', role: reader}], tokens: [{name: a, token: '${env:T}', role: reader}]}}
 log: {redact: {headers: [a], query: [b]}}
-upstreams: {u: {endpoints: [{url: 'https://a', weight: 1}], protocol: auto, tls: {ca: ca.pem, server_name: a.internal, verify: true, cert: a.pem, key: a.key}}}
+upstreams:
+  u: {endpoints: [{url: 'https://a', weight: 1}], protocol: auto, tls: {ca: ca.pem, server_name: a.internal, verify: true, cert: a.pem, key: a.key}}
+  v:
+    endpoints: [{url: 'http://a', weight: 2}, {url: 'http://b', backup: true}, http+srv://_http._tcp.c]
+    balance: {hash: {by: {header: a}}}
+    sticky: {cookie: a, max_age: 1h, secret: '${env:T}'}
+    probe: {kind: http, path: /h, method: GET, host: h, headers: {a: b}, port: 1, interval: 1s, down_interval: 1s, timeout: 1s, jitter: 1%, healthy_after: 1, unhealthy_after: 1, expect: [200-399, 418], body: ok, initial: unknown}
+    eject: {consecutive_errors: 1, error_rate: 1%, latency: 1s, min_requests: 1, window: 1s, statuses: 500, for: 1s, max_for: 1s, max_percent: 1%}
+    breaker: {error_rate: 1%, slow: 1s, slow_rate: 1%, window: 1s, min_requests: 1, open_for: 1s, trials: 1, statuses: [500-599]}
+    retry: {attempts: 3, on: [connect, 503, 500-502], backoff: 1ms, max_backoff: 1s, budget: 1%, body: 1KiB}
+    in_flight: {total: 1, endpoint: 1, queue: 1, wait: 1s}
+    slow_start: 1s
+    panic_below: 50%
+    resolve: {every: 1s, servers: [127.0.0.1, '[::1]:54'], timeout: 1s}
+    timeouts: {connect: 1s, tls: 1s, write: 1s, response_headers: 1s, idle: 1s, total: 1s, tunnel: 1s}
+  w: {endpoints: ['http://a'], balance: {hash: {by: {cookie: a}}}, sticky: off, probe: off, eject: off, breaker: off, retry: off, in_flight: off, slow_start: off, panic_below: off, resolve: off}
 routes:
-  - {name: n, path: /a, hosts: [h], methods: [GET], headers: {a: {present: true}, b: {regex: x}, request: {set: {a: b}, add: {a: b}, remove: [a]}}, query: {a: {present: true}, b: {regex: x}}, target: 'http://a', rewrite: {strip_prefix: /a, add_prefix: /b}, timeouts: {connect: 1s, response_headers: 1s, idle: 1s, total: off, tunnel: off}}
+  - {name: n, path: /a, hosts: [h], methods: [GET], headers: {a: {present: true}, b: {regex: x}, request: {set: {a: b}, add: {a: b}, remove: [a]}}, query: {a: {present: true}, b: {regex: x}}, target: 'http://a', rewrite: {strip_prefix: /a, add_prefix: /b}, retry: {attempts: 2}, timeouts: {connect: 1s, tls: 1s, write: 1s, response_headers: 1s, idle: 1s, total: off, tunnel: off}}
   - {exact: /b, upstream: u, rewrite: {path: /x}}
   - {regex: /c, split: [{upstream: u, weight: 1}], rewrite: {regex: a, to: b}}
   - {path: /d, redirect: {to: /x, status: 308}}
-  - {path: /f, target: 'http://a', security_headers: off, cors: off, access: off, rate_limit: off, body_limit: off, headers: off}
+  - {path: /f, target: 'http://a', security_headers: off, cors: off, access: off, rate_limit: off, body_limit: off, headers: off, fault: off, mirror: off, fallback: off, retry: off}
+  - {path: /g, upstream: u, fallback: {upstream: w}}
   - {path: /e, respond: {status: 200, headers: {a: b}, body: x}}
 access: {allow: [10.0.0.0/8], deny: [10.1.1.1], certificates: ['*.example.org']}
 cors: {allow_origins: ['*'], allow_methods: [GET], allow_headers: [a], expose_headers: [b], max_age: 1m}
 rate_limit: [{limits: [{requests: 1, per: 1s}], by: [certificate, {header: a}, ip], algorithm: token_bucket, burst: 1}, {name: b, requests_per_minute: 1}]
 headers: {request: {set: {a: b}, add: {a: b}, remove: [a]}, response: {set: {a: b}}}
 security_headers: {x-frame-options: off}
+fault: {headers: {a: {present: true}}, delay: {time: 1s, percent: 1%}, abort: {status: 503, percent: 1%}}
+mirror: {upstream: v, percent: 1%, body: off, in_flight: 1}
+fallback: {on: [unavailable, 503], respond: {status: 503, headers: {a: b}, body: x}}
 ";
 
 fn sections() -> Vec<&'static Section> {
@@ -83,6 +102,12 @@ fn every_section_refuses_other_keys() {
         ("routes: [{x: 1}]", "routes[0].x"),
         ("upstreams: {u: {pool: {x: 1}}}", "upstreams.u.pool.x"),
         ("upstreams: {u: {tls: {x: 1}}}", "upstreams.u.tls.x"),
+        ("upstreams: {u: {probe: {x: 1}}}", "upstreams.u.probe.x"),
+        ("upstreams: {u: {eject: {x: 1}}}", "upstreams.u.eject.x"),
+        ("upstreams: {u: {balance: {hash: {by: {x: 1}}}}}", "upstreams.u.balance.hash.by.x"),
+        ("routes: [{retry: {x: 1}}]", "routes[0].retry.x"),
+        ("fault: {delay: {x: 1}}", "fault.delay.x"),
+        ("fallback: {respond: {x: 1}}", "fallback.respond.x"),
         ("server: {listen: {address: '0.0.0.0:1', tls: {x: 1}}}", "server.listen.tls.x"),
         ("server: {listen: [{tls: {certificates: [{x: 1}]}}]}", "server.listen[0].tls.certificates[0].x"),
     ] {
@@ -108,6 +133,9 @@ fn the_schema_takes_what_is_read() {
         "log: {level: loud}",
         "routes: {}",
         "upstreams: {a: {}}",
+        "upstreams: {a: {endpoints: [http://a], panic_below: 20}}",
+        "upstreams: {a: {endpoints: [http://a], balance: hashed}}",
+        "fault: {delay: {time: 1s, percent: 0.5}}",
     ] {
         assert_ne!(validate(&schema, &schema, &yaml(text)), Ok(()), "{text}");
         assert!(load_text(text).is_err(), "{text}");
@@ -175,6 +203,7 @@ fn describe(kind: &Kind) -> String {
         Kind::Integer { min, max } => format!("whole number, {min} to {max}"),
         Kind::Duration { min, max } => format!("duration, {min} to {max}"),
         Kind::Size { min, max } => format!("size, {min} to {max}"),
+        Kind::Percent { min, max } => format!("percentage, {min} to {max}"),
         Kind::Section(section) => format!("map, see `{}`", section.name),
         Kind::Short(short, section) => format!("{}, or a map, see `{}`", describe(short), section.name),
         Kind::Or(word, inner) => format!("`{word}`, or {}", describe(inner)),

@@ -21,7 +21,8 @@ use super::{cors_verdict, quoted};
 
 /// A line for every policy that somebody wrote, in the order in which they run; a rate limit has one for each rule.
 pub(super) fn lines(policies: &Policies, asked: &Asked, mask: &Mask) -> Vec<PolicyLine> {
-    let Policies { access, cors, rate_limit, body_limit, headers, security_headers } = policies;
+    let Policies { access, cors, rate_limit, body_limit, headers, security_headers, fault: _, mirror: _, fallback: _ } =
+        policies;
     let mut lines = Vec::new();
     add(&mut lines, "security_headers", security_headers, |policy| vec![security(policy)]);
     add(&mut lines, "cors", cors, |policy| vec![cross_origin(policy, asked)]);
