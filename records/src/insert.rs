@@ -135,7 +135,8 @@ impl Values<'_, '_> {
         self.number(facts.upstream_us)?;
         self.number(u64::from(facts.attempts))?;
         self.number(facts.generation)?;
-        self.bytes(link)
+        self.bytes(link)?;
+        self.text(facts.tries)
     }
 
     /// Above 2^63 it is stored as the negative number of the same bits.

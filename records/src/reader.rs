@@ -10,7 +10,6 @@ use shared::audit::filter::{Client, PathFilter};
 use shared::audit::{Filter, RequestRow, Row};
 
 use crate::rows::{self, Lookup};
-use crate::schema::REQUEST_COLUMNS;
 use crate::segment::{Segment, segments};
 use crate::verify::Head;
 use crate::{StoreError, meta, schema};
@@ -259,7 +258,8 @@ impl Search<'_> {
         let network = self.filter.client.as_ref().filter(|client| matches!(client, Client::Network(_)));
         let limit = if network.is_some() { i64::MAX as usize } else { wanted };
         let index = index.map(|index| format!(" INDEXED BY {index}")).unwrap_or_default();
-        let (sql, values) = conditions.select(&format!("{REQUEST_COLUMNS} FROM requests{index}"), order, limit);
+        let columns = schema::request_columns(self.conn)?;
+        let (sql, values) = conditions.select(&format!("{columns} FROM requests{index}"), order, limit);
         let mut statement = self.conn.prepare(&sql)?;
         let mut found = statement.query(rusqlite::params_from_iter(values))?;
         while out.len() < wanted
@@ -324,6 +324,9 @@ impl Conditions {
                 conditions.values.push(Value::Text(prefix.clone()));
             }
             None => {}
+        }
+        if filter.retried {
+            conditions.sql.push_str(" AND attempts > 1");
         }
         if let Some(method) = &filter.method {
             conditions.and("method IN (?, ?)", Some(method.clone()));

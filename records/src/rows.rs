@@ -106,6 +106,7 @@ pub(crate) fn request<T>(
         upstream_us: number(22)?,
         attempts: number(23)? as u32,
         generation: number(24)?,
+        tries: plain(row.get_ref(26)?),
     };
     Ok(visit(number(0)?, &facts, link(row, 25)?))
 }
@@ -178,6 +179,7 @@ pub(crate) fn held<T>(
         upstream_us: number(22)?,
         attempts: row.get(23)?,
         generation: number(24)?,
+        tries: exact(row, 26)?,
         ..RequestFacts::default()
     };
     let held = HeldRequest { facts: &facts, packed_id, interned: &interned };

@@ -15,7 +15,11 @@ use crate::segment::{Nature, Segment, recognise};
 pub(crate) const APPLICATION_ID: u32 = 0x7078_6164;
 
 /// `PRAGMA user_version`: the schema below. A change of it comes with the steps from every older one.
-pub(crate) const VERSION: u32 = 1;
+///
+/// | version | what it added |
+/// |---|---|
+/// | 2 | `tries`, the last column of `requests` |
+pub(crate) const VERSION: u32 = 2;
 
 /// How long a connection waits for another's lock.
 const BUSY: Duration = Duration::from_secs(5);
@@ -23,11 +27,23 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Prepared statements that a connection keeps: more than there are.
 const STATEMENTS: usize = 32;
 
+macro_rules! request_columns {
+    ($last:literal) => {
+        concat!(
+            "seq, time_us, status, method, path, query, client, request_id, scheme, listener, host, protocol, route, \
+             upstream, endpoint, outcome, principal, user_agent, matched, bytes_in, bytes_out, duration_us, upstream_us, \
+             attempts, generation, link, ",
+            $last
+        )
+    };
+}
+
 /// The columns of `requests`, in the table's order.
-pub(crate) const REQUEST_COLUMNS: &str = "seq, time_us, status, method, path, query, client, request_id, scheme, \
-    listener, host, protocol, route, upstream, endpoint, outcome, principal, user_agent, matched, bytes_in, bytes_out, \
-    duration_us, upstream_us, attempts, generation, link";
-pub(crate) const REQUEST_COLUMN_COUNT: usize = 26;
+pub(crate) const REQUEST_COLUMNS: &str = request_columns!("tries");
+pub(crate) const REQUEST_COLUMN_COUNT: usize = 27;
+
+/// The same, read from a segment of version 1.
+const REQUEST_COLUMNS_1: &str = request_columns!("NULL");
 
 /// The interned columns hold either the number of a text in `texts` or the text itself; an empty text is NULL. Most columns of
 /// `requests` have no type, and there are no constraints: checking what is only ever written by one piece of code costs a
@@ -38,7 +54,7 @@ CREATE TABLE texts (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
 CREATE TABLE requests (
   seq INTEGER PRIMARY KEY, time_us INTEGER, status INTEGER, method, path, query, client, request_id, scheme, listener, host,
   protocol, route, upstream, endpoint, outcome, principal, user_agent, matched, bytes_in, bytes_out, duration_us, upstream_us,
-  attempts, generation, link);
+  attempts, generation, link, tries);
 CREATE TABLE actions (
   seq INTEGER PRIMARY KEY, time_us INTEGER NOT NULL, door TEXT NOT NULL, actor TEXT NOT NULL, command TEXT NOT NULL,
   arguments TEXT NOT NULL, outcome TEXT NOT NULL, message TEXT NOT NULL, generation_before INTEGER NOT NULL,
@@ -69,8 +85,29 @@ fn view() -> String {
          status, method, path, query, client, \
          CASE typeof(request_id) WHEN 'blob' THEN lower(hex(request_id)) ELSE request_id END AS request_id, \
          {texts}matched, bytes_in, bytes_out, duration_us / 1000.0 AS duration_ms, upstream_us / 1000.0 AS upstream_ms, \
-         attempts, generation, lower(hex(link)) AS link FROM requests;"
+         attempts, tries, generation, lower(hex(link)) AS link FROM requests;"
     )
+}
+
+/// Makes a segment of version 1 one of version 2, within the caller's transaction. The rows there read as if they had no `tries`,
+/// and so do their links.
+pub(crate) fn step(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch("ALTER TABLE requests ADD COLUMN tries; DROP VIEW IF EXISTS readable;")?;
+    conn.execute_batch(&view())?;
+    conn.pragma_update(None, "user_version", VERSION)
+}
+
+/// Whether `requests` has all of [`REQUEST_COLUMNS`]. By what the table has, not by the version that stands in the file: a value
+/// that was put there by hand must not be passed over.
+pub(crate) fn is_present(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT count(*) FROM pragma_table_info('requests') WHERE name = 'tries'")?
+        .query_row([], |row| Ok(row.get::<_, i64>(0)? > 0))
+}
+
+/// The columns of `requests` as this segment has them. While the segment may be written: to be asked for after the number of the last
+/// row that is to be read, so that all rows up to that one were written before the answer.
+pub(crate) fn request_columns(conn: &Connection) -> rusqlite::Result<&'static str> {
+    Ok(if is_present(conn)? { REQUEST_COLUMNS } else { REQUEST_COLUMNS_1 })
 }
 
 /// What a new segment follows.

@@ -63,6 +63,8 @@ struct Open {
     texts: Texts,
     span: Option<Span>,
     newest_request: Option<u64>,
+    /// Its schema is of an older version.
+    is_older: bool,
     created_us: i64,
     is_full_sync: bool,
 }
@@ -147,8 +149,11 @@ impl Store {
 
     fn try_write(&mut self, batch: &Batch<'_>, durable: bool) -> rusqlite::Result<()> {
         self.open.full_sync(durable)?;
-        let Open { conn, texts, span, newest_request, .. } = &mut self.open;
+        let Open { conn, texts, span, newest_request, is_older, .. } = &mut self.open;
         conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        // Not before it must: until then a process of the older version, to which an upgrade that fails gives the store back, goes on.
+        let steps = *is_older && batch.iter().any(|entry| matches!(entry, Entry::Requests(_)));
+        let stepped = if steps { schema::step(conn) } else { Ok(()) };
         let mut appender = Appender {
             conn,
             texts,
@@ -157,7 +162,7 @@ impl Store {
             span: *span,
             newest_request: *newest_request,
         };
-        let appended = appender.append(batch);
+        let appended = stepped.and_then(|()| appender.append(batch));
         let (head, new_span, newest) = (appender.head, appender.span, appender.newest_request);
         let committed = appended.and_then(|()| {
             let committed = conn.prepare_cached("COMMIT")?.execute([]);
@@ -174,6 +179,7 @@ impl Store {
         self.head = head;
         *span = new_span;
         *newest_request = newest;
+        *is_older &= !steps;
         Ok(())
     }
 
@@ -293,7 +299,9 @@ impl Open {
         let newest_request: Option<i64> =
             conn.query_row("SELECT max(seq) FROM requests", [], |row| row.get(0)).map_err(lift)?;
         let newest_request = newest_request.map(|seq| seq as u64);
-        let open = Self { segment, identity, conn, texts, span, newest_request, created_us, is_full_sync: false };
+        let is_older = !schema::is_present(&conn).map_err(lift)?;
+        let open =
+            Self { segment, identity, conn, texts, span, newest_request, is_older, created_us, is_full_sync: false };
         open.limit_pages(limits).map_err(|error| StoreError::sqlite(&open.segment.path, error))?;
         Ok(open)
     }

@@ -13,7 +13,7 @@ use shared::audit::{GapRow, Link};
 use shared::control::report::{AuditVerified, Broken};
 
 use crate::rows::{self, Spelled};
-use crate::schema::{Predecessor, REQUEST_COLUMNS};
+use crate::schema::Predecessor;
 use crate::segment::{Segment, segments};
 use crate::{StoreError, meta, schema};
 
@@ -176,7 +176,7 @@ impl<'a> Proof<'a> {
             format!("SELECT {columns} FROM {table} WHERE seq > ?1 AND seq <= ?2 ORDER BY seq")
         };
         // All statements before all their rows: those must be dropped first.
-        let mut of_requests = conn.prepare_cached(&sql(REQUEST_COLUMNS, "requests"))?;
+        let mut of_requests = conn.prepare_cached(&sql(schema::request_columns(conn)?, "requests"))?;
         let mut of_actions = conn.prepare_cached(&sql("*", "actions"))?;
         let mut of_gaps = conn.prepare_cached(&sql("*", "gaps"))?;
         let (mut requests, mut actions, mut gaps): (Rows<'_>, Rows<'_>, Rows<'_>) =

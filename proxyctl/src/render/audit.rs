@@ -179,7 +179,7 @@ pub(crate) fn note(rows: u64, asked: u32, first: Option<u64>, end: &Value) -> Op
 }
 
 /// The columns of CSV, in order. An empty cell: a row of this kind has no such thing.
-pub(crate) const CSV_COLUMNS: [&str; 37] = [
+pub(crate) const CSV_COLUMNS: [&str; 38] = [
     "kind",
     "seq",
     "time",
@@ -202,6 +202,7 @@ pub(crate) const CSV_COLUMNS: [&str; 37] = [
     "duration_us",
     "upstream_us",
     "attempts",
+    "tries",
     "principal",
     "generation",
     "user_agent",

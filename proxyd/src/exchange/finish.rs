@@ -2,6 +2,7 @@
 //! or the client leaves, it logs, counts and audits, exactly once.
 
 use std::cell::OnceCell;
+use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use shared::audit::RequestFacts;
 use shared::config::{LogFormat, RequestAudit};
 
-use super::{Ledger, Part, Peer, Rejection, Trail, Upload};
+use super::{Ledger, Part, Peer, Rejection, Trail, Upload, tries};
 use crate::audit::Place;
 use crate::telemetry::clock::Now;
 use crate::telemetry::metrics::{LimitCells, RouteCells};
@@ -41,6 +42,8 @@ pub struct Finish {
     endpoint: Option<Rc<EndpointTag>>,
     pub upload: Option<Rc<Upload>>,
     pub attempts: u32,
+    /// Why there was more than one attempt, or not another: see [`Finish::tried`] and [`Finish::noted`].
+    pub tries: String,
     pub upstream_us: u64,
     status: u16,
     outcome: Outcome,
@@ -100,6 +103,7 @@ impl Finish {
             endpoint: None,
             upload: None,
             attempts: 0,
+            tries: String::new(),
             upstream_us: 0,
             status: 0,
             outcome: Outcome::Open,
@@ -121,6 +125,16 @@ impl Finish {
     /// The endpoint that is to serve.
     pub fn forwarded(&mut self, endpoint: &Rc<EndpointTag>) {
         self.endpoint = Some(Rc::clone(endpoint));
+    }
+
+    /// An attempt went wrong: which, and how. In our own words and configured addresses, never in a peer's.
+    pub fn tried(&mut self, words: fmt::Arguments<'_>) {
+        tries::add(&mut self.tries, ", ", words);
+    }
+
+    /// What was decided after the attempts so far. In our own words.
+    pub fn noted(&mut self, words: &str) {
+        tries::add(&mut self.tries, "; ", format_args!("{words}"));
     }
 
     /// The request was rejected.
@@ -210,6 +224,7 @@ impl Drop for Finish {
             duration_us,
             upstream_us: self.upstream_us,
             attempts: self.attempts,
+            tries: &self.tries,
             principal: self.peer.certificate.as_ref().map_or("", |certificate| certificate.called()),
             generation: self.terms.generation,
             user_agent: self.trail.part(Part::UserAgent),

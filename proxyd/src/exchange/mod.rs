@@ -16,6 +16,7 @@ pub mod stream;
 mod trail;
 mod trailers;
 pub mod translate;
+mod tries;
 
 pub use alarm::Alarm;
 pub use body::Body;

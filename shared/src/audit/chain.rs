@@ -78,6 +78,11 @@ pub fn canonical_request(previous: &Link, seq: u64, row: &HeldRequest<'_>, out: 
     small(out, facts.upstream_us);
     small(out, u64::from(facts.attempts));
     small(out, facts.generation);
+    // Every field before says by itself where it ends, so a row of other fields cannot end in these bytes; and nothing at all is
+    // what rows without such a text have always ended in.
+    if !facts.tries.is_empty() {
+        short(out, facts.tries);
+    }
 }
 
 /// Writes the previous link and an action row's canonical bytes to `out`, which is cleared first.

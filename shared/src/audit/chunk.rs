@@ -12,7 +12,7 @@ pub struct Chunk {
 
 /// How many texts a row has: first those that a store may intern, as most rows repeat all of them, then the others.
 const TEXTS: usize = INTERNED + OTHERS;
-const OTHERS: usize = 6;
+const OTHERS: usize = 7;
 
 /// Where a text is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Chunk {
             }
             let [scheme, listener, host, protocol, route, upstream, endpoint, outcome, principal, user_agent] =
                 interned;
-            let [request_id, client, method, path, query, matched] = row.others.map(|span| self.at(span));
+            let [request_id, client, method, path, query, matched, tries] = row.others.map(|span| self.at(span));
             let facts = RequestFacts {
                 time_us: row.time_us,
                 request_id,
@@ -142,6 +142,7 @@ impl Chunk {
                 duration_us: row.duration_us,
                 upstream_us: row.upstream_us,
                 attempts: row.attempts,
+                tries,
                 generation: row.generation,
             };
             (facts, repeats)
@@ -182,6 +183,7 @@ fn texts<'a>(facts: &RequestFacts<'a>) -> [&'a str; TEXTS] {
         facts.path,
         facts.query,
         facts.matched,
+        facts.tries,
     ]
 }
 
@@ -206,6 +208,7 @@ mod tests {
                 matched: "{}",
                 outcome: "served",
                 attempts: 2,
+                tries: "127.0.0.1:8001 connect",
                 ..RequestFacts::default()
             },
             RequestFacts::default(),

@@ -34,6 +34,8 @@ pub struct Filter {
     pub outcome: Option<String>,
     pub actor: Option<String>,
     pub request_id: Option<String>,
+    /// Only requests of more than one attempt.
+    pub retried: bool,
 }
 
 /// Whose requests.
@@ -91,10 +93,11 @@ impl Filter {
             || query.client.is_some()
             || query.path.is_some()
             || query.method.is_some()
-            || query.request_id.is_some();
+            || query.request_id.is_some()
+            || query.retried;
         let of_actions = query.actor.is_some();
         if of_requests && (of_actions || query.kind == Some(Kind::Actions)) {
-            return Err("an action has no status, route, upstream, client, path, method or request id: \
+            return Err("an action has no status, route, upstream, client, path, method, request id or attempts: \
                         ask for requests or for actions"
                 .to_owned());
         }
@@ -120,6 +123,7 @@ impl Filter {
             outcome: query.outcome.clone(),
             actor: query.actor.clone(),
             request_id: query.request_id.clone(),
+            retried: query.retried,
         })
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Which rows are wanted. Filters are joined by "and"; an absent one lets everything through. Filters that only
-/// requests can meet (status, route, client, path, method, request id) leave actions out, and the other way round.
+/// requests can meet (status, route, client, path, method, request id, retried) leave actions out, and the other way round.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
@@ -68,6 +68,10 @@ pub struct AuditQuery {
     #[cfg_attr(feature = "cli", arg(long, value_name = "ID"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// Requests that were sent upstream more than once
+    #[cfg_attr(feature = "cli", arg(long))]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub retried: bool,
     /// Go on with new rows as they are written
     #[cfg_attr(feature = "cli", arg(long))]
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -41,6 +41,8 @@ pub struct RequestFacts<'a> {
     /// Sent upstream to response head received, over all attempts.
     pub upstream_us: u64,
     pub attempts: u32,
+    /// Why it took more than one attempt, or was not tried again, in our own words and addresses; nearly always empty.
+    pub tries: &'a str,
     pub principal: &'a str,
     /// The config generation that decided.
     pub generation: u64,
@@ -74,6 +76,7 @@ pub struct RequestRow {
     pub duration_us: u64,
     pub upstream_us: u64,
     pub attempts: u32,
+    pub tries: String,
     pub principal: String,
     pub generation: u64,
     pub user_agent: String,
@@ -106,6 +109,7 @@ impl RequestRow {
             duration_us: facts.duration_us,
             upstream_us: facts.upstream_us,
             attempts: facts.attempts,
+            tries: facts.tries.to_owned(),
             principal: facts.principal.to_owned(),
             generation: facts.generation,
             user_agent: facts.user_agent.to_owned(),
@@ -137,6 +141,7 @@ impl RequestRow {
             duration_us: self.duration_us,
             upstream_us: self.upstream_us,
             attempts: self.attempts,
+            tries: &self.tries,
             principal: &self.principal,
             generation: self.generation,
             user_agent: &self.user_agent,

@@ -109,6 +109,7 @@ const AUDIT_PARAMS: &[Param] = &[
     text("outcome"),
     text("actor"),
     text("request_id"),
+    flag("retried"),
 ];
 
 /// Every form, in the order of the commands. A fixed last segment stands before a parameter in its place.

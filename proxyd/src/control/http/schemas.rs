@@ -234,6 +234,7 @@ pub(super) const SHAPES: &[Shape] = &[
             ("duration_us", "integer"),
             ("upstream_us", "integer"),
             ("attempts", "integer"),
+            ("tries", "string"),
             ("principal", "string"),
             ("generation", "integer"),
             ("user_agent", "string"),

@@ -31,6 +31,7 @@ fn full_audit(follow: bool) -> AuditQuery {
         outcome: text_of("served"),
         actor: text_of("root"),
         request_id: text_of("x"),
+        retried: true,
         follow,
     }
 }
