@@ -62,11 +62,13 @@ pub struct AdminToken {
     pub role: Role,
 }
 
-/// What a caller may do: a reader everything that changes nothing, an operator everything.
+/// What a caller may do: a reader everything that changes nothing, a registrar that and register endpoints, an operator
+/// everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     Reader,
+    Registrar,
     Operator,
 }
 
@@ -122,7 +124,12 @@ static TOKEN: Section = Section {
             "The token, by reference: `${env:PROXYD_ADMIN_TOKEN}`. At least 8 characters.",
         )
         .required(),
-        Field::new("role", Kind::Choice(&["reader", "operator"]), "What may be done with it.").default("reader"),
+        Field::new(
+            "role",
+            Kind::Choice(&["reader", "registrar", "operator"]),
+            "What may be done with it: look; look, and register and deregister endpoints of upstreams; everything.",
+        )
+        .default("reader"),
     ]],
 };
 
@@ -226,7 +233,7 @@ fn read_auth(fields: &mut Fields<'_, '_>) -> Option<AdminAuth> {
             }
             token
         });
-        let role = fields.choice("role", &ROLES);
+        let role = fields.choice("role", &TOKEN_ROLES);
         Some(AdminToken { name: name?, token: token?, role: role? })
     });
     let (basic, tokens) = (basic?, tokens?);
@@ -249,6 +256,8 @@ fn read_auth(fields: &mut Fields<'_, '_>) -> Option<AdminAuth> {
 }
 
 const ROLES: [(&str, Role); 2] = [("reader", Role::Reader), ("operator", Role::Operator)];
+const TOKEN_ROLES: [(&str, Role); 3] =
+    [("reader", Role::Reader), ("registrar", Role::Registrar), ("operator", Role::Operator)];
 
 fn has_repeats(names: &[&Name]) -> bool {
     let mut seen = HashSet::new();

@@ -19,6 +19,7 @@ impl Access {
         match self {
             Self::Role(Role::Operator) => true,
             Self::Role(Role::Reader) => !command.is_action(),
+            Self::Role(Role::Registrar) => !command.is_action() || is_registration(command),
             Self::Local => match command {
                 Command::Reload(reload) => reload.config.is_none(),
                 Command::Status(_)
@@ -33,11 +34,53 @@ impl Access {
                 | Command::Upstreams(_)
                 | Command::Limits(_) => true,
                 Command::Rollback(_)
+                | Command::UpstreamsSet(_)
+                | Command::UpstreamsRegister(_)
+                | Command::UpstreamsDeregister(_)
                 | Command::LimitsReset(_)
                 | Command::LogLevel(_)
                 | Command::Upgrade(_)
                 | Command::Shutdown(_) => false,
             },
         }
+    }
+}
+
+/// What an instance does about itself.
+fn is_registration(command: &Command) -> bool {
+    matches!(command, Command::UpstreamsRegister(_) | Command::UpstreamsDeregister(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::ErrorCode;
+
+    fn check(access: Access, command: &str, args: serde_json::Value, allowed: bool) {
+        let command = Command::parse(command, args).unwrap_or_else(|error| panic!("{command}: {error}"));
+        assert_eq!(access.allows(&command), allowed, "{access:?} {}", command.name());
+    }
+
+    #[test]
+    fn a_registrar_reads_and_registers_and_nothing_else() {
+        let endpoint = || serde_json::json!({ "upstream": "u", "endpoint": "h:1" });
+        let nothing = || serde_json::json!({});
+        for (role, registers, sets) in
+            [(Role::Reader, false, false), (Role::Registrar, true, false), (Role::Operator, true, true)]
+        {
+            let access = Access::Role(role);
+            check(access, "upstreams", nothing(), true);
+            check(access, "audit", nothing(), true);
+            check(access, "upstreams_register", endpoint(), registers);
+            check(access, "upstreams_deregister", endpoint(), registers);
+            check(access, "upstreams_set", endpoint(), sets);
+            check(access, "reload", nothing(), sets);
+            check(access, "shutdown", nothing(), sets);
+        }
+        check(Access::Local, "upstreams", nothing(), true);
+        check(Access::Local, "upstreams_register", endpoint(), false);
+        assert!(
+            Command::parse("upstreams_set", nothing()).is_err_and(|error| error.code == ErrorCode::InvalidArguments)
+        );
     }
 }

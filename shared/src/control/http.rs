@@ -13,7 +13,7 @@ pub struct HttpForm {
     /// The command's name on the wire.
     pub command: &'static str,
     pub method: &'static str,
-    /// With `{name}` where a parameter stands; such a one is always the last segment.
+    /// With `{name}` where a parameter stands: always a whole segment.
     pub path: &'static str,
     /// The arguments that travel in the path and the query.
     pub params: &'static [Param],
@@ -24,7 +24,10 @@ pub struct HttpForm {
 /// An argument in the path (where the template names it) or in the query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Param {
+    /// In the URL.
     pub name: &'static str,
+    /// Among the arguments.
+    pub argument: &'static str,
     pub kind: ParamKind,
 }
 
@@ -70,15 +73,20 @@ pub struct HttpRequest {
 }
 
 const fn text(name: &'static str) -> Param {
-    Param { name, kind: ParamKind::Text }
+    named(name, name)
+}
+
+/// A text that the URL calls otherwise than the arguments do.
+const fn named(name: &'static str, argument: &'static str) -> Param {
+    Param { name, argument, kind: ParamKind::Text }
 }
 
 const fn number(name: &'static str) -> Param {
-    Param { name, kind: ParamKind::Number }
+    Param { name, argument: name, kind: ParamKind::Number }
 }
 
 const fn flag(name: &'static str) -> Param {
-    Param { name, kind: ParamKind::Flag }
+    Param { name, argument: name, kind: ParamKind::Flag }
 }
 
 const fn form(
@@ -112,7 +120,13 @@ const AUDIT_PARAMS: &[Param] = &[
     flag("retried"),
 ];
 
-/// Every form, in the order of the commands. A fixed last segment stands before a parameter in its place.
+/// An upstream, and an endpoint of it.
+const UPSTREAM: Param = named("name", "upstream");
+const ENDPOINT: Param = named("id", "endpoint");
+const ENDPOINTS_PATH: &str = "/admin/upstreams/{name}/endpoints";
+const ENDPOINT_PATH: &str = "/admin/upstreams/{name}/endpoints/{id}";
+
+/// Every form, in the order of the commands. A fixed path stands before one with parameters in its place.
 pub const FORMS: &[HttpForm] = &[
     form("status", "GET", "/admin/status", &[], BodyForm::None, ReplyForm::Document),
     form("routes", "GET", "/admin/routes", &[text("name")], BodyForm::None, ReplyForm::Lines),
@@ -127,7 +141,10 @@ pub const FORMS: &[HttpForm] = &[
     form("audit", "GET", "/admin/audit/stream", AUDIT_PARAMS, BodyForm::None, ReplyForm::Events),
     form("audit_head", "GET", "/admin/audit/head", &[], BodyForm::None, ReplyForm::Document),
     form("audit_verify", "POST", "/admin/audit/verify", &[], BodyForm::Arguments, ReplyForm::Document),
-    form("upstreams", "GET", "/admin/upstreams", &[], BodyForm::None, ReplyForm::Lines),
+    form("upstreams", "GET", "/admin/upstreams", &[text("name")], BodyForm::None, ReplyForm::Lines),
+    form("upstreams_set", "PUT", ENDPOINT_PATH, &[UPSTREAM, ENDPOINT], BodyForm::Arguments, ReplyForm::Document),
+    form("upstreams_register", "POST", ENDPOINTS_PATH, &[UPSTREAM], BodyForm::Arguments, ReplyForm::Document),
+    form("upstreams_deregister", "DELETE", ENDPOINT_PATH, &[UPSTREAM, ENDPOINT], BodyForm::None, ReplyForm::Document),
     form("limits", "GET", "/admin/limits", &[text("key"), text("rule")], BodyForm::None, ReplyForm::Lines),
     form(
         "limits_reset",
@@ -143,21 +160,21 @@ pub const FORMS: &[HttpForm] = &[
 ];
 
 impl HttpForm {
-    /// The template's part before its parameter, and the parameter's name.
-    fn split(&self) -> (&'static str, Option<&'static str>) {
-        match self.path.split_once('{') {
-            Some((before, name)) => (before, Some(name.trim_end_matches('}'))),
-            None => (self.path, None),
+    /// The parameters of a request path (still percent-encoded) of this form, by name; none where the path is another
+    /// form's.
+    fn matches<'a>(&self, path: &'a str) -> Option<Vec<(&'static str, &'a str)>> {
+        let mut given = path.split('/');
+        let mut found = Vec::new();
+        for expected in self.path.split('/') {
+            let segment = given.next()?;
+            match parameter(expected) {
+                Some(_) if segment.is_empty() => return None,
+                Some(name) => found.push((name, segment)),
+                None if segment == expected => {}
+                None => return None,
+            }
         }
-    }
-
-    /// What stands in the parameter's place of a request path (still percent-encoded) of this form, empty where the form
-    /// has no parameter; none where the path is another form's.
-    fn matches<'a>(&self, path: &'a str) -> Option<&'a str> {
-        match self.split() {
-            (fixed, None) => (path == fixed).then_some(""),
-            (fixed, Some(_)) => path.strip_prefix(fixed).filter(|rest| !rest.is_empty() && !rest.contains('/')),
-        }
+        given.next().is_none().then_some(found)
     }
 
     /// The form that a request path and method mean. The error is 404 or, with the methods that the path takes, 405.
@@ -190,15 +207,19 @@ impl HttpForm {
                 Map::from_iter([("text".to_owned(), Value::String(config.to_owned()))])
             }
         };
-        if let (Some(value), (_, Some(name))) = (self.matches(path), self.split()) {
-            args.insert(name.to_owned(), self.value(name, &decoded(value, false).map_err(invalid)?)?);
+        let twice = |name: &str| invalid(format!("`{name}` is given twice"));
+        for (name, value) in self.matches(path).unwrap_or_default() {
+            let (argument, value) = self.value(name, &decoded(value, false).map_err(invalid)?)?;
+            if args.insert(argument.to_owned(), value).is_some() {
+                return Err(twice(argument));
+            }
         }
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, value) = (decoded(name, true).map_err(invalid)?, decoded(value, true).map_err(invalid)?);
-            let value = self.value(&name, &value)?;
-            if args.insert(name.clone(), value).is_some() {
-                return Err(invalid(format!("`{name}` is given twice")));
+            let (argument, value) = self.value(&name, &value)?;
+            if args.insert(argument.to_owned(), value).is_some() {
+                return Err(twice(argument));
             }
         }
         if self.reply == ReplyForm::Events {
@@ -207,23 +228,25 @@ impl HttpForm {
         Command::parse(self.command, Value::Object(args))
     }
 
-    fn value(&self, name: &str, value: &str) -> Result<Value, ControlError> {
+    /// A parameter's argument and what it says.
+    fn value(&self, name: &str, value: &str) -> Result<(&'static str, Value), ControlError> {
         let invalid = |message: String| ControlError::new(ErrorCode::InvalidArguments, message);
         let Some(param) = self.params.iter().find(|param| param.name == name) else {
             let known = self.params.iter().map(|param| param.name).collect::<Vec<_>>().join(", ");
             let known = if known.is_empty() { "it takes none".to_owned() } else { format!("known are {known}") };
             return Err(invalid(format!("unknown parameter `{name}` of {}; {known}", self.path)));
         };
-        match (param.kind, value) {
-            (ParamKind::Text, _) => Ok(Value::String(value.to_owned())),
+        let value = match (param.kind, value) {
+            (ParamKind::Text, _) => Value::String(value.to_owned()),
             (ParamKind::Number, _) => value
                 .parse::<u64>()
                 .map(Value::from)
-                .map_err(|_| invalid(format!("`{name}` must be a whole number, not negative"))),
-            (ParamKind::Flag, "" | "true") => Ok(Value::Bool(true)),
-            (ParamKind::Flag, "false") => Ok(Value::Bool(false)),
-            (ParamKind::Flag, _) => Err(invalid(format!("`{name}` must be true or false"))),
-        }
+                .map_err(|_| invalid(format!("`{name}` must be a whole number, not negative")))?,
+            (ParamKind::Flag, "" | "true") => Value::Bool(true),
+            (ParamKind::Flag, "false") => Value::Bool(false),
+            (ParamKind::Flag, _) => return Err(invalid(format!("`{name}` must be true or false"))),
+        };
+        Ok((param.argument, value))
     }
 }
 
@@ -244,15 +267,16 @@ impl Command {
         let form = self.http()?;
         let mut whole = serde_json::to_value(self).ok()?;
         let args = whole.as_object_mut()?.remove("args");
-        let args = args.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
-        let (fixed, in_path) = form.split();
-        let mut target = fixed.to_owned();
+        let mut args = args.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
+        let mut target = form.path.to_owned();
         let mut query = String::new();
         for param in form.params {
-            let Some(value) = args.get(param.name) else { continue };
+            // What the URL says, the body does not say again.
+            let Some(value) = args.remove(param.argument) else { continue };
             let value = value.as_str().map_or_else(|| value.to_string(), encoded);
-            if in_path == Some(param.name) {
-                target.push_str(&value);
+            let place = format!("{{{}}}", param.name);
+            if target.contains(&place) {
+                target = target.replacen(&place, &value, 1);
             } else {
                 let separator = if query.is_empty() { '?' } else { '&' };
                 let _ = write!(query, "{separator}{}={value}", param.name);
@@ -265,6 +289,11 @@ impl Command {
         };
         Some(HttpRequest { form, target: target + &query, body })
     }
+}
+
+/// The name of the parameter that this segment of a template stands for.
+fn parameter(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
 }
 
 /// Percent-encodes everything but RFC 3986's unreserved characters.

@@ -2,6 +2,7 @@
 //! admin body. The executor is proxyd's; nothing here does anything.
 
 mod access;
+mod endpoint;
 mod error;
 mod frame;
 pub mod http;
@@ -9,6 +10,9 @@ mod place;
 pub mod report;
 
 pub use access::Access;
+pub use endpoint::{
+    EndpointState, MAX_WEIGHT, UpstreamsArgs, UpstreamsDeregisterArgs, UpstreamsRegisterArgs, UpstreamsSetArgs,
+};
 pub use error::{ControlError, ErrorCode};
 pub use frame::{Answer, Ask, Id, MAX_LINE_BYTES, VERSION, Wire};
 pub use http::HttpForm;
@@ -48,7 +52,13 @@ pub enum Command {
     /// Prove the chain → [`report::AuditVerified`].
     AuditVerify(VerifyArgs),
     /// The upstreams and their endpoints → a stream of [`report::UpstreamLine`].
-    Upstreams(Nothing),
+    Upstreams(UpstreamsArgs),
+    /// Say what an endpoint may do, or its weight → [`report::EndpointSet`].
+    UpstreamsSet(UpstreamsSetArgs),
+    /// Add an endpoint to an upstream, or say that it is still there → [`report::EndpointRegistered`].
+    UpstreamsRegister(UpstreamsRegisterArgs),
+    /// Take a registered endpoint away → [`report::EndpointGone`].
+    UpstreamsDeregister(UpstreamsDeregisterArgs),
     /// Look at rate limit counters → a stream of [`report::LimitLine`].
     Limits(LimitsArgs),
     /// Forget a key's counts → [`report::LimitsReset`].
@@ -228,6 +238,9 @@ impl Command {
             Self::AuditHead(_) => "audit_head",
             Self::AuditVerify(_) => "audit_verify",
             Self::Upstreams(_) => "upstreams",
+            Self::UpstreamsSet(_) => "upstreams_set",
+            Self::UpstreamsRegister(_) => "upstreams_register",
+            Self::UpstreamsDeregister(_) => "upstreams_deregister",
             Self::Limits(_) => "limits",
             Self::LimitsReset(_) => "limits_reset",
             Self::LogLevel(_) => "log_level",
@@ -250,6 +263,9 @@ impl Command {
         "audit_head",
         "audit_verify",
         "upstreams",
+        "upstreams_set",
+        "upstreams_register",
+        "upstreams_deregister",
         "limits",
         "limits_reset",
         "log_level",
@@ -263,6 +279,9 @@ impl Command {
         match self {
             Self::Reload(_)
             | Self::Rollback(_)
+            | Self::UpstreamsSet(_)
+            | Self::UpstreamsRegister(_)
+            | Self::UpstreamsDeregister(_)
             | Self::LimitsReset(_)
             | Self::LogLevel(_)
             | Self::Upgrade(_)

@@ -1,5 +1,12 @@
 //! What commands answer: the `ok` and `event` bodies, the same over socket and HTTP.
 
+mod upstreams;
+
+pub use upstreams::{
+    EndpointGone, EndpointLine, EndpointOrigin, EndpointRegistered, EndpointSet, EndpointSetting, Latency, ProbeLine,
+    RegistrationChange, RegistrationFacts, SettingChange, UpstreamLine,
+};
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -318,30 +325,6 @@ pub struct Broken {
     pub segment: String,
     /// `changed`, `missing`, `added`, `cut off`, in a sentence.
     pub reason: String,
-}
-
-/// One upstream of `upstreams`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct UpstreamLine {
-    pub name: String,
-    pub balance: String,
-    pub endpoints: Vec<EndpointLine>,
-}
-
-/// One endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct EndpointLine {
-    pub address: String,
-    pub weight: u32,
-    pub in_flight: u64,
-    pub requests: u64,
-    pub failures: u64,
-    /// Connections open now, idle ones among them.
-    pub connections: u64,
-    pub idle: u64,
-    /// The newest failure: when, and in a few words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_failure: Option<String>,
 }
 
 /// One counter of `limits`.

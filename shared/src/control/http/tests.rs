@@ -4,8 +4,9 @@ use super::*;
 use crate::audit::{AuditQuery, Kind};
 use crate::config::Level;
 use crate::control::{
-    ConfigArgs, ExplainArgs, HistoryArgs, LimitsArgs, LimitsResetArgs, LogLevelArgs, Nothing, ReloadArgs, RollbackArgs,
-    RoutesArgs, ValidateArgs, VerifyArgs,
+    ConfigArgs, EndpointState, ExplainArgs, HistoryArgs, LimitsArgs, LimitsResetArgs, LogLevelArgs, Nothing,
+    ReloadArgs, RollbackArgs, RoutesArgs, UpstreamsArgs, UpstreamsDeregisterArgs, UpstreamsRegisterArgs,
+    UpstreamsSetArgs, ValidateArgs, VerifyArgs,
 };
 
 /// A filter that is set.
@@ -55,7 +56,24 @@ fn commands() -> Vec<Command> {
         Command::Audit(full_audit(false)),
         Command::AuditHead(Nothing {}),
         Command::AuditVerify(VerifyArgs { head: text_of("1:ab") }),
-        Command::Upstreams(Nothing {}),
+        Command::Upstreams(UpstreamsArgs { name: text_of("users/ä") }),
+        Command::UpstreamsSet(UpstreamsSetArgs {
+            upstream: "http://127.0.0.1:8001".into(),
+            endpoint: "[::1]:8001".into(),
+            state: Some(EndpointState::Drain),
+            weight: Some(7),
+        }),
+        Command::UpstreamsRegister(UpstreamsRegisterArgs {
+            upstream: "users".into(),
+            endpoint: "https://h:1".into(),
+            weight: Some(2),
+            backup: true,
+            ttl: text_of("30s"),
+        }),
+        Command::UpstreamsDeregister(UpstreamsDeregisterArgs {
+            upstream: "{id}".into(),
+            endpoint: "http://[::1]:8001/".into(),
+        }),
         Command::Limits(LimitsArgs { key: text_of("::1"), rule: text_of("default") }),
         Command::LimitsReset(LimitsResetArgs { key: "a/b c".into(), rule: text_of("default") }),
         Command::LogLevel(LogLevelArgs { level: Level::Debug }),
@@ -102,6 +120,11 @@ fn unknown_paths_and_methods_are_told_apart() {
     assert_eq!(HttpForm::find("GET", "/admin/history/1/2"), Err(vec![]));
     assert_eq!(HttpForm::find("POST", "/admin/audit/head"), Err(vec!["GET"]));
     assert_eq!(HttpForm::find("GET", "/admin/limits/x"), Err(vec!["DELETE"]));
+    assert_eq!(HttpForm::find("GET", "/admin/upstreams/x/endpoints"), Err(vec!["POST"]));
+    assert_eq!(HttpForm::find("GET", "/admin/upstreams/x/endpoints/y"), Err(vec!["PUT", "DELETE"]));
+    assert_eq!(HttpForm::find("POST", "/admin/upstreams//endpoints"), Err(vec![]));
+    assert_eq!(HttpForm::find("PUT", "/admin/upstreams/x/endpoints/"), Err(vec![]));
+    assert_eq!(HttpForm::find("PUT", "/admin/upstreams/x/endpoints/y/z"), Err(vec![]));
 }
 
 fn check(method: &str, path: &str, query: &str, body: &str, expected: Result<Command, ErrorCode>) {
@@ -132,4 +155,19 @@ fn what_is_typed_by_hand_is_read_or_refused() {
     check("POST", "/admin/reload", "", "[]", Err(ErrorCode::MalformedRequest));
     check("POST", "/admin/reload", "", r#"{"fast":true}"#, Err(ErrorCode::InvalidArguments));
     check("POST", "/admin/rollback", "", "", Err(ErrorCode::InvalidArguments));
+    let drain = UpstreamsSetArgs {
+        upstream: "a b".into(),
+        endpoint: "h:1".into(),
+        state: Some(EndpointState::Drain),
+        weight: None,
+    };
+    let place = "/admin/upstreams/a%20b/endpoints/h:1";
+    check("PUT", place, "", r#"{"state":"drain"}"#, Ok(Command::UpstreamsSet(drain)));
+    check("PUT", place, "", r#"{"state":"drain","endpoint":"x:1"}"#, Err(ErrorCode::InvalidArguments));
+    check("PUT", place, "", r#"{"state":"asleep"}"#, Err(ErrorCode::InvalidArguments));
+    check("PUT", place, "", r#"{"weight":-1}"#, Err(ErrorCode::InvalidArguments));
+    check("PUT", "/admin/upstreams/a/endpoints/%ff", "", "", Err(ErrorCode::InvalidArguments));
+    check("POST", "/admin/upstreams/a/endpoints", "", "", Err(ErrorCode::InvalidArguments));
+    let gone = UpstreamsDeregisterArgs { upstream: "a b".into(), endpoint: "h:1".into() };
+    check("DELETE", place, "", "", Ok(Command::UpstreamsDeregister(gone)));
 }
