@@ -3,6 +3,7 @@
 
 mod limits;
 mod state_dir;
+mod sticky_key;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,9 @@ use crate::daemon::{ConfigSource, Daemon, Life, Order, Parts, Wish, WorkerHandle
 use crate::exchange::Load;
 use crate::inherited::Inherited;
 use crate::reload::history::{History, HistoryError};
+use crate::registry::Registry;
 use crate::reload::{self, First};
+use crate::snapshot::Amid;
 use crate::telemetry::access_log::{AccessLog, AccessLogError};
 use crate::telemetry::clock::unix_us;
 use crate::telemetry::diagnostics::Diagnostics;
@@ -158,7 +161,12 @@ fn serve(args: Args, mut inherited: Inherited, predecessor: &mut Option<Predeces
     let access_log = AccessLog::start(&config.log)?;
     let history = History::open(&config.server.state_dir)?;
     let mut first = reload::begin(history, loaded, &starter());
-    let snapshot = first.compile();
+    let amid = Amid {
+        workers,
+        registry: Arc::new(Registry::open(config.server.state_dir.join("registry.json"))),
+        sticky_key: sticky_key::load(&config.server.state_dir).map_err(BootError::Randomness)?,
+    };
+    let snapshot = first.compile(&amid);
     if let Some(predecessor) = predecessor {
         predecessor.take_over(leaves_control)?;
     }
@@ -176,6 +184,7 @@ fn serve(args: Args, mut inherited: Inherited, predecessor: &mut Option<Predeces
         diagnostics,
         workers: handles.into(),
         snapshot,
+        amid,
         wishes,
     }));
     let threads = start_workers(&daemon, mailboxes, recorders).inspect_err(|_| {

@@ -12,11 +12,11 @@ use shared::audit::ActionFacts;
 use shared::config::Sources;
 use shared::control::report::Upgraded;
 use shared::control::{ControlError, ErrorCode};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::audit;
 use crate::exchange::{Crowd, Load};
-use crate::snapshot::{Listening, Snapshot};
+use crate::snapshot::{Amid, Listening, Snapshot};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::clock::Now;
 use crate::telemetry::diagnostics::Diagnostics;
@@ -107,6 +107,10 @@ pub struct Daemon {
     pub workers: Box<[WorkerHandle]>,
     /// Client connections by address.
     pub crowd: Arc<Crowd>,
+    /// What a snapshot is compiled amid.
+    pub amid: Amid,
+    /// Endpoints came, went or were set otherwise: whoever tends them looks.
+    endpoints: Notify,
     life: watch::Sender<Life>,
     wishes: mpsc::Sender<Wish>,
     is_upgrading: AtomicBool,
@@ -131,6 +135,7 @@ pub struct Parts {
     pub diagnostics: Diagnostics,
     pub workers: Box<[WorkerHandle]>,
     pub snapshot: Snapshot,
+    pub amid: Amid,
     /// Where wishes for an upgrade go.
     pub wishes: mpsc::Sender<Wish>,
 }
@@ -139,6 +144,11 @@ impl Daemon {
     /// A reading of a worker's clock, as the timers tell time.
     pub fn instant(&self, now: Now) -> tokio::time::Instant {
         tokio::time::Instant::from_std(self.started_at + Duration::from_micros(now.instant_us))
+    }
+
+    /// Microseconds since the start: what workers' clocks tell too.
+    pub fn now_us(&self) -> u64 {
+        u64::try_from(self.started_at.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     /// Puts a daemon together; it is starting.
@@ -154,6 +164,8 @@ impl Daemon {
             diagnostics: parts.diagnostics,
             workers: parts.workers,
             crowd: Arc::default(),
+            amid: parts.amid,
+            endpoints: Notify::new(),
             life: watch::channel(Life::Starting).0,
             wishes: parts.wishes,
             is_upgrading: AtomicBool::new(false),
@@ -181,7 +193,18 @@ impl Daemon {
         let generation = snapshot.generation();
         let before = self.current.swap(snapshot);
         self.committed.store(generation, Ordering::Release);
+        self.endpoints_changed();
         self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(before);
+    }
+
+    /// Endpoints came, went or were set otherwise.
+    pub fn endpoints_changed(&self) {
+        self.endpoints.notify_one();
+    }
+
+    /// The next such change, or one that was not waited for. For the one who tends them.
+    pub async fn endpoints_change(&self) {
+        self.endpoints.notified().await;
     }
 
     /// Frees the snapshots that no worker holds any more. Called on the control thread from time to time; a large one takes

@@ -13,6 +13,7 @@ pub mod health;
 pub mod inherited;
 pub mod lock;
 pub mod proxy;
+pub mod registry;
 pub mod reload;
 pub mod server;
 pub mod snapshot;

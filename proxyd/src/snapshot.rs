@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
 use shared::audit::{Door, Mask};
-use shared::config::{self, Checked, ForwardHost, Respond, Rewrite, Share};
+use shared::config::{self, Checked, ForwardHost, Respond, Rewrite, Share, policy};
 use shared::routing::Table;
 
 use crate::exchange::{Name, Value};
 use crate::filter::{self, Chain, Limiter, Limiters};
 use crate::tls::{Material, ServerTls};
-use crate::upstream::Upstream;
+use crate::registry::Registry;
+use crate::upstream::{self, StickyKey, Upstream};
 
 /// When, by whom and from what a generation was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,16 @@ pub struct Stamp {
     pub applied_us: i64,
     pub actor: String,
     pub door: Door,
+}
+
+/// What a snapshot is compiled amid, besides its config and its predecessor.
+#[derive(Debug)]
+pub struct Amid {
+    pub workers: usize,
+    /// What was set and registered at run time.
+    pub registry: Arc<Registry>,
+    /// For the cookies of upstreams whose config gives no secret.
+    pub sticky_key: StickyKey,
 }
 
 /// See the module.
@@ -76,7 +87,7 @@ impl Names {
 
     pub fn has_endpoint(&self, upstream: &str, address: &str) -> bool {
         let upstream = self.upstreams.get(upstream);
-        upstream.is_some_and(|upstream| upstream.endpoints.iter().any(|endpoint| &*endpoint.address == address))
+        upstream.is_some_and(|upstream| upstream.members().find(address).is_some())
     }
 
     pub fn has_limit(&self, scope: &str, rule: &str) -> bool {
@@ -107,6 +118,34 @@ pub struct Forward {
     pub rewrite: Option<Rewrite>,
     pub host: ForwardHost,
     pub timeouts: config::RouteTimeouts,
+    /// What is sent again: none, the upstream's own; none within, nothing.
+    pub retry: Option<Option<Arc<config::Retry>>>,
+    /// What few routes have.
+    pub beside: Option<Box<Beside>>,
+}
+
+/// What a route has beside its upstream.
+#[derive(Debug)]
+pub struct Beside {
+    /// A shadow that sees a share of the requests.
+    pub mirror: Option<Arc<policy::Mirror>>,
+    /// What is answered where nothing came of forwarding.
+    pub fallback: Option<Fallback>,
+}
+
+/// On which causes what is answered instead.
+#[derive(Debug)]
+pub struct Fallback {
+    pub on: config::Causes,
+    pub to: Instead,
+}
+
+/// What is answered instead.
+#[derive(Debug)]
+pub enum Instead {
+    Respond(Fixed),
+    /// By index of `Snapshot::upstreams`.
+    Upstream(usize),
 }
 
 /// A fixed response, ready to be sent.
@@ -147,7 +186,7 @@ impl Forward {
 
 impl Snapshot {
     /// Compiles. Everything that could be wrong was found by the check; state is taken from `previous` by name.
-    pub fn compile(checked: Checked, tls: Material, stamp: Stamp, previous: Option<&Self>) -> Self {
+    pub fn compile(checked: Checked, tls: Material, stamp: Stamp, previous: Option<&Self>, amid: &Amid) -> Self {
         let config = Arc::clone(&checked.config);
         let tls = match previous {
             Some(previous) => tls.inherit(&previous.tls),
@@ -156,10 +195,16 @@ impl Snapshot {
         let before: HashMap<&str, &Arc<Upstream>> = previous
             .iter()
             .flat_map(|snapshot| &snapshot.upstreams)
-            .map(|upstream| (&*upstream.name, upstream))
+            .map(|upstream| (&*upstream.config.name, upstream))
             .collect();
         let upstreams = config.upstreams.iter().map(|upstream| {
-            Upstream::compile(upstream, tls.upstream(&upstream.name), before.get(&*upstream.name).copied())
+            let name = &upstream.name;
+            let amid = upstream::Amid {
+                workers: amid.workers,
+                overlay: &amid.registry.overlay(name),
+                sticky_key: &amid.sticky_key,
+            };
+            Upstream::compile(upstream, tls.upstream(name), before.get(&**name).copied(), amid)
         });
         let mut limiters = Limiters::new(previous.map_or(&[], |snapshot| &snapshot.limiters));
         let mut chains = Chains::default();
@@ -177,7 +222,7 @@ impl Snapshot {
         let names = Names {
             routes: index(&routes, &hasher),
             hasher,
-            upstreams: upstreams.iter().map(|upstream| (Arc::clone(&upstream.name), Arc::clone(upstream))).collect(),
+            upstreams: upstreams.iter().map(|upstream| (Arc::clone(&upstream.config.name), Arc::clone(upstream))).collect(),
             limits: limiters.iter().map(named).collect(),
         };
         let listeners = config.server.listen.iter().map(|settings| {
@@ -234,10 +279,26 @@ impl Action {
                 rewrite: route.rewrite.clone(),
                 host: route.forward_host.clone(),
                 timeouts: route.timeouts.clone(),
+                retry: route.retry.clone(),
+                beside: Beside::compile(&route.policies),
             }),
             config::Action::Redirect(redirect) => Self::Redirect(redirect.clone()),
             config::Action::Respond(respond) => Self::Respond(Fixed::compile(respond)),
         }
+    }
+}
+
+impl Beside {
+    fn compile(policies: &config::Policies) -> Option<Box<Self>> {
+        let mirror = policies.mirror.value.clone();
+        let fallback = policies.fallback.value.as_deref().map(|fallback| Fallback {
+            on: fallback.on.clone(),
+            to: match &fallback.to {
+                policy::FallbackTo::Respond(respond) => Instead::Respond(Fixed::compile(respond)),
+                policy::FallbackTo::Upstream(index) => Instead::Upstream(*index),
+            },
+        });
+        (mirror.is_some() || fallback.is_some()).then(|| Box::new(Self { mirror, fallback }))
     }
 }
 

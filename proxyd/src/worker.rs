@@ -117,14 +117,14 @@ impl Worker {
 
     fn local_upstream(&self, shared: &Arc<crate::upstream::Upstream>) -> Rc<LocalUpstream> {
         let mut upstreams = self.upstreams.borrow_mut();
-        let before = upstreams.get(&shared.name);
+        let before = upstreams.get(&shared.config.name);
         if let Some(same) = before.filter(|before| Arc::ptr_eq(&before.upstream, shared)) {
             return Rc::clone(same);
         }
         let workers = self.daemon.workers.len();
         let local = LocalUpstream::new(shared, before.map(Rc::as_ref), self.index, workers, &self.ledger);
         let local = Rc::new(local);
-        upstreams.insert(Arc::clone(&shared.name), Rc::clone(&local));
+        upstreams.insert(Arc::clone(&shared.config.name), Rc::clone(&local));
         local
     }
 

@@ -18,7 +18,7 @@ use super::signal::Signals;
 use super::{http, notify, socket};
 use crate::daemon::{Daemon, Life, Wish};
 use crate::inherited::{Inherited, Use};
-use crate::reload::{First, Reload, watch_certificates};
+use crate::reload::{First, Reload, tend_endpoints, watch_certificates};
 
 /// Doors that are bound, and behind which nobody answers yet.
 #[derive(Debug)]
@@ -89,6 +89,7 @@ impl Doors {
         open.resume();
         open.tasks.spawn(notify::watch(open.stop.clone()));
         open.tasks.spawn(watch_certificates(Arc::clone(daemon), open.stop.clone()));
+        open.tasks.spawn(tend_endpoints(Arc::clone(daemon), open.stop.clone()));
         tokio::spawn(signals.attend(control, Arc::clone(daemon)));
         open
     }

@@ -153,6 +153,11 @@ impl Finish {
         self.outcome = Outcome::Answered("answered");
     }
 
+    /// The answer is ours, instead of one that an upstream did not give.
+    pub fn answers_instead(&mut self) {
+        self.outcome = Outcome::Answered("fallback");
+    }
+
     /// The answer's head goes out. Where nobody said otherwise it is an upstream's.
     pub fn answered(&mut self, status: u16) {
         self.status = status;

@@ -1,6 +1,6 @@
 //! A request's body, on its way upstream: off the client's connection, or off its stream of HTTP/2.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http1::{Framing, Headers, Incoming, Ready};
 
 use super::body::{BodyError, Gap};
+use super::kept::Kept;
 use super::{Alarm, Interim, Link, ResponseHead, StreamBody};
 
 /// How a request's body went so far: read by the exchange while the body goes upstream.
@@ -50,6 +51,8 @@ struct Inbound {
     gap: Gap,
     /// The client waits to be asked for it (RFC 9110 section 10.1.1).
     awaits_continue: bool,
+    /// What came so far, where it may have to be sent again.
+    kept: Option<Rc<RefCell<Kept>>>,
 }
 
 /// Where it comes from.
@@ -58,6 +61,8 @@ enum Coming {
     Wire { link: Rc<Link>, incoming: Incoming },
     /// A stream of HTTP/2.
     Stream(StreamBody),
+    /// Nowhere: all of it is here.
+    Kept,
 }
 
 impl Coming {
@@ -65,6 +70,7 @@ impl Coming {
         match self {
             Self::Wire { incoming, .. } => incoming.left(),
             Self::Stream(stream) => stream.left(),
+            Self::Kept => Some(0),
         }
     }
 
@@ -72,6 +78,7 @@ impl Coming {
         match self {
             Self::Wire { incoming, .. } => incoming.is_done(),
             Self::Stream(stream) => stream.has_ended(),
+            Self::Kept => true,
         }
     }
 
@@ -79,6 +86,7 @@ impl Coming {
         match self {
             Self::Wire { incoming, .. } => incoming.is_done(),
             Self::Stream(stream) => stream.is_over(),
+            Self::Kept => true,
         }
     }
 
@@ -87,6 +95,7 @@ impl Coming {
         match self {
             Self::Wire { link, .. } => link.wire.borrow().input.is_empty(),
             Self::Stream(stream) => stream.chunk().is_empty() && !stream.has_ended(),
+            Self::Kept => false,
         }
     }
 
@@ -102,6 +111,7 @@ impl Coming {
                 let ready = ready!(stream.poll_ready(cx))?;
                 Poll::Ready(Ok((ready, stream.chunk().len())))
             }
+            Self::Kept => Poll::Ready(Ok((Ready::End, 0))),
         }
     }
 }
@@ -145,7 +155,22 @@ impl RequestBody {
             limit: u64::MAX,
             gap: Gap::new(longest_gap, None),
             awaits_continue: awaits,
+            kept: None,
         })))
+    }
+
+    /// A copy of one that came.
+    pub fn copied(bytes: &[u8]) -> Self {
+        if bytes.is_empty() {
+            return Self::empty();
+        }
+        // Nothing is waited for.
+        let mut body = Self::coming(Coming::Kept, Interim::Nowhere, &Rc::default(), Duration::ZERO, false);
+        if let Some(inbound) = &mut body.0 {
+            inbound.upload.bytes.set(bytes.len() as u64);
+            inbound.kept = Some(Rc::new(RefCell::new(Kept::of(bytes))));
+        }
+        body
     }
 
     /// No body at all.
@@ -158,14 +183,49 @@ impl RequestBody {
         self.0.is_none()
     }
 
-    /// The length announced, if one was.
+    /// The length of what is to come, if one was announced.
     pub fn announced(&self) -> Option<u64> {
-        self.0.as_ref().map_or(Some(0), |inbound| inbound.coming.left())
+        self.0.as_ref().map_or(Some(0), |inbound| {
+            inbound.coming.left().map(|left| left + inbound.again() as u64)
+        })
     }
 
     /// Whether it is known that nothing more comes, though its end was not reached yet.
     pub fn is_over(&self) -> bool {
-        self.0.as_ref().is_none_or(|inbound| inbound.coming.is_over())
+        self.0.as_ref().is_none_or(|inbound| inbound.again() == 0 && inbound.coming.is_over())
+    }
+
+    /// Keeps what comes, as long as it is not more than so many bytes, so that it can be sent again.
+    pub fn keep(&mut self, limit: usize) {
+        if let Some(inbound) = &mut self.0 {
+            match &inbound.kept {
+                Some(kept) => kept.borrow_mut().allow(limit),
+                None => inbound.kept = Some(Rc::new(RefCell::new(Kept::new(limit)))),
+            }
+        }
+    }
+
+    /// What is kept of it, to be looked at when it has ended.
+    pub fn kept(&self) -> Option<Rc<RefCell<Kept>>> {
+        self.0.as_ref().and_then(|inbound| inbound.kept.clone())
+    }
+
+    /// Whether it can be sent again from its start: nothing of it was used, or all that was is kept.
+    pub fn is_repeatable(&self) -> bool {
+        self.0.as_ref().is_none_or(|inbound| {
+            inbound.upload.failure().is_none()
+                && match &inbound.kept {
+                    Some(kept) => kept.borrow().is_whole(),
+                    None => inbound.upload.bytes() == 0 && !inbound.upload.ended(),
+                }
+        })
+    }
+
+    /// Begins again with what was kept. Only where it is repeatable.
+    pub fn rewind(&mut self) {
+        if let Some(kept) = self.0.as_ref().and_then(|inbound| inbound.kept.as_ref()) {
+            kept.borrow_mut().rewind();
+        }
     }
 
     /// How it goes; none where there is no body.
@@ -192,31 +252,22 @@ impl RequestBody {
     /// Lets `use_it` see the data at hand.
     pub fn with_chunk<R>(&self, use_it: impl FnOnce(&[u8]) -> R) -> R {
         match &self.0 {
-            Some(inbound) => match &inbound.coming {
-                Coming::Wire { link, incoming } => use_it(incoming.chunk(&link.wire.borrow())),
-                Coming::Stream(stream) => use_it(stream.chunk()),
-            },
+            Some(inbound) => inbound.with_chunk(use_it),
             None => use_it(&[]),
         }
     }
 
     /// Takes so many bytes of the data at hand: without a copy, where they came on a stream.
     pub fn take(&mut self, bytes: usize) -> Bytes {
-        let taken = match &mut self.0 {
-            Some(inbound) => match &mut inbound.coming {
-                Coming::Stream(stream) => {
-                    let taken = stream.take(bytes);
-                    inbound.upload.bytes.set(inbound.upload.bytes.get() + taken.len() as u64);
-                    return taken;
-                }
-                Coming::Wire { link, incoming } => {
-                    let wire = link.wire.borrow();
-                    let chunk = incoming.chunk(&wire);
-                    Bytes::copy_from_slice(chunk.get(..bytes).unwrap_or(chunk))
-                }
-            },
-            None => Bytes::new(),
-        };
+        if let Some(inbound) = &mut self.0
+            && inbound.kept.is_none()
+            && let Coming::Stream(stream) = &mut inbound.coming
+        {
+            let taken = stream.take(bytes);
+            inbound.came(taken.len());
+            return taken;
+        }
+        let taken = self.with_chunk(|chunk| Bytes::copy_from_slice(chunk.get(..bytes).unwrap_or(chunk)));
         self.advance(taken.len());
         taken
     }
@@ -224,27 +275,73 @@ impl RequestBody {
     /// So many bytes of the data at hand went upstream.
     pub fn advance(&mut self, bytes: usize) {
         if let Some(inbound) = &mut self.0 {
-            inbound.upload.bytes.set(inbound.upload.bytes.get() + bytes as u64);
-            match &mut inbound.coming {
-                Coming::Wire { link, incoming } => incoming.advance(&mut link.wire.borrow_mut(), bytes),
-                Coming::Stream(stream) => stream.advance(bytes),
-            }
+            inbound.advance(bytes);
         }
     }
 
     /// The fields behind it.
     pub fn take_trailers(&mut self) -> Option<Box<Headers>> {
-        match &mut self.0.as_mut()?.coming {
+        let inbound = self.0.as_mut()?;
+        let trailers = match &mut inbound.coming {
             Coming::Wire { incoming, .. } => incoming.take_trailers(),
             Coming::Stream(stream) => stream.take_trailers(),
+            Coming::Kept => None,
+        };
+        if trailers.is_some()
+            && let Some(kept) = &inbound.kept
+        {
+            // They are not kept, and without them it is another request.
+            kept.borrow_mut().give_up();
         }
+        trailers
     }
 }
 
 impl Inbound {
+    /// How much is to be sent again, before anything new comes.
+    fn again(&self) -> usize {
+        self.kept.as_ref().map_or(0, |kept| kept.borrow().again().map_or(0, <[u8]>::len))
+    }
+
+    fn with_chunk<R>(&self, use_it: impl FnOnce(&[u8]) -> R) -> R {
+        if let Some(kept) = &self.kept
+            && let Some(again) = kept.borrow().again()
+        {
+            return use_it(again);
+        }
+        match &self.coming {
+            Coming::Wire { link, incoming } => use_it(incoming.chunk(&link.wire.borrow())),
+            Coming::Stream(stream) => use_it(stream.chunk()),
+            Coming::Kept => use_it(&[]),
+        }
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        if let Some(kept) = &self.kept {
+            if kept.borrow_mut().advance(bytes) {
+                return;
+            }
+            self.with_chunk(|chunk| kept.borrow_mut().append(chunk.get(..bytes).unwrap_or(chunk)));
+        }
+        self.came(bytes);
+        match &mut self.coming {
+            Coming::Wire { link, incoming } => incoming.advance(&mut link.wire.borrow_mut(), bytes),
+            Coming::Stream(stream) => stream.advance(bytes),
+            Coming::Kept => {}
+        }
+    }
+
+    /// So many bytes came and were used.
+    fn came(&self, bytes: usize) {
+        self.upload.bytes.set(self.upload.bytes.get() + bytes as u64);
+    }
+
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ready, BodyError>> {
         if let Some(error) = self.upload.failure() {
             return Poll::Ready(Err(error));
+        }
+        if self.again() > 0 {
+            return Poll::Ready(Ok(Ready::Data));
         }
         if std::mem::take(&mut self.awaits_continue) && self.coming.is_awaited() {
             self.interim.leave(&ResponseHead::new(100));

@@ -48,12 +48,21 @@ pub enum Rejection {
     UpstreamConnectTimeout,
     /// The endpoint did not prove who it is, or speaks no TLS that we speak.
     UpstreamTls,
+    UpstreamTlsTimeout,
     /// A name that cannot be resolved.
     UpstreamUnresolved,
+    /// No endpoint may be chosen: they are down, drained or not well.
+    UpstreamUnavailable,
+    /// The breakers of all endpoints are open.
+    UpstreamCircuitOpen {
+        retry_after_s: u64,
+    },
     /// As many requests wait for a connection as may.
     UpstreamQueueFull,
     /// Waited in vain for a connection.
     UpstreamQueueTimeout,
+    /// Connected, and then it did not take the request.
+    UpstreamWriteTimeout,
     /// Connected, and then silent.
     UpstreamTimeout,
     /// The time for the whole request was up.
@@ -62,6 +71,8 @@ pub enum Rejection {
     UpstreamReset,
     /// An answer that is not HTTP.
     UpstreamProtocol,
+    /// An error that the route asks for, to test what follows.
+    FaultInjected(u16),
     /// A fault of ours.
     Internal,
 }
@@ -88,8 +99,17 @@ impl Rejection {
             | Self::UpstreamUnresolved
             | Self::UpstreamReset
             | Self::UpstreamProtocol => 502,
-            Self::AuditUnavailable | Self::UpstreamQueueFull | Self::UpstreamQueueTimeout => 503,
-            Self::UpstreamConnectTimeout | Self::UpstreamTimeout | Self::TotalTimeout => 504,
+            Self::AuditUnavailable
+            | Self::UpstreamQueueFull
+            | Self::UpstreamQueueTimeout
+            | Self::UpstreamUnavailable
+            | Self::UpstreamCircuitOpen { .. } => 503,
+            Self::UpstreamConnectTimeout
+            | Self::UpstreamTlsTimeout
+            | Self::UpstreamWriteTimeout
+            | Self::UpstreamTimeout
+            | Self::TotalTimeout => 504,
+            Self::FaultInjected(status) => *status,
         }
     }
 
@@ -117,7 +137,12 @@ impl Rejection {
             Self::UpstreamConnect => "upstream_connect",
             Self::UpstreamConnectTimeout => "upstream_connect_timeout",
             Self::UpstreamTls => "upstream_tls",
+            Self::UpstreamTlsTimeout => "upstream_tls_timeout",
             Self::UpstreamUnresolved => "upstream_unresolved",
+            Self::UpstreamUnavailable => "upstream_unavailable",
+            Self::UpstreamCircuitOpen { .. } => "upstream_circuit_open",
+            Self::UpstreamWriteTimeout => "upstream_write_timeout",
+            Self::FaultInjected(_) => "fault_injected",
             Self::UpstreamQueueFull => "upstream_queue_full",
             Self::UpstreamQueueTimeout => "upstream_queue_timeout",
             Self::UpstreamTimeout => "upstream_timeout",
@@ -150,12 +175,18 @@ impl Rejection {
             Self::UpstreamConnect | Self::UpstreamTls | Self::UpstreamUnresolved => {
                 "The service behind this route cannot be reached."
             }
-            Self::UpstreamQueueFull | Self::UpstreamQueueTimeout => "The service behind this route is too busy.",
-            Self::UpstreamConnectTimeout | Self::UpstreamTimeout | Self::TotalTimeout => {
-                "The service behind this route did not answer in time."
+            Self::UpstreamUnavailable | Self::UpstreamCircuitOpen { .. } => {
+                "The service behind this route is not available now."
             }
+            Self::UpstreamQueueFull | Self::UpstreamQueueTimeout => "The service behind this route is too busy.",
+            Self::UpstreamConnectTimeout
+            | Self::UpstreamTlsTimeout
+            | Self::UpstreamWriteTimeout
+            | Self::UpstreamTimeout
+            | Self::TotalTimeout => "The service behind this route did not answer in time.",
             Self::UpstreamReset => "The service behind this route broke off.",
             Self::UpstreamProtocol => "The service behind this route gave an answer that makes no sense.",
+            Self::FaultInjected(_) => "This error was asked for, to test what follows from it.",
             Self::Internal => "Something went wrong here.",
         })
     }
@@ -182,7 +213,12 @@ impl Rejection {
             | Self::UpstreamConnect
             | Self::UpstreamConnectTimeout
             | Self::UpstreamTls
+            | Self::UpstreamTlsTimeout
             | Self::UpstreamUnresolved
+            | Self::UpstreamUnavailable
+            | Self::UpstreamCircuitOpen { .. }
+            | Self::UpstreamWriteTimeout
+            | Self::FaultInjected(_)
             | Self::UpstreamQueueFull
             | Self::UpstreamQueueTimeout
             | Self::UpstreamTimeout
@@ -238,7 +274,7 @@ impl Rejection {
         {
             headers.set(&name::ALLOW, allow);
         }
-        if let Self::RateLimited { retry_after_s } = self {
+        if let Self::RateLimited { retry_after_s } | Self::UpstreamCircuitOpen { retry_after_s } = self {
             headers.set_number(&name::RETRY_AFTER, *retry_after_s);
         } else if self.status() == 503 {
             headers.set(&name::RETRY_AFTER, Value::known("1"));

@@ -1,5 +1,6 @@
 //! What differs between two configs, as their author would say it. Pure.
 
+use std::sync::Arc;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::{Debug, Write as _};
 
@@ -18,7 +19,7 @@ pub fn between(previous: &Config, next: &Config) -> Changes {
             |route| &route.name,
             |a, b| is_same_route((previous, a), (next, b)),
         ),
-        upstreams: delta(&previous.upstreams, &next.upstreams, |upstream| &upstream.name, is_same_upstream),
+        upstreams: delta(&previous.upstreams, &next.upstreams, |upstream| &upstream.name, |a, b| a.is_same(b)),
         listeners: delta(
             &listeners(previous),
             &listeners(next),
@@ -164,45 +165,6 @@ fn fallback_text(config: &Config, fallback: Option<&Fallback>) -> String {
     }
 }
 
-fn is_same_upstream(before: &Upstream, after: &Upstream) -> bool {
-    let Upstream {
-        name: _,
-        endpoints,
-        balance,
-        sticky,
-        probe,
-        eject,
-        breaker,
-        retry,
-        in_flight,
-        slow_start,
-        panic_below,
-        resolve,
-        timeouts,
-        pool,
-        protocol,
-        tls,
-        proxy_protocol,
-        at: _,
-    } = before;
-    *endpoints == after.endpoints
-        && *balance == after.balance
-        && *sticky == after.sticky
-        && *probe == after.probe
-        && *eject == after.eject
-        && *breaker == after.breaker
-        && *retry == after.retry
-        && *in_flight == after.in_flight
-        && *slow_start == after.slow_start
-        && *panic_below == after.panic_below
-        && *resolve == after.resolve
-        && *timeouts == after.timeouts
-        && *pool == after.pool
-        && *protocol == after.protocol
-        && *tls == after.tls
-        && *proxy_protocol == after.proxy_protocol
-}
-
 /// The top level's policies, by name.
 fn policy_texts(config: &Config) -> [(&'static str, String); 9] {
     fn text<T: Debug>(setting: &Setting<T>) -> String {
@@ -314,7 +276,7 @@ fn kept(previous: &Config, next: &Config) -> Vec<String> {
     .collect()
 }
 
-fn kept_upstreams(previous: &[Upstream], next: &[Upstream]) -> usize {
+fn kept_upstreams(previous: &[Arc<Upstream>], next: &[Arc<Upstream>]) -> usize {
     let before: hashbrown::HashSet<&str> = previous.iter().map(|upstream| &*upstream.name).collect();
     next.iter().filter(|upstream| before.contains(&*upstream.name)).count()
 }

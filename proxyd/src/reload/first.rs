@@ -4,7 +4,7 @@ use shared::audit::Door;
 
 use super::history::{Headline, History, Kept};
 use super::load::Loaded;
-use crate::snapshot::{Snapshot, Stamp};
+use crate::snapshot::{Amid, Snapshot, Stamp};
 use crate::telemetry::clock::unix_us;
 
 /// What the daemon begins with.
@@ -68,7 +68,7 @@ impl First {
 
     /// The first snapshot.
     #[must_use]
-    pub fn compile(&self) -> Snapshot {
-        Snapshot::compile(self.loaded.checked.clone(), self.loaded.tls.clone(), self.stamp.clone(), None)
+    pub fn compile(&self, amid: &Amid) -> Snapshot {
+        Snapshot::compile(self.loaded.checked.clone(), self.loaded.tls.clone(), self.stamp.clone(), None, amid)
     }
 }

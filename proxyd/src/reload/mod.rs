@@ -3,6 +3,7 @@
 
 mod certificates;
 pub mod changes;
+mod endpoints;
 mod first;
 pub mod history;
 pub mod load;
@@ -22,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use self::certificates::watch as watch_certificates;
+pub use self::endpoints::tend as tend_endpoints;
 use self::first::headline;
 pub use self::first::{First, begin};
 use self::history::{History, Kept};
@@ -243,7 +245,8 @@ impl Reload {
         let snapshot = {
             let (checked, stamp, before) = (loaded.checked.clone(), stamp.clone(), Arc::clone(before));
             let tls = loaded.tls.clone();
-            let compile = move || Snapshot::compile(checked, tls, stamp, Some(&before));
+            let daemon = Arc::clone(&self.daemon);
+            let compile = move || Snapshot::compile(checked, tls, stamp, Some(&before), &daemon.amid);
             tokio::task::spawn_blocking(compile).await.map_err(|error| broken(&error))?
         };
         self.restore_files(what, &loaded).await?;

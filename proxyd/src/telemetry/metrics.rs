@@ -138,6 +138,9 @@ struct WorkerCells {
     tunnels_open: Level,
     rejections: Tally,
     slow_requests: Counter,
+    fallbacks: Tally,
+    mirrored: Tally,
+    faults: Tally,
     routes: Named<Arc<str>, RouteCells>,
     endpoints: Named<Pair, EndpointCells>,
     limits: Named<Pair, LimitCells>,
@@ -224,6 +227,21 @@ impl WorkerMetrics {
         self.cells.slow_requests.add(1);
     }
 
+    /// A request that was answered otherwise than by its upstream: `respond`, `upstream`.
+    pub fn fallback(&self, to: &'static str) {
+        self.cells.fallbacks.count(to);
+    }
+
+    /// A copy for a shadow upstream: `sent`, `failed`, `skipped_busy`, `skipped_body`.
+    pub fn mirrored(&self, outcome: &'static str) {
+        self.cells.mirrored.count(outcome);
+    }
+
+    /// A fault that a route asks for: `delay`, `abort`.
+    pub fn fault(&self, kind: &'static str) {
+        self.cells.faults.count(kind);
+    }
+
     /// The cells of a route, made on first use. Keep the handle.
     #[must_use]
     pub fn route(&self, name: &Arc<str>) -> Arc<RouteCells> {
@@ -292,6 +310,7 @@ pub struct EndpointCells {
     in_flight: Level,
     requests: Counter,
     failures: Tally,
+    retries: Counter,
     connections_opened: Counter,
     connections_open: Level,
     connections_idle: Level,
@@ -320,6 +339,11 @@ impl EndpointCells {
     /// An attempt that failed: `connect`, `timeout`, `reset`, `protocol`, ….
     pub fn failed(&self, kind: &'static str, unix_us: i64) {
         self.failures.count_at(kind, unix_us);
+    }
+
+    /// An attempt here was followed by another one.
+    pub fn retried(&self) {
+        self.retries.add(1);
     }
 
     /// A connection was established; it took so many microseconds.

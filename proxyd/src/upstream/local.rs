@@ -1,18 +1,27 @@
-//! A worker's half of an upstream: its connections and its turn.
+//! A worker's half of an upstream: its connections, its view of the endpoints, its share of the retries.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::balance::RoundRobin;
-use super::{Pool, Upstream};
+use shared::config::Percent;
+use shared::decide::budget::Budget;
+
+use super::choose::View;
+use super::{Members, Pool, Upstream};
 use crate::exchange::Ledger;
 
 /// See the module.
 pub struct LocalUpstream {
     pub upstream: Arc<Upstream>,
-    pools: Box<[Rc<Pool>]>,
-    turns: RefCell<RoundRobin>,
+    pub(super) view: RefCell<View>,
+    pub(super) ledger: Rc<Ledger>,
+    /// Of the traffic that passes here, so much may be sent again.
+    budget: RefCell<Budget>,
+    /// Copies of other upstreams' requests that are under way here.
+    copies: Rc<Cell<u32>>,
+    worker: usize,
+    workers: usize,
 }
 
 impl LocalUpstream {
@@ -24,33 +33,100 @@ impl LocalUpstream {
         workers: usize,
         ledger: &Rc<Ledger>,
     ) -> Self {
-        let pools = upstream.endpoints.iter().map(|endpoint| {
-            let pool = predecessor.and_then(|before| before.pools.iter().find(|pool| pool.endpoint.id == endpoint.id));
-            match pool {
-                Some(pool) => {
-                    pool.resize(&upstream.pool, workers);
-                    Rc::clone(pool)
-                }
-                None => Rc::new(Pool::new(endpoint, &upstream.way, &upstream.pool, workers, ledger)),
-            }
-        });
+        let now_us = ledger.clock.latest_us();
+        let before = predecessor.map(|before| before.view.borrow().pools.clone()).unwrap_or_default();
+        let make = |members: &Members| pools(upstream, members, &before, worker, workers, ledger);
+        let budget = predecessor.map(|before| before.budget.borrow().clone());
         Self {
-            pools: pools.collect(),
-            turns: RefCell::new(RoundRobin::new(&upstream.weights, worker)),
+            view: RefCell::new(View::new(upstream, make, now_us, ledger.random.next_u64())),
             upstream: Arc::clone(upstream),
+            ledger: Rc::clone(ledger),
+            budget: RefCell::new(budget.unwrap_or_else(|| Budget::new(now_us))),
+            copies: predecessor.map(|before| Rc::clone(&before.copies)).unwrap_or_default(),
+            worker,
+            workers,
         }
     }
 
-    /// The pool of the endpoint whose turn it is.
-    pub fn next(&self) -> Option<&Rc<Pool>> {
-        let index = self.turns.borrow_mut().take()?;
-        self.pools.get(index)
+    /// How many copies of requests are under way here, on this worker.
+    pub fn copies(&self) -> u32 {
+        self.copies.get()
+    }
+
+    /// One more, for as long as the value lives.
+    pub fn copy_begins(&self) -> Copying {
+        self.copies.set(self.copies.get() + 1);
+        Copying(Rc::clone(&self.copies))
+    }
+
+    /// Whether one that was not tried may be chosen.
+    pub fn has_other(&self, tried: &[u64]) -> bool {
+        self.view.borrow().has_other(tried)
+    }
+
+    /// A number that nobody can foresee.
+    pub fn random(&self) -> u64 {
+        self.ledger.random.next_u64()
+    }
+
+    pub(super) fn now_us(&self) -> u64 {
+        self.ledger.clock.latest_us()
+    }
+
+    /// The pools of these members, with those that are there already.
+    pub(super) fn pools(&self, members: &Members, before: &[Rc<Pool>]) -> Box<[Rc<Pool>]> {
+        let name = &self.upstream.config.name;
+        let pools = pools(&self.upstream, members, before, self.worker, self.workers, &self.ledger);
+        // Those that come and go without a reload are not counted for ever.
+        self.ledger.metrics.retain_endpoints(|upstream, address| *upstream != **name || members.find(address).is_some());
+        pools
+    }
+
+    /// A request begins, that may earn its retry.
+    pub fn request_begins(&self) {
+        self.budget.borrow_mut().request(self.now_us());
+    }
+
+    /// Whether one more may be sent again.
+    pub fn spends_retry(&self, share: Percent) -> bool {
+        self.budget.borrow_mut().try_retry(share, self.now_us())
     }
 
     /// Closes connections that were idle for too long.
     pub fn sweep(&self, now_us: u64) {
-        for pool in &self.pools {
+        for pool in &self.view.borrow().pools {
             pool.sweep(now_us);
         }
     }
+}
+
+/// A copy of a request that is under way.
+pub struct Copying(Rc<Cell<u32>>);
+
+impl Drop for Copying {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+fn pools(
+    upstream: &Upstream,
+    members: &Members,
+    before: &[Rc<Pool>],
+    worker: usize,
+    workers: usize,
+    ledger: &Rc<Ledger>,
+) -> Box<[Rc<Pool>]> {
+    let config = &upstream.config.pool;
+    let pools = members.list.iter().map(|member| {
+        let endpoint = &member.endpoint;
+        match before.iter().find(|pool| pool.endpoint.id == endpoint.id) {
+            Some(pool) => {
+                pool.resize(config, workers);
+                Rc::clone(pool)
+            }
+            None => Rc::new(Pool::new(endpoint, &upstream.way, config, worker, workers, ledger)),
+        }
+    });
+    pools.collect()
 }

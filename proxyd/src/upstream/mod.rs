@@ -1,43 +1,100 @@
 //! Upstreams: named groups of endpoints. What all workers share of them lives in a snapshot and is handed from each to the
 //! next; each worker has a half of its own ([`local`]): its connections and its balancer. Never sees a filter.
 
-pub mod balance;
 mod channel;
+mod choose;
 mod connect;
 mod endpoint;
+mod gate;
+mod health;
 pub mod local;
+mod members;
+mod outcome;
 pub mod pool;
+pub mod probe;
 pub mod pump;
 mod relay;
+mod signal;
+mod sticky;
 mod stream;
 mod way;
+mod window;
 
 pub use channel::StreamLease;
+pub use choose::{Ask, Picked, facts};
 pub use endpoint::Endpoint;
+pub use gate::{Gate, Seat};
+pub use health::{Health, Note, Notes, ProbeNote};
 pub use local::LocalUpstream;
-pub use pool::{InFlight, Lease, Leased, Pool, TunnelLease};
+pub use members::{Address, Known, Member, Members, Names, Origin};
+pub use outcome::{Answered, Trial, When};
+pub use pool::{InFlight, Lease, Leased, Pool, TunnelLease, Within};
 pub use pump::Pump;
 pub use relay::{Relay, room};
+pub use signal::Signal;
+pub use sticky::StickyKey;
 pub use stream::{StreamPump, StreamRelay};
 pub use way::{Asks, Way};
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use shared::config;
+use arc_swap::ArcSwap;
+use shared::config::{self, Cause};
+use shared::decide::eject::Ejections;
 use thiserror::Error;
 
+use self::endpoint::Whereabouts;
+use crate::registry::Overlay;
 use crate::tls::ClientTls;
 
 /// What the workers share of one upstream.
 #[derive(Debug)]
 pub struct Upstream {
-    pub name: Arc<str>,
-    /// In the config's order; at least one.
-    pub endpoints: Box<[Arc<Endpoint>]>,
-    pub weights: Box<[u32]>,
-    pub timeouts: config::UpstreamTimeouts,
-    pub pool: config::Pool,
+    pub config: Arc<config::Upstream>,
     pub way: Way,
+    pub live: Arc<Live>,
+    /// What cookies are signed with, where there are any.
+    pub sticky_key: Option<StickyKey>,
+    members: ArcSwap<Members>,
+    names: Mutex<Names>,
+    workers: usize,
+}
+
+/// The live state of an upstream, handed from each snapshot to the next by name.
+#[derive(Debug, Default)]
+pub struct Live {
+    pub signal: Arc<Signal>,
+    pub gate: Arc<Gate>,
+    ejections: Mutex<Ejections>,
+    panics: AtomicBool,
+}
+
+impl Live {
+    /// Who is ejected, and how often. Taken when somebody is to be ejected, and by reports.
+    pub fn ejections(&self) -> MutexGuard<'_, Ejections> {
+        self.ejections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether all endpoints are used since too few are well.
+    pub fn is_panicking(&self) -> bool {
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    /// Whether that is otherwise than before.
+    fn set_panicking(&self, panics: bool) -> bool {
+        self.panics.load(Ordering::Relaxed) != panics && self.panics.swap(panics, Ordering::Relaxed) != panics
+    }
+}
+
+/// What an upstream is compiled amid, besides its config.
+#[derive(Clone, Copy, Debug)]
+pub struct Amid<'a> {
+    pub workers: usize,
+    /// What was set and registered at run time.
+    pub overlay: &'a Overlay,
+    /// For cookies, where the config gives no secret.
+    pub sticky_key: &'a StickyKey,
 }
 
 /// A tunnel's place among its endpoint's connections or streams.
@@ -49,39 +106,111 @@ pub enum Held {
 impl Upstream {
     /// Compiles an upstream, taking the live state from its namesake. What is exactly the same stays the same object, so
     /// that the workers' halves live on untouched; otherwise endpoints are taken over by address, whatever else changed.
-    pub fn compile(config: &config::Upstream, tls: Option<&Arc<ClientTls>>, previous: Option<&Arc<Self>>) -> Arc<Self> {
+    pub fn compile(
+        config: &Arc<config::Upstream>,
+        tls: Option<&Arc<ClientTls>>,
+        previous: Option<&Arc<Self>>,
+        amid: Amid<'_>,
+    ) -> Arc<Self> {
         if let Some(previous) = previous
-            && previous.is(config)
+            && (Arc::ptr_eq(&previous.config, config) || previous.config.is_same(config))
+            && previous.way.is(config)
         {
             return Arc::clone(previous);
         }
+        let live = previous.map(|previous| Arc::clone(&previous.live)).unwrap_or_default();
         // Spoken to in another way, an endpoint is another one: none of its connections could be used.
-        let same_way = previous.filter(|upstream| upstream.way.is(config));
-        let endpoints = config.endpoints.iter().map(|endpoint| {
-            let namesake = same_way
-                .and_then(|upstream| upstream.endpoints.iter().find(|candidate| candidate.address == endpoint.address));
-            namesake.map_or_else(|| Arc::new(Endpoint::new(&config.name, endpoint)), Arc::clone)
-        });
+        let before = previous.filter(|upstream| upstream.way.is(config)).map(|previous| previous.members());
+        let names = match previous {
+            Some(previous) if previous.config.resolve == config.resolve => previous.names().clone(),
+            Some(_) | None => Names::default(),
+        };
+        let find = |at: Whereabouts| {
+            let known = before.as_ref().and_then(|members| members.find(&at.address));
+            match known {
+                Some(member) => Arc::clone(&member.endpoint),
+                None => Arc::new(new_endpoint(config, at, &live, amid.workers)),
+            }
+        };
+        let members = Members::gather(config, amid.overlay, &names, find);
         Arc::new(Self {
-            name: Arc::clone(&config.name),
-            endpoints: endpoints.collect(),
-            weights: config.endpoints.iter().map(|endpoint| endpoint.weight).collect(),
-            timeouts: config.timeouts.clone(),
-            pool: config.pool.clone(),
             way: Way::compile(config, tls),
+            sticky_key: config.sticky.as_ref().map(|sticky| match &sticky.secret {
+                Some(secret) => StickyKey::of(secret.as_bytes()),
+                None => amid.sticky_key.clone(),
+            }),
+            members: ArcSwap::from_pointee(members),
+            names: Mutex::new(names),
+            workers: amid.workers,
+            live,
+            config: Arc::clone(config),
         })
     }
 
-    fn is(&self, config: &config::Upstream) -> bool {
-        let endpoints = self.endpoints.iter().zip(&self.weights);
-        self.timeouts == config.timeouts
-            && self.way.is(config)
-            && self.pool == config.pool
-            && self.endpoints.len() == config.endpoints.len()
-            && endpoints
-                .zip(&config.endpoints)
-                .all(|((endpoint, weight), config)| endpoint.address == config.address && *weight == config.weight)
+    /// Who belongs to it now.
+    pub fn members(&self) -> Arc<Members> {
+        self.members.load_full()
     }
+
+    /// What is known of its names.
+    pub fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gathers its members anew, and tells the workers where they differ. On the control thread alone. `now_us`: since the
+    /// daemon's start.
+    pub fn gather(&self, overlay: &Overlay, now_us: u64) -> bool {
+        let before = self.members();
+        let names = self.names().clone();
+        let find = |at: Whereabouts| {
+            if let Some(member) = before.find(&at.address) {
+                return Arc::clone(&member.endpoint);
+            }
+            let endpoint = new_endpoint(&self.config, at, &self.live, self.workers);
+            endpoint.health.begins_slowly(now_us);
+            Arc::new(endpoint)
+        };
+        let members = Members::gather(&self.config, overlay, &names, find);
+        if members.is_same(&before) {
+            return false;
+        }
+        for member in &members.list {
+            let was = before.find(&member.endpoint.address).map(|before| before.admin);
+            if was.is_some_and(|was| was != member.admin) && member.admin == shared::decide::eligible::Admin::Ready {
+                member.endpoint.health.begins_slowly(now_us);
+            }
+        }
+        self.members.store(Arc::new(members));
+        self.live.signal.raise();
+        true
+    }
+
+    /// After a commit: what the config no longer asks for is forgotten.
+    pub fn settle(&self) {
+        for member in &self.members().list {
+            if self.config.breaker.is_none() {
+                member.endpoint.health.drop_breaker();
+            }
+            if self.config.probe.is_none() {
+                member.endpoint.health.drop_probe();
+            }
+            if self.config.eject.is_none() {
+                member.endpoint.health.drop_ejection();
+            }
+        }
+        if self.config.eject.is_none() {
+            *self.live.ejections() = Ejections::default();
+        }
+        self.live.signal.raise();
+    }
+}
+
+fn new_endpoint(config: &config::Upstream, at: Whereabouts, live: &Live, workers: usize) -> Endpoint {
+    let endpoint = Endpoint::new(&config.name, at, &live.signal, workers);
+    if let Some(probe) = &config.probe {
+        endpoint.health.awaits_probe(probe.initial);
+    }
+    endpoint
 }
 
 /// Why an attempt gave no answer. What was sent by then is told beside it.
@@ -93,12 +222,22 @@ pub enum AttemptError {
     ConnectTimeout,
     #[error("no TLS with the endpoint")]
     Tls,
+    #[error("the handshake of TLS took too long")]
+    TlsTimeout,
     #[error("the name could not be resolved")]
     Unresolved,
     #[error("too many requests wait for a connection")]
     QueueFull,
     #[error("no connection became free in time")]
     QueueTimeout,
+    /// No endpoint may be chosen.
+    #[error("no endpoint can be used")]
+    Unavailable,
+    /// The breakers of all endpoints that could be chosen are open; the first lets a trial through in so many seconds.
+    #[error("the breakers of all endpoints are open")]
+    CircuitOpen { seconds: u32 },
+    #[error("the endpoint did not take the request in time")]
+    WriteTimeout,
     #[error("no answer in time")]
     Silent,
     #[error("the time for the whole request was up")]
@@ -122,6 +261,10 @@ impl AttemptError {
             Self::Refused => "connect",
             Self::ConnectTimeout => "connect_timeout",
             Self::Tls => "tls",
+            Self::TlsTimeout => "tls_timeout",
+            Self::WriteTimeout => "write_timeout",
+            Self::Unavailable => "unavailable",
+            Self::CircuitOpen { .. } => "circuit_open",
             Self::Unprocessed => "refused_stream",
             Self::Untranslatable => "untranslatable",
             Self::Unresolved => "unresolved",
@@ -134,14 +277,54 @@ impl AttemptError {
         }
     }
 
-    /// Whether the endpoint is to blame, rather than a limit of ours.
-    pub fn blames_endpoint(self) -> bool {
+    /// What it is among the causes that a config lists; none where no other endpoint could do better.
+    pub fn cause(self) -> Option<Cause> {
+        Some(match self {
+            Self::Refused | Self::ConnectTimeout | Self::Tls | Self::TlsTimeout | Self::Unresolved => Cause::Connect,
+            Self::Unprocessed => Cause::RefusedStream,
+            Self::Reset => Cause::Reset,
+            Self::Silent | Self::WriteTimeout => Cause::Timeout,
+            Self::Protocol => Cause::Protocol,
+            Self::QueueFull | Self::QueueTimeout | Self::Unavailable | Self::CircuitOpen { .. } => Cause::Unavailable,
+            Self::OutOfTime | Self::Untranslatable => return None,
+        })
+    }
+
+    /// Whether nothing was done with the request: it was not sent, or the endpoint said so.
+    pub fn leaves_untouched(self) -> bool {
         match self {
-            Self::QueueFull | Self::QueueTimeout | Self::OutOfTime | Self::Unprocessed | Self::Untranslatable => false,
             Self::Refused
             | Self::ConnectTimeout
             | Self::Tls
+            | Self::TlsTimeout
             | Self::Unresolved
+            | Self::Unprocessed
+            | Self::QueueFull
+            | Self::QueueTimeout
+            | Self::Unavailable
+            | Self::CircuitOpen { .. } => true,
+            Self::WriteTimeout | Self::Silent | Self::OutOfTime | Self::Reset | Self::Untranslatable | Self::Protocol => {
+                false
+            }
+        }
+    }
+
+    /// Whether the endpoint is to blame, rather than a limit of ours or the client.
+    pub fn blames_endpoint(self) -> bool {
+        match self {
+            Self::QueueFull
+            | Self::QueueTimeout
+            | Self::Unavailable
+            | Self::CircuitOpen { .. }
+            | Self::OutOfTime
+            | Self::Unprocessed
+            | Self::Untranslatable => false,
+            Self::Refused
+            | Self::ConnectTimeout
+            | Self::Tls
+            | Self::TlsTimeout
+            | Self::Unresolved
+            | Self::WriteTimeout
             | Self::Silent
             | Self::Reset
             | Self::Protocol => true,

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::channel::{Channel, StreamLease};
 use super::way::{Asks, Way};
-use super::{AttemptError, Endpoint, connect};
+use super::{AttemptError, Endpoint, Seat, connect};
 use crate::exchange::{EndpointTag, Ledger, Socket};
 use crate::telemetry::metrics::EndpointCells;
 
@@ -45,6 +45,15 @@ struct Idle {
     since_us: u64,
 }
 
+/// How long it may take until a connection is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Within {
+    /// To an established connection of TCP; and in the queue for one that becomes free.
+    pub connect: Duration,
+    /// For the handshake of TLS.
+    pub tls: Duration,
+}
+
 /// This worker's bounds: its share of those that are for all.
 #[derive(Debug)]
 struct Bounds {
@@ -73,13 +82,16 @@ impl Pool {
         endpoint: &Arc<Endpoint>,
         way: &Way,
         config: &config::Pool,
+        worker: usize,
         workers: usize,
         ledger: &Rc<Ledger>,
     ) -> Self {
+        let cells = ledger.metrics.endpoint(&endpoint.upstream, &endpoint.address);
+        endpoint.counted_by(worker, &cells);
         Self {
             endpoint: Arc::clone(endpoint),
             tag: Rc::new(EndpointTag { upstream: (*endpoint.upstream).into(), address: (*endpoint.address).into() }),
-            cells: ledger.metrics.endpoint(&endpoint.upstream, &endpoint.address),
+            cells,
             way: way.clone(),
             idle: RefCell::default(),
             channels: RefCell::default(),
@@ -105,14 +117,14 @@ impl Pool {
     pub async fn lease(
         self: &Rc<Self>,
         asks: &Asks,
-        connect_within: Duration,
+        within: Within,
         until: Option<Instant>,
         fresh: bool,
     ) -> Result<Leased, AttemptError> {
         if !fresh && let Some(leased) = self.take(asks) {
             return Ok(leased);
         }
-        let opened = self.open(asks, connect_within);
+        let opened = self.open(asks, within);
         match until {
             None => opened.await,
             // Rare and short: a timer of its own may be made and dropped.
@@ -156,19 +168,19 @@ impl Pool {
     fn open<'a>(
         self: &'a Rc<Self>,
         asks: &'a Asks,
-        connect_within: Duration,
+        within: Within,
     ) -> Pin<Box<dyn Future<Output = Result<Leased, AttemptError>> + 'a>> {
         Box::pin(async move {
             let many = self.may_speak_http2(asks);
             let is_full = || self.busy.get() >= self.bounds.borrow().connections;
             if (is_full() || (many && self.opens()))
-                && let Some(leased) = self.wait(asks, connect_within).await?
+                && let Some(leased) = self.wait(asks, within.connect).await?
             {
                 return Ok(leased);
             }
             let opening = Opening::new(self, many);
             let started = self.ledger.clock.now();
-            let connected = connect::connect(&self.endpoint, &self.way, asks, connect_within).await?;
+            let connected = connect::connect(&self.endpoint, &self.way, asks, within).await?;
             if !asks.upgrades {
                 self.chose_http2.set(Some(connected.http2));
             }
@@ -406,19 +418,23 @@ pub struct Lease {
 }
 
 /// Counts a request with its endpoint until it is over, body and all.
-pub struct InFlight(Arc<EndpointCells>);
+pub struct InFlight {
+    cells: Arc<EndpointCells>,
+    /// Its place among those under way, where there is a limit.
+    _seat: Option<Seat>,
+}
 
 impl InFlight {
     /// A request begins.
-    pub fn start(pool: &Pool) -> Self {
+    pub fn start(pool: &Pool, seat: Option<Seat>) -> Self {
         pool.cells.request_started();
-        Self(Arc::clone(&pool.cells))
+        Self { cells: Arc::clone(&pool.cells), _seat: seat }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.request_finished();
+        self.cells.request_finished();
     }
 }
 

@@ -55,6 +55,11 @@ impl Pump {
         self.body_ended && self.out.is_flushed()
     }
 
+    /// The body, so far as it was not sent.
+    pub fn into_body(self) -> RequestBody {
+        self.body
+    }
+
     /// Sends on.
     pub fn poll(&mut self, cx: &mut Context<'_>, wire: &mut Wire<Socket>) -> Result<Sent, PumpError> {
         while !self.body_ended {

@@ -70,9 +70,9 @@ impl StreamPump {
         }
     }
 
-    /// The body, where nothing was taken of it: it may be sent again.
-    pub fn into_untouched(self) -> Option<RequestBody> {
-        self.body.upload().is_none_or(|upload| upload.bytes() == 0).then_some(self.body)
+    /// The body, so far as it was not sent.
+    pub fn into_body(self) -> RequestBody {
+        self.body
     }
 
     /// The client's body broke off: the endpoint must not take what came for the whole.

@@ -87,7 +87,7 @@ pub struct Config {
     pub audit: Audit,
     /// Named upstreams in file order, then one for each distinct `target` origin (named by that origin, such as
     /// `http://127.0.0.1:8001`).
-    pub upstreams: Vec<Upstream>,
+    pub upstreams: Vec<Arc<Upstream>>,
     /// In file order: the last tie-break of precedence.
     pub routes: Vec<Route>,
     /// The policies written at the top level: they hold for requests that no route matches.

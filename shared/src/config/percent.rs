@@ -22,6 +22,12 @@ impl Percent {
         self.0
     }
 
+    /// Whether it takes in what this number stands for, of all numbers.
+    #[must_use]
+    pub const fn takes(self, random: u64) -> bool {
+        random % 10_000 < self.0 as u64
+    }
+
     /// Between 0 and 1.
     #[must_use]
     pub fn share(self) -> f64 {

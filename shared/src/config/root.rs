@@ -83,7 +83,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node<'a>) -> Option<Co
         certificates::check(fields.reader(), entries, &server.listen);
     }
     let routes = read_routes(&mut fields, &inherited, &mut around);
-    let upstreams = around.upstreams;
+    let upstreams = around.upstreams.into_iter().map(Arc::new).collect();
     Some(Config { server: server?, admin: admin?, log: log?, audit: audit?, upstreams, routes, policies: policies? })
 }
 

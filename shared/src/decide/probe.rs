@@ -22,6 +22,16 @@ impl Streak {
         Self { checked, against: 0 }
     }
 
+    /// One whose endpoint is known from other probes: what they said stands until the first result, which decides at once
+    /// where nothing was known.
+    #[must_use]
+    pub fn going_on(checked: Checked, initial: Initial) -> Self {
+        match checked {
+            Checked::Healthy | Checked::Unhealthy | Checked::Unknown => Self { checked, against: 0 },
+            Checked::NotProbed => Self::new(initial),
+        }
+    }
+
     #[must_use]
     pub fn checked(&self) -> Checked {
         self.checked

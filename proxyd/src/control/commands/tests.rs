@@ -10,6 +10,9 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::control::Row;
+use crate::registry::Registry;
+use crate::snapshot::Amid;
+use crate::upstream::StickyKey;
 use crate::daemon::{ConfigSource, Parts};
 use crate::reload::history::{History, KEPT};
 use crate::reload::{self, load};
@@ -35,6 +38,8 @@ impl Fixture {
         let history = History::open(&config.server.state_dir).unwrap();
         let mut first = reload::begin(history, loaded, "test");
         first.keep();
+        let registry = Arc::new(Registry::open(config.server.state_dir.join("registry.json")));
+        let amid = Amid { workers: 1, registry, sticky_key: StickyKey::of(b"test") };
         let (audit, _recorders) = crate::audit::start(&config.audit, 1).unwrap();
         let daemon = Arc::new(Daemon::new(Parts {
             source,
@@ -44,7 +49,8 @@ impl Fixture {
             access_log: AccessLog::start(&config.log).unwrap(),
             diagnostics: Diagnostics::start(&config.log).unwrap(),
             workers: Box::default(),
-            snapshot: first.compile(),
+            snapshot: first.compile(&amid),
+            amid,
             wishes: tokio::sync::mpsc::channel(1).0,
         }));
         daemon.enter(Life::Serving);

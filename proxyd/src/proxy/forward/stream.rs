@@ -1,18 +1,21 @@
 //! A request on a stream of HTTP/2, and the head of its answer.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll, ready};
+use std::rc::Rc;
+use std::task::{Poll, ready};
 
 use h2::client::ResponseFuture;
 use h2::ext::Protocol;
 use h2::{Reason, RecvStream};
 use http::{Method, Request as HttpRequest, StatusCode};
 
-use super::{Attempt, Counted, Failure, MAX_INTERIM, Patience, Received, relay_interim};
+use super::attempt::{Attempt, Counted, Failure, Received};
+use super::patience::Patience;
+use super::{MAX_INTERIM, relay_interim};
 use crate::exchange::body::Gap;
 use crate::exchange::{
-    Body, End, Exchange, Interim, Rejection, Request, RequestBody, RequestHead, Response, ResponseHead, StreamBody,
-    Value, name, translate,
+    Alarm, Body, End, Interim, Rejection, Request, RequestBody, RequestHead, Response, ResponseHead, StreamBody, Value,
+    name, translate,
 };
 use crate::proxy::{Answer, headers, websocket};
 use crate::upstream::pump::{PumpError, Sent};
@@ -21,7 +24,7 @@ use crate::worker::Worker;
 
 /// An answer's head, and the stream that its body comes on.
 pub(super) struct OnStream {
-    head: ResponseHead,
+    pub(super) head: ResponseHead,
     body: StreamBody,
     lease: StreamLease,
     /// What is still to be sent of the request.
@@ -40,19 +43,20 @@ pub(super) async fn send(
     attempt: &Attempt<'_>,
     mut lease: StreamLease,
     request: &mut Request,
-    exchange: &mut Exchange,
+    upstream_us: &mut u64,
     mut patience: Patience,
     counted: Counted<'_>,
     worker: &Worker,
 ) -> Result<Received, Failure> {
     let key = || request.head.headers().text(&websocket::KEY).map(Into::into);
-    let tunnel = attempt.wanted.is_some().then(|| Asked { key: key() });
+    let tunnel = attempt.sending.wanted.is_some().then(|| Asked { key: key() });
     if tunnel.is_some() && !lease.takes_tunnels().await {
         return Err(counted.failed(AttemptError::Protocol, false));
     }
     // The client's doing: no failure of the endpoint.
-    let outgoing =
-        translated(attempt, &request.head).ok_or(Failure { error: AttemptError::Untranslatable, stale: false })?;
+    let Some(outgoing) = translated(attempt, &request.head) else {
+        return Err(counted.untold(AttemptError::Untranslatable));
+    };
     let ends = request.body.is_empty() && tunnel.is_none();
     let clock = &worker.ledger.clock;
     let began = clock.now();
@@ -68,25 +72,20 @@ pub(super) async fn send(
     };
     let body = std::mem::replace(&mut request.body, RequestBody::empty());
     let mut pump = Some(StreamPump::new(body, stream));
-    let received = receive(response, &mut pump, tunnel.is_some(), patience, &request.interim, exchange).await;
+    let received = receive(response, &mut pump, tunnel.is_some(), patience, &request.interim, &request.alarm).await;
     let took_us = clock.now().since_us(began);
-    exchange.finish.upstream_us += took_us;
+    *upstream_us += took_us;
     match received {
         Ok((head, body)) => {
             attempt.pool.cells.responded(took_us);
             lease.counts(counted.in_flight);
             Ok(Received::Stream(OnStream { head, body, lease, pump, tunnel }))
         }
-        Err(AttemptError::Unprocessed) => {
-            let untouched = pump.and_then(StreamPump::into_untouched);
-            let whole = untouched.is_some();
-            if let Some(body) = untouched {
-                request.body = body;
-            }
-            Err(counted.failed(AttemptError::Unprocessed, whole))
-        }
         Err(error) => {
-            let stale = lease.reused && error == AttemptError::Reset;
+            if let Some(pump) = pump {
+                request.body = pump.into_body();
+            }
+            let stale = error == AttemptError::Unprocessed || (lease.reused && error == AttemptError::Reset);
             Err(counted.failed(error, stale))
         }
     }
@@ -96,7 +95,7 @@ pub(super) async fn send(
 fn translated(attempt: &Attempt<'_>, head: &RequestHead) -> Option<HttpRequest<()>> {
     let authority = head.headers().text(&name::HOST)?;
     let own;
-    let target = match (&attempt.target, head.query()) {
+    let target = match (attempt.target, head.query()) {
         (Some(target), _) => target,
         (None, None) => head.path(),
         (None, Some(query)) => {
@@ -110,7 +109,7 @@ fn translated(attempt: &Attempt<'_>, head: &RequestHead) -> Option<HttpRequest<(
     *request.method_mut() = Method::from_bytes(head.method().as_bytes()).ok()?;
     *request.headers_mut() = translate::fields(head.headers(), "host");
     request.headers_mut().remove(http::header::CONNECTION);
-    if let Some(protocol) = &attempt.wanted {
+    if let Some(protocol) = &attempt.sending.wanted {
         *request.method_mut() = Method::CONNECT;
         request.extensions_mut().insert(Protocol::from(std::str::from_utf8(protocol.as_bytes()).ok()?));
         for gone in [http::header::UPGRADE, http::header::SEC_WEBSOCKET_KEY] {
@@ -127,7 +126,7 @@ async fn receive(
     tunnels: bool,
     mut patience: Patience,
     client: &Interim,
-    exchange: &Exchange,
+    alarm: &Alarm,
 ) -> Result<(ResponseHead, StreamBody), AttemptError> {
     let mut interim = 0;
     poll_fn(|cx| {
@@ -159,16 +158,12 @@ async fn receive(
             Poll::Ready(Ok(answer)) => Poll::Ready(head_of(answer)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(failure(&error))),
             Poll::Pending => {
-                let error = ready!(waits(&mut patience, cx, sent, exchange));
+                let error = ready!(patience.poll_ended(cx, sent, alarm));
                 Poll::Ready(Err(error))
             }
         }
     })
     .await
-}
-
-fn waits(patience: &mut Patience, cx: &mut Context<'_>, sent: Sent, exchange: &Exchange) -> Poll<AttemptError> {
-    patience.poll_ended(cx, sent, &exchange.alarm)
 }
 
 fn head_of(answer: http::Response<RecvStream>) -> Result<(ResponseHead, StreamBody), AttemptError> {
@@ -198,12 +193,12 @@ impl OnStream {
     }
 
     /// The answer, as one of our own hop.
-    pub(super) fn answer(self, exchange: &Exchange, gap: Gap) -> Answer {
+    pub(super) fn answer(self, to_head: bool, gap: Gap, alarm: &Rc<Alarm>) -> Answer {
         let Self { mut head, body, lease, pump, tunnel: _ } = self;
         headers::from_upstream(&mut head);
         // What follows such a head all the same is nothing, or is not meant (RFC 9110 section 6.4.1).
-        let has_none = exchange.method() == "HEAD" || matches!(head.status(), 204 | 304);
-        let relay = if has_none { None } else { StreamRelay::start(lease, pump, body, gap, &exchange.alarm) };
+        let has_none = to_head || matches!(head.status(), 204 | 304);
+        let relay = if has_none { None } else { StreamRelay::start(lease, pump, body, gap, alarm) };
         let body = relay.map_or_else(Body::absent, |relay| Body::relayed(Box::new(relay)));
         Response::new(head, body).into()
     }

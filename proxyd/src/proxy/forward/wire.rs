@@ -1,13 +1,16 @@
 //! A request on a connection of HTTP/1.1, and the head of its answer.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::{Poll, ready};
 
 use http1::{Framing, HeadError, HeadLimits, HeadParser, Incoming, persists, response_framing};
 
-use super::{Attempt, Counted, Failure, MAX_INTERIM, Patience, Received, relay_interim};
+use super::attempt::{Attempt, Counted, Failure, Received};
+use super::patience::Patience;
+use super::{MAX_INTERIM, relay_interim};
 use crate::exchange::body::Gap;
-use crate::exchange::{Body, End, Exchange, Interim, Rejection, Request, RequestBody, Response, ResponseHead, name};
+use crate::exchange::{Alarm, Body, End, Interim, Rejection, Request, RequestBody, Response, ResponseHead, name};
 use crate::proxy::{Answer, headers};
 use crate::upstream::pump::{PumpError, Sent};
 use crate::upstream::{AttemptError, Held, Lease, Pump, Relay, room};
@@ -24,42 +27,53 @@ pub(super) struct OnWire {
     pump: Option<Pump>,
 }
 
-/// Sends the request and waits for the answer's head.
+/// Sends the request and waits for the answer's head. Where none comes, the body is the request's again, so far as it was not
+/// sent.
 pub(super) async fn send(
     attempt: &Attempt<'_>,
     mut lease: Lease,
     request: &mut Request,
-    exchange: &mut Exchange,
+    upstream_us: &mut u64,
     mut patience: Patience,
     counted: Counted<'_>,
     worker: &Worker,
 ) -> Result<Received, Failure> {
-    let Request { head, body, interim, .. } = request;
-    let body = std::mem::replace(body, RequestBody::empty());
-    let mut pump = Some(Pump::start(body, |out| head.write(attempt.target.as_deref(), out)));
+    let Request { head, body, interim, alarm, .. } = request;
+    let going = std::mem::replace(body, RequestBody::empty());
+    let mut pump = Some(Pump::start(going, |out| head.write(attempt.target, out)));
     // On a connection that was there, nothing was waited for since the request was opened.
     let clock = &worker.ledger.clock;
     let sent = if lease.reused { clock.latest() } else { clock.now() };
     patience.begins(worker.daemon.instant(sent));
     let wanted = room(attempt.pool.expected());
-    let received = receive(&mut lease, &mut pump, patience, interim, exchange, wanted).await;
+    let received = receive(&mut lease, &mut pump, body, patience, interim, alarm, wanted).await;
     let took_us = clock.now().since_us(sent);
-    exchange.finish.upstream_us += took_us;
+    *upstream_us += took_us;
     match received {
         Ok(head) => {
             attempt.pool.cells.responded(took_us);
             lease.counts(counted.in_flight);
             Ok(Received::Wire(OnWire { head, lease, pump }))
         }
-        Err((error, stale)) => Err(counted.failed(error, stale && lease.reused)),
+        Err((error, stale)) => {
+            if let Some(pump) = pump {
+                *body = pump.into_body();
+            }
+            Err(counted.failed(error, stale && lease.reused))
+        }
     }
 }
 
 impl OnWire {
     /// The answer, as one of our own hop.
-    pub(super) fn answer(self, attempt: &Attempt<'_>, exchange: &Exchange, gap: Gap) -> Result<Answer, Rejection> {
+    pub(super) fn answer(
+        self,
+        attempt: &Attempt<'_>,
+        to_head: bool,
+        gap: Gap,
+        alarm: &Rc<Alarm>,
+    ) -> Result<Answer, Rejection> {
         let Self { mut head, lease, pump } = self;
-        let to_head = exchange.method() == "HEAD";
         let framing = response_framing(&head, to_head).map_err(|fault| {
             tracing::debug!(endpoint = %attempt.pool.endpoint.address, %fault, "an upstream's answer is malformed");
             Rejection::UpstreamProtocol
@@ -68,7 +82,7 @@ impl OnWire {
         headers::from_upstream(&mut head);
         let incoming = Incoming::new(framing);
         attempt.pool.note_answer(incoming.left().map_or(0, |left| usize::try_from(left).unwrap_or(usize::MAX)));
-        let relay = Relay::start(lease, pump, incoming, keeps, gap, &exchange.alarm);
+        let relay = Relay::start(lease, pump, incoming, keeps, gap, alarm);
         let body = relay.map_or_else(Body::absent, |relay| Body::relayed(Box::new(relay)));
         Ok(Response::new(head, body).into())
     }
@@ -85,9 +99,10 @@ impl OnWire {
 async fn receive(
     lease: &mut Lease,
     pump: &mut Option<Pump>,
+    spent: &mut RequestBody,
     mut patience: Patience,
     client: &Interim,
-    exchange: &Exchange,
+    alarm: &Alarm,
     wanted: usize,
 ) -> Result<ResponseHead, (AttemptError, bool)> {
     let mut parser = HeadParser::response();
@@ -98,11 +113,11 @@ async fn receive(
         let mut sent = Sent::Whole;
         if let Some(pumping) = pump {
             match pumping.poll(cx, wire) {
-                Ok(Sent::Whole) => *pump = None,
+                Ok(Sent::Whole) => put_back(pump, spent),
                 Ok(partly) => sent = partly,
                 // It may have answered all the same: with that it is over, and without it the connection broke.
                 Err(PumpError::Upstream) => {
-                    *pump = None;
+                    put_back(pump, spent);
                     broke_off = true;
                 }
                 Err(PumpError::Client(_)) => return Poll::Ready(Err((AttemptError::Reset, false))),
@@ -128,7 +143,7 @@ async fn receive(
                 }
                 Poll::Ready(Err(HeadError::ClosedEarly)) => Poll::Ready(Err((AttemptError::Reset, false))),
                 Poll::Pending => {
-                    let error = ready!(patience.poll_ended(cx, sent, &exchange.alarm));
+                    let error = ready!(patience.poll_ended(cx, sent, alarm));
                     Poll::Ready(Err((error, false)))
                 }
             };
@@ -139,6 +154,13 @@ async fn receive(
         lease.spoil();
     }
     received
+}
+
+/// Nothing more is sent of the body: it is the request's again.
+fn put_back(pump: &mut Option<Pump>, body: &mut RequestBody) {
+    if let Some(pump) = pump.take() {
+        *body = pump.into_body();
+    }
 }
 
 /// Whether a body may follow that is none: a 204 has no body (RFC 9110 section 15.3.5), and what it announces all the same

@@ -73,6 +73,50 @@ pub struct Upstream {
     pub at: Origin,
 }
 
+impl Upstream {
+    /// Whether it says the same, wherever it is written.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            endpoints,
+            balance,
+            sticky,
+            probe,
+            eject,
+            breaker,
+            retry,
+            in_flight,
+            slow_start,
+            panic_below,
+            resolve,
+            timeouts,
+            pool,
+            protocol,
+            tls,
+            proxy_protocol,
+            at: _,
+        } = self;
+        *name == other.name
+            && *endpoints == other.endpoints
+            && *balance == other.balance
+            && *sticky == other.sticky
+            && *probe == other.probe
+            && *eject == other.eject
+            && *breaker == other.breaker
+            && *retry == other.retry
+            && *in_flight == other.in_flight
+            && *slow_start == other.slow_start
+            && *panic_below == other.panic_below
+            && *resolve == other.resolve
+            && *timeouts == other.timeouts
+            && *pool == other.pool
+            && *protocol == other.protocol
+            && *tls == other.tls
+            && *proxy_protocol == other.proxy_protocol
+    }
+}
+
 /// What is spoken to an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamProtocol {

@@ -1,0 +1,73 @@
+//! What a choice of endpoint depends on in a request, and the cookie that brings a client back.
+
+use std::time::Duration;
+
+use shared::config::{Balance, HashBy, Sticky, Upstream};
+use shared::decide::balance::key_of;
+
+use crate::exchange::{Exchange, Headers, Name, RequestHead, ResponseHead, Value};
+use crate::upstream::Ask;
+
+static COOKIE: Name = Name::known("cookie");
+static SET_COOKIE: Name = Name::known("set-cookie");
+
+/// What the choice depends on.
+pub(super) fn ask<'a>(upstream: &Upstream, exchange: &Exchange, head: &'a RequestHead) -> Ask<'a> {
+    let headers = head.headers();
+    let key = match &upstream.balance {
+        Balance::Hash(by) => key(by, exchange, headers),
+        Balance::RoundRobin | Balance::LeastBusy | Balance::TwoChoices | Balance::Random => None,
+    };
+    let cookie = upstream.sticky.as_ref().and_then(|sticky| cookie(headers, &sticky.cookie));
+    Ask { key, cookie }
+}
+
+/// What is hashed; none where the request has nothing of it.
+fn key(by: &HashBy, exchange: &Exchange, headers: &Headers) -> Option<u64> {
+    match by {
+        HashBy::Ip => Some(match exchange.client {
+            std::net::IpAddr::V4(ip) => key_of(&ip.octets()),
+            std::net::IpAddr::V6(ip) => key_of(&ip.octets()),
+        }),
+        HashBy::Path => Some(key_of(exchange.path().as_bytes())),
+        HashBy::Header(name) => headers.all_named(name).next().map(key_of),
+        HashBy::Cookie(name) => cookie(headers, name).map(key_of),
+    }
+}
+
+/// The value of a cookie (RFC 6265 section 4.2.1): the first of that name.
+fn cookie<'a>(headers: &'a Headers, name: &str) -> Option<&'a [u8]> {
+    let pairs = headers.all(&COOKIE).flat_map(|line| line.split(|&byte| byte == b';'));
+    pairs.map(<[u8]>::trim_ascii).find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+/// Gives the client the cookie that brings it back (RFC 6265 section 4.1.1). No script needs it, and it says nothing to
+/// other sites.
+pub(super) fn set(sticky: &Sticky, token: &str, https: bool, head: &mut ResponseHead) {
+    let mut text = format!("{}={token}; Path=/; HttpOnly; SameSite=Lax", sticky.cookie);
+    if https {
+        text.push_str("; Secure");
+    }
+    if let Some(age) = sticky.max_age.map(|age: Duration| age.as_secs()) {
+        text.push_str(&format!("; Max-Age={age}"));
+    }
+    if let Some(value) = Value::parse(&text) {
+        head.headers_mut().add(&SET_COOKIE, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_are_found_by_their_whole_name() {
+        let mut headers = Headers::new();
+        for line in ["a=1; node=two ;b", "node=three"] {
+            headers.push(b"cookie", line.as_bytes());
+        }
+        for (name, found) in [("node", Some(&b"two"[..])), ("a", Some(b"1")), ("od", None), ("b", None), ("nod", None)] {
+            assert_eq!(cookie(&headers, name), found, "{name}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! How many requests may be under way at once, over all workers, and how many may wait for one of them to end. Nothing of
+//! it is touched where no such limit is configured.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+use super::Endpoint;
+
+/// An upstream's requests under way and waiting.
+#[derive(Debug, Default)]
+pub struct Gate {
+    under_way: AtomicU32,
+    waiting: AtomicU32,
+    freed: Notify,
+}
+
+/// A request's place among those under way.
+#[derive(Debug)]
+pub struct Seat {
+    gate: Arc<Gate>,
+    endpoint: Arc<Endpoint>,
+}
+
+/// A place in the queue.
+#[derive(Debug)]
+pub struct Waiting<'a>(&'a Gate);
+
+/// Adds one, unless that is more than `most`.
+fn raise(cell: &AtomicU32, most: u32) -> bool {
+    cell.try_update(Ordering::AcqRel, Ordering::Relaxed, |now| (now < most).then_some(now + 1)).is_ok()
+}
+
+impl Gate {
+    /// Whether as many are under way as may.
+    pub fn is_full(&self, most: Option<u32>) -> bool {
+        most.is_some_and(|most| self.under_way.load(Ordering::Acquire) >= most)
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// A place with this endpoint; none where either has as many as it may.
+    pub fn enter(self: &Arc<Self>, total: Option<u32>, endpoint: &Arc<Endpoint>, each: Option<u32>) -> Option<Seat> {
+        if !raise(&self.under_way, total.unwrap_or(u32::MAX)) {
+            return None;
+        }
+        if !raise(&endpoint.seats, each.unwrap_or(u32::MAX)) {
+            self.under_way.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        Some(Seat { gate: Arc::clone(self), endpoint: Arc::clone(endpoint) })
+    }
+
+    /// A place in the queue of at most so many; none where it is full.
+    pub fn queue(&self, most: u32) -> Option<Waiting<'_>> {
+        raise(&self.waiting, most).then_some(Waiting(self))
+    }
+
+    /// The next place to become free. Enabled before looking, it misses none.
+    pub fn next(&self) -> Notified<'_> {
+        self.freed.notified()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.endpoint.seats.fetch_sub(1, Ordering::AcqRel);
+        self.gate.under_way.fetch_sub(1, Ordering::AcqRel);
+        if self.gate.waiting() > 0 {
+            self.gate.freed.notify_one();
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
