@@ -6,8 +6,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use shared::audit::AuditQuery;
 use shared::control::{
-    Command, ConfigArgs, ExplainArgs, HistoryArgs, LimitsArgs, LimitsResetArgs, LogLevelArgs, Nothing, ReloadArgs,
-    RollbackArgs, RoutesArgs, VerifyArgs,
+    Command, ConfigArgs, EndpointState, ExplainArgs, HistoryArgs, LimitsArgs, LimitsResetArgs, LogLevelArgs, Nothing,
+    ReloadArgs, RollbackArgs, RoutesArgs, UpstreamsArgs, UpstreamsDeregisterArgs, UpstreamsRegisterArgs,
+    UpstreamsSetArgs, VerifyArgs,
 };
 
 use crate::examples;
@@ -104,9 +105,9 @@ pub enum Action {
     /// Look into the audit record of requests and actions
     #[command(after_help = examples::AUDIT)]
     Audit(Box<Audit>),
-    /// List the upstreams and how their endpoints do
+    /// List the upstreams and how their endpoints do, or say what endpoints may do
     #[command(after_help = examples::UPSTREAMS)]
-    Upstreams(Nothing),
+    Upstreams(Upstreams),
     /// Look at rate limit counters, or reset a key's
     #[command(after_help = examples::LIMITS)]
     Limits(Limits),
@@ -232,6 +233,55 @@ pub enum AuditAction {
     },
 }
 
+/// Arguments of `upstreams`.
+#[derive(Debug, Args)]
+pub struct Upstreams {
+    #[command(flatten)]
+    pub ask: UpstreamsArgs,
+    #[command(subcommand)]
+    pub action: Option<UpstreamsAction>,
+}
+
+/// What can be said of endpoints. It holds over restarts and reloads, beside what the config says.
+#[derive(Debug, Subcommand)]
+pub enum UpstreamsAction {
+    /// Add an endpoint, or say that it is still there
+    #[command(after_help = examples::UPSTREAMS_REGISTER)]
+    Register(UpstreamsRegisterArgs),
+    /// Take a registered endpoint away
+    #[command(after_help = examples::UPSTREAMS_DEREGISTER)]
+    Deregister(UpstreamsDeregisterArgs),
+    /// Send an endpoint no new requests; those under way finish
+    #[command(after_help = examples::UPSTREAMS_DRAIN)]
+    Drain(Endpoint),
+    /// Let an endpoint take its share again, after drain or down
+    #[command(after_help = examples::UPSTREAMS_READY)]
+    Ready(Endpoint),
+    /// Treat an endpoint as if it were not there
+    #[command(after_help = examples::UPSTREAMS_DOWN)]
+    Down(Endpoint),
+    /// Change an endpoint's share of the traffic
+    #[command(after_help = examples::UPSTREAMS_WEIGHT)]
+    Weight {
+        #[command(flatten)]
+        endpoint: Endpoint,
+        /// Relative to its siblings' weights, 0 to 65535; 0: no traffic
+        #[arg(value_name = "WEIGHT", value_parser = clap::value_parser!(u32).range(0..=65_535))]
+        weight: u32,
+    },
+}
+
+/// An endpoint of an upstream.
+#[derive(Clone, Debug, Args)]
+pub struct Endpoint {
+    /// The upstream's name
+    #[arg(value_name = "UPSTREAM")]
+    pub upstream: String,
+    /// The endpoint: host:port, or a URL as in the config
+    #[arg(value_name = "ENDPOINT")]
+    pub endpoint: String,
+}
+
 /// Arguments of `limits`.
 #[derive(Debug, Args)]
 pub struct Limits {
@@ -297,7 +347,7 @@ impl Action {
             Self::History(args) => Command::History(args.clone()),
             Self::Rollback(args) => Command::Rollback(args.clone()),
             Self::Audit(audit) => return audit.command(),
-            Self::Upstreams(args) => Command::Upstreams(*args),
+            Self::Upstreams(upstreams) => return upstreams.command().map(Some),
             Self::Limits(Limits { ask, action: None }) => Command::Limits(ask.clone()),
             Self::Limits(Limits { ask, action: Some(LimitsAction::Reset(reset)) }) => {
                 if ask.key.is_some() {
@@ -338,6 +388,32 @@ impl Audit {
             Some(AuditAction::Verify { path: Some(_), .. }) => return Ok(None),
             Some(AuditAction::Verify { ask, path: None }) => Command::AuditVerify(ask.clone()),
         }))
+    }
+}
+
+impl Upstreams {
+    fn command(&self) -> Result<Command, String> {
+        let Some(action) = &self.action else { return Ok(Command::Upstreams(self.ask.clone())) };
+        if self.ask.name.is_some() {
+            return Err(
+                "the upstream stands after the word that says what to do, as in `upstreams drain users …`".into()
+            );
+        }
+        Ok(match action {
+            UpstreamsAction::Register(args) => Command::UpstreamsRegister(args.clone()),
+            UpstreamsAction::Deregister(args) => Command::UpstreamsDeregister(args.clone()),
+            UpstreamsAction::Drain(endpoint) => endpoint.set(Some(EndpointState::Drain), None),
+            UpstreamsAction::Ready(endpoint) => endpoint.set(Some(EndpointState::Ready), None),
+            UpstreamsAction::Down(endpoint) => endpoint.set(Some(EndpointState::Down), None),
+            UpstreamsAction::Weight { endpoint, weight } => endpoint.set(None, Some(*weight)),
+        })
+    }
+}
+
+impl Endpoint {
+    fn set(&self, state: Option<EndpointState>, weight: Option<u32>) -> Command {
+        let (upstream, endpoint) = (self.upstream.clone(), self.endpoint.clone());
+        Command::UpstreamsSet(UpstreamsSetArgs { upstream, endpoint, state, weight })
     }
 }
 

@@ -82,7 +82,46 @@ Examples:
 pub(crate) const UPSTREAMS: &str = "\
 Examples:
   proxyctl upstreams
-  proxyctl upstreams --output json";
+  proxyctl upstreams users --output json";
+
+pub(crate) const UPSTREAMS_REGISTER: &str = "\
+With --ttl the endpoint goes when it was not registered again for that long: an instance repeats this, say, three times as
+often. It stays over restarts of the daemon and is no part of the config.
+
+Examples:
+  proxyctl upstreams register users 10.0.0.7:8001 --ttl 30s
+  proxyctl upstreams register users http://[::1]:8002 --weight 2 --backup";
+
+pub(crate) const UPSTREAMS_DEREGISTER: &str = "\
+Endpoints of the config cannot be deregistered; drain or down takes them out.
+
+Examples:
+  proxyctl upstreams deregister users 10.0.0.7:8001
+  proxyctl upstreams deregister users http://[::1]:8002";
+
+pub(crate) const UPSTREAMS_DRAIN: &str = "\
+Examples:
+  proxyctl upstreams drain users 127.0.0.1:8001
+  proxyctl upstreams drain users http://[::1]:8002 --output json";
+
+pub(crate) const UPSTREAMS_READY: &str = "\
+A weight that was set stays.
+
+Examples:
+  proxyctl upstreams ready users 127.0.0.1:8001
+  proxyctl upstreams ready users http://[::1]:8002";
+
+pub(crate) const UPSTREAMS_DOWN: &str = "\
+Examples:
+  proxyctl upstreams down users 127.0.0.1:8001
+  proxyctl upstreams down users http://[::1]:8002";
+
+pub(crate) const UPSTREAMS_WEIGHT: &str = "\
+The weight stays, whatever the config says, until another is set.
+
+Examples:
+  proxyctl upstreams weight users 127.0.0.1:8001 5
+  proxyctl upstreams weight users http://[::1]:8002 0";
 
 pub(crate) const LIMITS: &str = "\
 Examples:

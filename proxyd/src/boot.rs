@@ -161,15 +161,15 @@ fn serve(args: Args, mut inherited: Inherited, predecessor: &mut Option<Predeces
     let access_log = AccessLog::start(&config.log)?;
     let history = History::open(&config.server.state_dir)?;
     let mut first = reload::begin(history, loaded, &starter());
-    let amid = Amid {
-        workers,
-        registry: Arc::new(Registry::open(config.server.state_dir.join("registry.json"))),
-        sticky_key: sticky_key::load(&config.server.state_dir).map_err(BootError::Randomness)?,
-    };
+    let registry = || Arc::new(Registry::open(config.server.state_dir.join("registry.json")));
+    let sticky_key = sticky_key::load(&config.server.state_dir).map_err(BootError::Randomness)?;
+    let amid = Amid { workers, registry: registry(), sticky_key };
     let snapshot = first.compile(&amid);
     if let Some(predecessor) = predecessor {
         predecessor.take_over(leaves_control)?;
     }
+    // Once more: a process that is taken over from may have changed it to the last.
+    let amid = Amid { registry: registry(), ..amid };
 
     let (writer, recorders) = audit::start(&config.audit, workers)?;
     first.keep();

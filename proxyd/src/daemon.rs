@@ -21,6 +21,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::clock::Now;
 use crate::telemetry::diagnostics::Diagnostics;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::Member;
 
 /// What the daemon was started with.
 #[derive(Clone, Debug)]
@@ -195,6 +196,22 @@ impl Daemon {
         self.committed.store(generation, Ordering::Release);
         self.endpoints_changed();
         self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(before);
+    }
+
+    /// What was set or registered of an upstream's endpoints is in force from now on.
+    pub fn gather(&self, upstream: &str) {
+        let snapshot = self.snapshot();
+        if let Some(upstream) = snapshot.upstreams.iter().find(|one| *one.config.name == *upstream) {
+            upstream.gather(&self.amid.registry.overlay(&upstream.config.name), self.now_us());
+        }
+        self.endpoints_changed();
+    }
+
+    /// The endpoint at this address of an upstream.
+    pub fn member(&self, upstream: &str, address: &str) -> Option<Member> {
+        let snapshot = self.snapshot();
+        let upstream = snapshot.upstreams.iter().find(|one| *one.config.name == *upstream)?;
+        upstream.members().find(address).cloned()
     }
 
     /// Endpoints came, went or were set otherwise.

@@ -28,7 +28,7 @@ const ORDER: &[&[&str]] = &[
     &["snapshot"],
     &["filter", "upstream"],
     &["exchange"],
-    &["tls"],
+    &["tls", "registry"],
     &["telemetry", "audit"],
     &["lock"],
     &["threads", "inherited"],

@@ -38,6 +38,9 @@ pub(crate) fn document(command: &Command, reply: Value, look: &Look) -> Result<S
             format!("{}\n", text::plain(&head.head))
         }
         Command::AuditVerify(_) => audit::verified(&read(command, reply)?, look),
+        Command::UpstreamsSet(_) => upstreams::set(&read(command, reply)?),
+        Command::UpstreamsRegister(_) => upstreams::registered(&read(command, reply)?, look),
+        Command::UpstreamsDeregister(_) => upstreams::gone(&read(command, reply)?),
         Command::LimitsReset(_) => limits::reset(&read(command, reply)?),
         Command::LogLevel(_) => {
             let level: report::LogLevel = read(command, reply)?;
@@ -89,6 +92,9 @@ pub(crate) fn rows(command: &Command, rows: Vec<Value>, look: &Look) -> Result<S
         | Command::Rollback(_)
         | Command::AuditHead(_)
         | Command::AuditVerify(_)
+        | Command::UpstreamsSet(_)
+        | Command::UpstreamsRegister(_)
+        | Command::UpstreamsDeregister(_)
         | Command::LimitsReset(_)
         | Command::LogLevel(_)
         | Command::Upgrade(_)

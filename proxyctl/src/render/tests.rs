@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use shared::audit::AuditQuery;
 use shared::control::{
     Command, ConfigArgs, ExplainArgs, HistoryArgs, LimitsArgs, LimitsResetArgs, LogLevelArgs, Nothing, ReloadArgs,
-    RoutesArgs, VerifyArgs,
+    RoutesArgs, UpstreamsArgs, UpstreamsDeregisterArgs, UpstreamsRegisterArgs, UpstreamsSetArgs, VerifyArgs,
 };
 
 use super::*;
@@ -159,7 +159,62 @@ fn upstreams() {
     };
     let upstream = json!({ "name": "users", "balance": "round_robin", "endpoints":
         [endpoint("127.0.0.1:8001", None), endpoint("127.0.0.1:8002", Some("5s ago: connection refused"))] });
-    check("upstreams", &Command::Upstreams(Nothing {}), vec![upstream]);
+    check("upstreams", &Command::Upstreams(UpstreamsArgs::default()), vec![upstream]);
+}
+
+/// Everything that can be told of endpoints.
+#[test]
+fn upstreams_in_trouble() {
+    let endpoint = |address: &str, more: Value| {
+        let mut endpoint = json!({ "address": address, "weight": 2, "state": "ready", "backup": false, "origin": "file",
+            "in_flight": 2, "requests": 12_345, "failures": 1, "rate": 12.34, "errors": 0.0, "ejections": 0,
+            "latency": { "p50_us": 840, "p90_us": 2_000, "p99_us": 12_345 }, "breaker": "closed",
+            "connections": 5, "idle": 3 });
+        endpoint.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        endpoint
+    };
+    let failing = json!({ "state": "unhealthy", "since": "2026-11-22T12:25:00Z", "errors": 12.5, "breaker": "open",
+        "why": "3 probes failed: the connection was refused, and then it was refused again",
+        "probe": { "ok": false, "text": "refused\u{1b}[2J", "at": "2026-11-22T12:29:59Z", "took_us": 100 },
+        "ejections": 2, "last_failure": "2026-11-22T12:29:58Z the connection was refused" });
+    let probed = json!({ "probe": { "ok": true, "text": "200", "at": "2026-11-22T12:29:59Z", "took_us": 1_500 },
+        "last_failure": "2026-11-22T12:00:00Z no answer in time" });
+    let registered = json!({ "origin": "registered", "expires": "2026-11-22T12:30:25Z", "backup": true, "weight": 1 });
+    let users = json!({ "name": "users", "balance": "least_busy", "panic": true, "tier": "panic", "waiting": 12,
+        "retry_budget": 0, "endpoints": [endpoint("127.0.0.1:8001", failing), endpoint("127.0.0.1:8002", probed)] });
+    let orders = json!({ "name": "orders", "balance": "round_robin", "panic": false, "tier": "backup", "waiting": 0,
+        "endpoints": [endpoint("10.0.0.7:8001", registered)] });
+    let command = Command::Upstreams(UpstreamsArgs::default());
+    let quiet = json!({ "name": "quiet", "balance": "round_robin", "endpoints": [endpoint("h:1", json!({}))] });
+    check("upstreams_in_trouble", &command, vec![users.clone(), orders.clone()]);
+    check("upstreams_quiet", &command, vec![quiet]);
+    let wide = Look { width: Some(240), ..look() };
+    insta::assert_snapshot!("upstreams_in_trouble_wide", rows(&command, vec![users, orders], &wide).unwrap());
+}
+
+#[test]
+fn endpoints() {
+    let set = |before: Value, after: Value| {
+        json!({ "upstream": "users", "endpoint": "127.0.0.1:8001", "changes": { "before": before, "after": after },
+            "audited": true })
+    };
+    let (ready, drain) = (json!({ "state": "ready", "weight": 1 }), json!({ "state": "drain", "weight": 1 }));
+    let command = Command::UpstreamsSet(UpstreamsSetArgs::default());
+    check("upstreams_set", &command, vec![set(ready, drain.clone()), set(drain.clone(), drain)]);
+    let light = json!({ "weight": 1, "backup": false });
+    let heavy = json!({ "weight": 5, "backup": true, "ttl": "30s" });
+    let registered = |expires: Value, changes: Value| {
+        json!({ "upstream": "users", "endpoint": "h:1", "renewed": changes.is_null(), "expires": expires,
+            "changes": changes, "audited": true })
+    };
+    let lines = vec![
+        registered(Value::Null, json!({ "before": null, "after": light })),
+        registered(json!("2026-11-22T12:30:30Z"), json!({ "before": light, "after": heavy })),
+        registered(json!("2026-11-22T12:30:30Z"), Value::Null),
+    ];
+    check("upstreams_register", &Command::UpstreamsRegister(UpstreamsRegisterArgs::default()), lines);
+    let gone = set(light, Value::Null);
+    check("upstreams_deregister", &Command::UpstreamsDeregister(UpstreamsDeregisterArgs::default()), vec![gone]);
 }
 
 #[test]

@@ -1,44 +1,205 @@
-//! `upstreams`: a line for each endpoint.
+//! `upstreams`: a line for each endpoint, and what came of setting, registering and deregistering one.
 
-use shared::control::report::UpstreamLine;
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use shared::control::report::{
+    EndpointGone, EndpointLine, EndpointOrigin, EndpointRegistered, EndpointSet, EndpointSetting, RegistrationFacts,
+    UpstreamLine,
+};
 
 use super::table::table;
-use super::text::grouped;
+use super::text::{count, grouped, plain};
+use super::time::{span, took};
 use crate::screen::Look;
+
+/// Longer texts are shortened: the table has other columns too, and JSON has the whole.
+const LONGEST_TEXT: usize = 40;
+
+const HEADINGS: [&str; 18] = [
+    "UPSTREAM",
+    "BALANCE",
+    "ENDPOINT",
+    "ORIGIN",
+    "WEIGHT",
+    "STATE",
+    "IN FLIGHT",
+    "RATE",
+    "ERRORS",
+    "P50/P99",
+    "BREAKER",
+    "PROBE",
+    "EJECTED",
+    "REQUESTS",
+    "FAILURES",
+    "CONNECTIONS",
+    "WHY",
+    "LAST FAILURE",
+];
+
+/// What is the same everywhere and goes without saying.
+struct Shown {
+    balance: bool,
+    weight: bool,
+    breaker: bool,
+    /// Of a daemon that tells no rates, connections say how busy an endpoint is.
+    connections: bool,
+}
 
 pub(super) fn upstreams(upstreams: &[UpstreamLine], look: &Look) -> String {
     if upstreams.is_empty() {
         return "no upstreams\n".to_owned();
     }
-    // Where all weigh the same, nothing is to be told.
-    let weighted = upstreams.iter().flat_map(|upstream| &upstream.endpoints).any(|endpoint| endpoint.weight != 1);
+    let endpoints = || upstreams.iter().flat_map(|upstream| &upstream.endpoints);
+    let shown = Shown {
+        balance: upstreams.iter().any(|upstream| upstream.balance != "round_robin"),
+        weight: endpoints().any(|endpoint| endpoint.weight != 1),
+        breaker: endpoints().any(|endpoint| endpoint.breaker.as_deref().is_some_and(|breaker| breaker != "closed")),
+        connections: !endpoints().any(|endpoint| endpoint.rate.is_some()),
+    };
     let mut rows = Vec::new();
     for upstream in upstreams {
         for (at, endpoint) in upstream.endpoints.iter().enumerate() {
             let first = |text: &str| if at == 0 { text.to_owned() } else { String::new() };
-            rows.push(vec![
-                first(&upstream.name),
-                first(&upstream.balance),
-                endpoint.address.clone(),
-                if weighted { endpoint.weight.to_string() } else { String::new() },
-                grouped(endpoint.in_flight),
-                grouped(endpoint.requests),
-                grouped(endpoint.failures),
-                format!("{} ({} idle)", grouped(endpoint.connections), grouped(endpoint.idle)),
-                endpoint.last_failure.clone().unwrap_or_default(),
-            ]);
+            let balance = if shown.balance { first(&upstream.balance) } else { String::new() };
+            let mut row = vec![first(&upstream.name), balance];
+            row.extend(cells(endpoint, &shown, look));
+            rows.push(row);
         }
     }
-    let headings = [
-        "UPSTREAM",
-        "BALANCE",
-        "ENDPOINT",
-        "WEIGHT",
-        "IN FLIGHT",
-        "REQUESTS",
-        "FAILURES",
-        "CONNECTIONS",
-        "LAST FAILURE",
-    ];
-    table(&headings, &rows, look)
+    let mut out = table(&HEADINGS, &rows, look);
+    for upstream in upstreams {
+        remarks(upstream, &mut out);
+    }
+    out
+}
+
+fn cells(endpoint: &EndpointLine, shown: &Shown, look: &Look) -> Vec<String> {
+    let only = |wanted: bool, text: String| if wanted { text } else { String::new() };
+    let failure = endpoint.last_failure.as_deref().filter(|_| endpoint.why.is_none());
+    vec![
+        format!("{}{}", endpoint.address, if endpoint.backup { " (backup)" } else { "" }),
+        origin(endpoint, look),
+        only(shown.weight, endpoint.weight.to_string()),
+        state(endpoint, look),
+        grouped(endpoint.in_flight),
+        endpoint.rate.map_or_else(String::new, |rate| format!("{rate:.1}/s")),
+        endpoint.errors.map_or_else(String::new, percent),
+        endpoint
+            .latency
+            .map_or_else(String::new, |latency| format!("{}/{}", took(latency.p50_us), took(latency.p99_us))),
+        only(shown.breaker, endpoint.breaker.clone().unwrap_or_default()),
+        endpoint.probe.as_ref().map_or_else(String::new, |probe| {
+            let text = short(&probe.text);
+            if probe.ok { format!("{text} in {}", took(probe.took_us)) } else { format!("failed: {text}") }
+        }),
+        only(endpoint.ejections > 0, format!("{}×", grouped(endpoint.ejections))),
+        grouped(endpoint.requests),
+        grouped(endpoint.failures),
+        only(shown.connections, format!("{} ({} idle)", grouped(endpoint.connections), grouped(endpoint.idle))),
+        endpoint.why.as_deref().map_or_else(String::new, short),
+        failure.map_or_else(String::new, |failure| told_when(failure, look)),
+    ]
+}
+
+/// Nothing for what stands in the config.
+fn origin(endpoint: &EndpointLine, look: &Look) -> String {
+    let word = match endpoint.origin {
+        EndpointOrigin::File => return String::new(),
+        EndpointOrigin::Registered => "registered",
+        EndpointOrigin::Dns => "dns",
+    };
+    match endpoint.expires.as_deref().and_then(|expires| until(expires, look)) {
+        Some(left) => format!("{word}, {left} left"),
+        None => word.to_owned(),
+    }
+}
+
+/// `unhealthy 5m`.
+fn state(endpoint: &EndpointLine, look: &Look) -> String {
+    match endpoint.since.as_deref().and_then(|since| ago(since, look)) {
+        Some(ago) => format!("{} {ago}", endpoint.state),
+        None => endpoint.state.clone(),
+    }
+}
+
+/// `2026-11-22T12:25:00Z the connection was refused` as `5m ago: the connection was refused`.
+fn told_when(failure: &str, look: &Look) -> String {
+    let relative = failure.split_once(' ').and_then(|(time, text)| Some((ago(time, look)?, text)));
+    match relative {
+        Some((ago, text)) => format!("{ago} ago: {}", short(text)),
+        None => short(failure),
+    }
+}
+
+fn ago(rfc3339: &str, look: &Look) -> Option<String> {
+    let time: Timestamp = rfc3339.parse().ok()?;
+    u64::try_from(look.now.as_second() - time.as_second()).ok().map(span)
+}
+
+fn until(rfc3339: &str, look: &Look) -> Option<String> {
+    let time: Timestamp = rfc3339.parse().ok()?;
+    u64::try_from(time.as_second() - look.now.as_second()).ok().map(span)
+}
+
+fn percent(share: f64) -> String {
+    if share == 0.0 { "0%".to_owned() } else { format!("{share:.1}%") }
+}
+
+fn short(text: &str) -> String {
+    if text.chars().count() <= LONGEST_TEXT {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(LONGEST_TEXT - 1).collect();
+    format!("{kept}…")
+}
+
+/// What is to be said of an upstream as a whole.
+fn remarks(upstream: &UpstreamLine, out: &mut String) {
+    let name = plain(&upstream.name);
+    if upstream.panic {
+        let _ = writeln!(out, "{name}: too few endpoints are well, so all are used");
+    } else if upstream.tier.as_deref() == Some("backup") {
+        let _ = writeln!(out, "{name}: its backups are used");
+    } else if upstream.tier.as_deref() == Some("none") {
+        let _ = writeln!(out, "{name}: no endpoint can be used");
+    }
+    if upstream.waiting > 0 {
+        let _ = writeln!(out, "{name}: {} for a turn", count(upstream.waiting, "request waits", "requests wait"));
+    }
+    if upstream.retry_budget == Some(0) {
+        let _ = writeln!(out, "{name}: the budget for retries is used up");
+    }
+}
+
+pub(super) fn set(told: &EndpointSet) -> String {
+    let setting = |setting: EndpointSetting| format!("{}, weight {}", setting.state.as_str(), setting.weight);
+    let (before, after) = (setting(told.changes.before), setting(told.changes.after));
+    let was = if before == after { "as before".to_owned() } else { format!("was {before}") };
+    format!("{} of {}: {after} ({was})\n", plain(&told.endpoint), plain(&told.upstream))
+}
+
+pub(super) fn registered(told: &EndpointRegistered, look: &Look) -> String {
+    let left = told.expires.as_deref().and_then(|expires| until(expires, look));
+    let stays = left.map_or_else(
+        || "until it is deregistered".to_owned(),
+        |left| format!("for {left} unless it is registered again"),
+    );
+    let how = match &told.changes {
+        None => "still registered".to_owned(),
+        Some(changes) => {
+            let now = changes.after.as_ref().map_or_else(String::new, facts);
+            let was = changes.before.as_ref().map_or_else(String::new, |before| format!(" (was {})", facts(before)));
+            format!("registered, {now}{was}")
+        }
+    };
+    format!("{} of {}: {how}, {stays}\n", plain(&told.endpoint), plain(&told.upstream))
+}
+
+pub(super) fn gone(told: &EndpointGone) -> String {
+    format!("{} of {}: deregistered\n", plain(&told.endpoint), plain(&told.upstream))
+}
+
+fn facts(facts: &RegistrationFacts) -> String {
+    format!("weight {}{}", facts.weight, if facts.backup { ", backup" } else { "" })
 }

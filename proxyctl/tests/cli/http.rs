@@ -38,6 +38,17 @@ fn every_command_line_sends_what_it_says() {
     check(&["audit", "head"], "GET /admin/audit/head", "");
     check(&["audit", "verify", "--head", "1:ab"], "POST /admin/audit/verify", r#"{"head":"1:ab"}"#);
     check(&["upstreams"], "GET /admin/upstreams", "");
+    check(&["upstreams", "us"], "GET /admin/upstreams?name=us", "");
+    let place = "/admin/upstreams/users/endpoints/127.0.0.1%3A8001";
+    let drain = format!("PUT {place}");
+    check(&["upstreams", "drain", "users", "127.0.0.1:8001"], &drain, r#"{"state":"drain"}"#);
+    check(&["upstreams", "weight", "users", "127.0.0.1:8001", "0"], &drain, r#"{"weight":0}"#);
+    check(
+        &["upstreams", "register", "users", "h:1", "--ttl", "30s"],
+        "POST /admin/upstreams/users/endpoints",
+        r#"{"endpoint":"h:1","ttl":"30s"}"#,
+    );
+    check(&["upstreams", "deregister", "users", "127.0.0.1:8001"], &format!("DELETE {place}"), "");
     check(&["limits", "::1"], "GET /admin/limits?key=%3A%3A1", "");
     check(&["limits", "reset", "::1", "--rule", "r"], "DELETE /admin/limits/%3A%3A1?rule=r", "");
     check(&["log-level", "debug"], "PUT /admin/log-level", r#"{"level":"debug"}"#);

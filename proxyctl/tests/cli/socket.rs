@@ -61,6 +61,20 @@ fn every_command_line_asks_what_it_says() {
     check(&["audit", "--output", "table", "head"], &json!({ "command": "audit_head" }));
     check(&["audit", "verify", "--head", "1:ab"], &json!({ "command": "audit_verify", "args": { "head": "1:ab" } }));
     check(&["upstreams"], &json!({ "command": "upstreams" }));
+    check(&["upstreams", "us"], &json!({ "command": "upstreams", "args": { "name": "us" } }));
+    for state in ["ready", "drain", "down"] {
+        let args = json!({ "upstream": "users", "endpoint": "h:1", "state": state });
+        check(&["upstreams", state, "users", "h:1"], &json!({ "command": "upstreams_set", "args": args }));
+    }
+    let args = json!({ "upstream": "users", "endpoint": "h:1", "weight": 5 });
+    check(&["upstreams", "weight", "users", "h:1", "5"], &json!({ "command": "upstreams_set", "args": args }));
+    let args = json!({ "upstream": "users", "endpoint": "h:1", "weight": 2, "backup": true, "ttl": "30s" });
+    check(
+        &["upstreams", "register", "users", "h:1", "--weight", "2", "--backup", "--ttl", "30s"],
+        &json!({ "command": "upstreams_register", "args": args }),
+    );
+    let args = json!({ "upstream": "users", "endpoint": "h:1" });
+    check(&["upstreams", "deregister", "users", "h:1"], &json!({ "command": "upstreams_deregister", "args": args }));
     check(&["limits"], &json!({ "command": "limits" }));
     check(
         &["limits", "10.0.0.1", "--rule", "default"],

@@ -3,6 +3,7 @@
 
 mod commands;
 mod doors;
+mod expiry;
 pub mod http;
 mod notify;
 mod signal;

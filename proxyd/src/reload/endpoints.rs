@@ -1,21 +1,24 @@
 //! Looks after the endpoints of the generation in force: who belongs to each upstream, whose probes run, whose names are looked
 //! up. On the control thread.
 
-use std::sync::Arc;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use hashbrown::HashMap;
 use shared::config;
 use tokio::task::AbortHandle;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::Daemon;
+use crate::telemetry::metrics::SAMPLED_EVERY;
 use crate::upstream::{Upstream, Way, probe};
 
 /// Looks after them until `stop`.
 pub async fn tend(daemon: Arc<Daemon>, stop: CancellationToken) {
     let mut tended = Tended::default();
     let mut generation = None;
+    let mut samples = tokio::time::interval(SAMPLED_EVERY);
+    samples.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let snapshot = daemon.snapshot();
         let is_new = generation.replace(snapshot.generation()) != Some(snapshot.generation());
@@ -28,9 +31,12 @@ pub async fn tend(daemon: Arc<Daemon>, stop: CancellationToken) {
         }
         tended.follow(&snapshot.upstreams, &daemon);
         drop(snapshot);
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = daemon.endpoints_change() => {}
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = daemon.endpoints_change() => break,
+                _ = samples.tick() => daemon.metrics.take_sample(daemon.now_us()),
+            }
         }
     }
 }

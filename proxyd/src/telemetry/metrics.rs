@@ -7,6 +7,7 @@
 mod cells;
 mod gauges;
 mod histogram;
+mod lately;
 mod page;
 mod text;
 
@@ -22,8 +23,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hashbrown::{Equivalent, HashMap};
 
 pub use cells::{Counter, Entry, Level, Tally};
-pub use gauges::{Audit, Certificate, Gauges, LastReload, Limiter};
+pub use gauges::{Audit, Certificate, EndpointGauge, Gauges, LastReload, Limiter, UpstreamGauge};
 pub use histogram::{BOUNDS_US, Durations, Histogram};
+pub use lately::{EVERY as SAMPLED_EVERY, Lately};
 
 /// An upstream's name and an endpoint's address; or a rule's scope and its name.
 pub type Pair = (Arc<str>, Arc<str>);
@@ -35,6 +37,7 @@ pub struct Metrics {
     /// Counted by the control thread alone.
     certificates_taken: Counter,
     certificates_refused: Counter,
+    samples: lately::Samples,
 }
 
 /// What the daemon's status tells.
@@ -54,6 +57,8 @@ pub struct EndpointTotals {
     /// Connections open now, idle ones among them.
     pub connections: u64,
     pub idle: u64,
+    /// Attempts that were followed by another one.
+    pub retries: u64,
     /// The newest failure: microseconds since the Unix epoch, and its kind.
     pub last_failure: Option<(i64, &'static str)>,
 }
@@ -65,6 +70,7 @@ impl Metrics {
             workers: (0..workers).map(|_| Arc::new(WorkerCells::default())).collect(),
             certificates_taken: Counter::default(),
             certificates_refused: Counter::default(),
+            samples: lately::Samples::default(),
         })
     }
 
@@ -102,6 +108,7 @@ impl Metrics {
             totals.requests += endpoint.requests.get();
             totals.connections += endpoint.connections_open.get();
             totals.idle += endpoint.connections_idle.get();
+            totals.retries += endpoint.retries.get();
             for entry in endpoint.failures.entries() {
                 totals.failures += entry.count.get();
                 let at = (entry.last_us.load(Relaxed) as i64, entry.word);
@@ -109,6 +116,23 @@ impl Metrics {
             }
         }
         totals
+    }
+
+    fn counts_of(&self, (upstream, address): &Pair) -> lately::Counts {
+        let key = PairText(upstream, address);
+        let mut counts = lately::Counts::default();
+        for cells in self.workers.iter().filter_map(|worker| worker.endpoints.find(&key)) {
+            cells.add_to(&mut counts);
+        }
+        counts
+    }
+
+    fn endpoint_counts(&self) -> HashMap<Pair, lately::Counts> {
+        let mut all: HashMap<Pair, lately::Counts> = HashMap::new();
+        for (pair, cells) in self.workers.iter().flat_map(|worker| worker.endpoints.list()) {
+            cells.add_to(all.entry(pair).or_default());
+        }
+        all
     }
 
     /// The page for Prometheus, text format 0.0.4.
@@ -310,6 +334,8 @@ pub struct EndpointCells {
     in_flight: Level,
     requests: Counter,
     failures: Tally,
+    /// Answers with 500 or above.
+    errors: Counter,
     retries: Counter,
     connections_opened: Counter,
     connections_open: Level,
@@ -339,6 +365,19 @@ impl EndpointCells {
     /// An attempt that failed: `connect`, `timeout`, `reset`, `protocol`, ….
     pub fn failed(&self, kind: &'static str, unix_us: i64) {
         self.failures.count_at(kind, unix_us);
+    }
+
+    /// An answer with this status came.
+    pub fn answered(&self, status: u16) {
+        if status >= 500 {
+            self.errors.add(1);
+        }
+    }
+
+    fn add_to(&self, counts: &mut lately::Counts) {
+        counts.requests += self.requests.get();
+        counts.failed += self.errors.get() + self.failures.entries().map(|entry| entry.count.get()).sum::<u64>();
+        counts.response.add(&self.response);
     }
 
     /// An attempt here was followed by another one.

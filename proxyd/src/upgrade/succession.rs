@@ -83,15 +83,19 @@ async fn succeed(
         }
     };
     open.pause();
+    let registry = Arc::clone(&daemon.amid.registry);
+    let _ = tokio::task::spawn_blocking(move || registry.let_go()).await;
     let audited = daemon.audit.act(begun).await.is_ok();
     if let Err(why) = daemon.audit.let_go().await {
         successor.end(false).await;
+        daemon.amid.registry.take_back();
         open.resume();
         return Err(ControlError::new(ErrorCode::Failed, format!("{why}; the old process goes on")));
     }
     if let Err(error) = takes_over(&mut successor).await {
         successor.end(true).await;
         daemon.audit.take_back().await;
+        daemon.amid.registry.take_back();
         take_back(open, house);
         return Err(error);
     }

@@ -38,7 +38,7 @@ pub enum Origin {
     File,
     /// An address of this name.
     Dns(Arc<str>),
-    /// Registered at run time; gone at that time (microseconds since the epoch) unless it is renewed.
+    /// Registered at run time; gone at that time (microseconds since the daemon's start) unless it is renewed.
     Registered { expires_us: Option<i64> },
 }
 

@@ -5,6 +5,7 @@
 
 mod action;
 mod admin;
+mod asked;
 mod audit;
 mod cause;
 mod certificates;
@@ -49,6 +50,7 @@ mod url;
 mod tests;
 
 pub use admin::{Admin, AdminAuth, AdminBasic, AdminToken, Role, Secret, SocketPlace};
+pub use asked::{EndpointAddress, closest, endpoint_address, show_time, time};
 pub use audit::{Audit, Keep, RequestAudit, WhenFull};
 pub use cause::{Cause, Causes};
 pub use excerpt::masked;

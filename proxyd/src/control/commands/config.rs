@@ -8,7 +8,7 @@ use shared::control::report::{ConfigShown, GenerationLine, Validated};
 use shared::control::{ConfigArgs, ControlError, ErrorCode, HistoryArgs, ValidateArgs};
 use tokio::sync::Semaphore;
 
-use super::rfc3339;
+use super::{off_thread, rfc3339};
 use crate::control::Reply;
 use crate::daemon::Daemon;
 use crate::reload::Reload;
@@ -121,11 +121,4 @@ fn sources(kept: &Kept, as_typed: bool) -> Vec<(String, String)> {
 
 fn failed(error: &HistoryError) -> ControlError {
     ControlError::new(ErrorCode::Failed, error.to_string())
-}
-
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ControlError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        tracing::error!(%error, "a command's work broke off");
-        ControlError::new(ErrorCode::Failed, "the command broke off; the log says more")
-    })
 }

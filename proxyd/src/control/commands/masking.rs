@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 use shared::audit::Mask;
-use shared::control::Command;
+use shared::control::{Command, UpstreamsDeregisterArgs, UpstreamsRegisterArgs, UpstreamsSetArgs};
 
 /// The longest argument that is kept as it is, in bytes.
 const LONGEST: usize = 1024;
@@ -42,6 +42,14 @@ pub(super) fn arguments(command: &Command, mask: &Mask) -> String {
             if let Some(text) = &limits.key {
                 args.insert("key".to_owned(), Value::String(key(text)));
             }
+        }
+        (
+            Command::UpstreamsSet(UpstreamsSetArgs { endpoint, .. })
+            | Command::UpstreamsRegister(UpstreamsRegisterArgs { endpoint, .. })
+            | Command::UpstreamsDeregister(UpstreamsDeregisterArgs { endpoint, .. }),
+            Some(args),
+        ) => {
+            args.insert("endpoint".to_owned(), Value::String(Mask::userinfo(endpoint).into_owned()));
         }
         _ => {}
     }
@@ -81,6 +89,9 @@ mod tests {
         check("limits", json!({ "key": "sk-123" }), r#"{"key":"present, masked, 6 bytes"}"#);
         check("validate", json!({ "text": "token: x" }), r#"{"text":"8 bytes"}"#);
         check("reload", json!({ "config": "/".repeat(2000) }), r#"{"config":"2000 bytes"}"#);
+        let drain = json!({ "upstream": "u", "endpoint": "http://a:b@h:1", "state": "drain" });
+        let expected = r#"{"upstream":"u","endpoint":"http://[present, masked, 3 bytes]@h:1","state":"drain"}"#;
+        check("upstreams_set", drain, expected);
         let explain = json!({ "method": "GET", "url": "http://u:p@h/?token=abc", "headers": ["Cookie: a=b", "x"] });
         let expected = r#"{"headers":["Cookie: present, masked, 3 bytes","present, masked, 1 bytes"],"method":"GET","url":"http://[present, masked, 3 bytes]@h/?token=[present, masked, 3 bytes]"}"#;
         check("explain", explain, expected);

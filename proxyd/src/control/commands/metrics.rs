@@ -1,8 +1,10 @@
 //! `/metrics`: what the workers count, and beside it what only the control side knows.
 
+use shared::decide::eligible::Tier;
+
 use crate::daemon::{Daemon, Life};
 use crate::reload::Reload;
-use crate::telemetry::metrics::{Audit, Certificate, Gauges, LastReload, Limiter};
+use crate::telemetry::metrics::{Audit, Certificate, EndpointGauge, Gauges, LastReload, Limiter, UpstreamGauge};
 use crate::telemetry::process::Process;
 use crate::tls::Facts;
 
@@ -24,7 +26,38 @@ pub(super) fn page(daemon: &Daemon, reload: &Reload) -> String {
         };
         tls.facts().into_iter().map(of)
     });
+    let now_us = daemon.now_us();
+    let (mut upstreams, mut endpoints) = (Vec::new(), Vec::new());
+    for upstream in &snapshot.upstreams {
+        let members = upstream.members();
+        let eligible = upstream.eligible(&members, now_us);
+        upstreams.push(UpstreamGauge {
+            name: upstream.config.name.to_string(),
+            used: eligible.chosen.len() as u64,
+            panics: eligible.tier == Tier::Panic && !eligible.chosen.is_empty(),
+            waiting: upstream.live.gate.waiting().into(),
+        });
+        endpoints.extend(members.list.iter().map(|member| {
+            let health = &member.endpoint.health;
+            let (probes_passed, probes_failed) = health.probes();
+            let (ejections, trips) = {
+                let notes = health.notes();
+                (notes.ejections, notes.trips)
+            };
+            EndpointGauge {
+                upstream: upstream.config.name.to_string(),
+                address: member.endpoint.address.to_string(),
+                state: upstream.standing(member, now_us).word,
+                ejections,
+                trips,
+                probes_passed,
+                probes_failed,
+            }
+        }));
+    }
     daemon.metrics.page(&Gauges {
+        upstreams,
+        endpoints,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         generation: snapshot.generation(),
         uptime: daemon.started_at.elapsed(),

@@ -3,12 +3,15 @@
 
 mod audit;
 mod config;
+mod endpoints;
 mod limits;
 mod masking;
 mod metrics;
 mod routes;
 mod status;
 mod upstreams;
+
+pub(super) use endpoints::facts;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -82,6 +85,9 @@ fn permit(command: &Command, caller: &Caller) -> Result<(), &'static str> {
     if !access.allows(command) {
         return Err(match access {
             Access::Local => "this needs an operator: use the control socket, or set admin.auth and log in",
+            Access::Role(_) if Access::Role(Role::Registrar).allows(command) => {
+                "this needs the role registrar or operator"
+            }
             Access::Role(_) => "this needs the role operator",
         });
     }
@@ -124,10 +130,13 @@ impl Control {
             Command::Audit(query) => audit::rows(Arc::clone(&self.daemon.audit), &query).await,
             Command::AuditHead(_) => Reply::one(&self.daemon.audit.head()),
             Command::AuditVerify(args) => Reply::one(&self.daemon.audit.verify(args.head.as_deref()).await?),
-            Command::Upstreams(_) => Ok(upstreams::list(&self.daemon)),
+            Command::Upstreams(args) => Ok(upstreams::list(&self.daemon, args)),
             Command::Limits(args) => limits::list(&self.daemon, args),
             Command::Reload(_)
             | Command::Rollback(_)
+            | Command::UpstreamsSet(_)
+            | Command::UpstreamsRegister(_)
+            | Command::UpstreamsDeregister(_)
             | Command::LimitsReset(_)
             | Command::LogLevel(_)
             | Command::Upgrade(_)
@@ -144,6 +153,10 @@ impl Control {
         let before = self.daemon.committed();
         let stops = matches!(command, Command::Shutdown(_));
         let mut outcome = self.change(command, caller).await;
+        if outcome.as_ref().is_ok_and(|answer| answer.get("renewed").is_some_and(|renewed| renewed == true)) {
+            // A sign of life, every few seconds, that changes nothing.
+            return outcome.map(Reply::One);
+        }
         let audited = self.record(name, arguments, caller, before, outcome.as_ref()).await;
         match &mut outcome {
             Ok(Value::Object(answer)) => {
@@ -190,6 +203,9 @@ impl Control {
                 let what = What::Generation { number: generation, write };
                 answer(&self.reloaded(what, false, by, caller).await?)
             }
+            Command::UpstreamsSet(args) => answer(&endpoints::set(&self.daemon, args).await?),
+            Command::UpstreamsRegister(args) => answer(&endpoints::register(&self.daemon, args).await?),
+            Command::UpstreamsDeregister(args) => answer(&endpoints::deregister(&self.daemon, args).await?),
             Command::LimitsReset(args) => {
                 let reset = limits::reset(&self.daemon, &args)?;
                 answer(&LimitsReset { reset, audited: true })
@@ -292,6 +308,14 @@ impl Control {
 fn answer(report: &impl serde::Serialize) -> Result<Value, ControlError> {
     serde_json::to_value(report)
         .map_err(|error| ControlError::new(ErrorCode::Failed, format!("the answer cannot be written as JSON: {error}")))
+}
+
+/// Work that may wait for a disk or take its time, off the control thread.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ControlError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "a command's work broke off");
+        ControlError::new(ErrorCode::Failed, "the command broke off; the log says more")
+    })
 }
 
 fn absolute(path: &str) -> Result<PathBuf, ControlError> {

@@ -10,10 +10,10 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::control::Row;
-use crate::registry::Registry;
 use crate::snapshot::Amid;
 use crate::upstream::StickyKey;
 use crate::daemon::{ConfigSource, Parts};
+use crate::registry::Registry;
 use crate::reload::history::{History, KEPT};
 use crate::reload::{self, load};
 use crate::telemetry::access_log::AccessLog;
@@ -120,6 +120,7 @@ async fn commands_are_permitted_done_and_put_on_record() {
     rollbacks(&fixture, &operator, &reader).await;
     reads(&fixture, &operator).await;
     record(&fixture, &operator).await;
+    endpoints(&fixture, &operator).await;
     generations_are_bounded(&fixture, &operator).await;
     stops(&fixture, &operator).await;
 }
@@ -252,6 +253,92 @@ async fn next(rows: &mut crate::control::Rows) -> Option<AuditRow> {
         Row::Event(value) => serde_json::from_value(value).ok(),
         Row::End(_) | Row::Failed(_) => None,
     }
+}
+
+/// Endpoints are set, registered and taken away, by those who may; renewals leave no row, the end of a time does.
+async fn endpoints(fixture: &Fixture, operator: &Caller) {
+    let registrar = caller(Door::Http, Some(Access::Role(Role::Registrar)));
+    fixture.rewrite(concat!(
+        "upstreams: {users: {endpoints: [http://127.0.0.1:8001, {url: http://127.0.0.1:8002, weight: 3}]}, ",
+        "safe: {endpoints: [https://127.0.0.1:8003]}}\n",
+        "routes: [{name: a, path: /a, upstream: users}, {name: b, path: /b, upstream: safe}]\n"
+    ));
+    fixture.ask("reload", json!({}), operator).await.unwrap();
+    let rows = async || {
+        let rows = fixture.ask("audit", json!({ "kind": "actions", "last": 1000 }), operator).await.unwrap();
+        rows["rows"].as_array().cloned().unwrap()
+    };
+    let before = rows().await.len();
+    let of = |endpoint: &str, more: Value| {
+        let mut args = json!({ "upstream": "users", "endpoint": endpoint });
+        args.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        args
+    };
+
+    // What is named must be there, and what is said must make sense.
+    let unknown = json!({ "upstream": "usres", "endpoint": "127.0.0.1:8001", "state": "down" });
+    let error = fixture.ask("upstreams_set", unknown, operator).await.unwrap_err();
+    assert!(error.code == ErrorCode::NotFound && error.message.contains("`users`"), "{error}");
+    let error =
+        fixture.ask("upstreams_set", of("127.0.0.1:9", json!({ "state": "down" })), operator).await.unwrap_err();
+    assert!(error.code == ErrorCode::NotFound && error.message.contains("127.0.0.1:8002"), "{error}");
+    for (command, args, code) in [
+        ("upstreams_set", of("127.0.0.1:8001", json!({})), ErrorCode::InvalidArguments),
+        ("upstreams_set", of("127.0.0.1:8001", json!({ "weight": 65_536 })), ErrorCode::InvalidArguments),
+        ("upstreams_set", of("https://127.0.0.1:8001", json!({ "weight": 1 })), ErrorCode::InvalidArguments),
+        ("upstreams_register", of("127.0.0.1:8001", json!({})), ErrorCode::InvalidArguments),
+        ("upstreams_register", of("127.0.0.1:9", json!({ "ttl": "30" })), ErrorCode::InvalidArguments),
+        ("upstreams_register", of("127.0.0.1:9", json!({ "ttl": "25h" })), ErrorCode::InvalidArguments),
+        ("upstreams_register", of("127.0.0.1:9", json!({ "weight": 0 })), ErrorCode::InvalidArguments),
+        ("upstreams_deregister", of("127.0.0.1:8001", json!({})), ErrorCode::NotFound),
+        ("upstreams_deregister", of("127.0.0.1:9", json!({})), ErrorCode::NotFound),
+    ] {
+        fixture.check(command, args, operator, Err(code)).await;
+    }
+
+    let drain = of("http://127.0.0.1:8002", json!({ "state": "drain" }));
+    fixture.check("upstreams_set", drain.clone(), &registrar, Err(ErrorCode::NotPermitted)).await;
+    let changes = json!({ "before": { "state": "ready", "weight": 3 }, "after": { "state": "drain", "weight": 3 } });
+    fixture.check("upstreams_set", drain, operator, Ok(("/changes", changes.clone()))).await;
+    fixture.check("upstreams", json!({}), operator, Ok(("/rows/0/endpoints/1/state", json!("drain")))).await;
+    assert_eq!(rows().await.last().unwrap()["changes"], changes.to_string());
+    let weight = of("127.0.0.1:8002", json!({ "weight": 0, "state": "ready" }));
+    fixture.check("upstreams_set", weight, operator, Ok(("/changes/after/weight", json!(0)))).await;
+
+    let register = of("127.0.0.1:9", json!({ "ttl": "30s", "backup": true }));
+    let after = json!({ "weight": 1, "backup": true, "ttl": "30s" });
+    fixture.check("upstreams_register", register.clone(), &registrar, Ok(("/changes/after", after.clone()))).await;
+    let told = rows().await.len();
+    fixture.check("upstreams_register", register.clone(), &registrar, Ok(("/renewed", json!(true)))).await;
+    assert_eq!(rows().await.len(), told, "a renewal is no action");
+    fixture.check("upstreams", json!({ "name": "afe" }), operator, Ok(("/end/upstreams", json!(1)))).await;
+    let line = fixture.ask("upstreams", json!({ "name": "users" }), operator).await.unwrap();
+    let line = &line["rows"][0]["endpoints"][2];
+    assert_eq!((&line["origin"], &line["backup"]), (&json!("registered"), &json!(true)), "{line}");
+    assert!(line["expires"].is_string(), "{line}");
+
+    // Its time is over: gone, and on record.
+    let daemon = &fixture.control.daemon;
+    crate::control::expiry::expire(daemon, daemon.now_us() + 29_000_000).await;
+    assert_eq!(daemon.amid.registry.overlay("users").registered.len(), 1);
+    crate::control::expiry::expire(daemon, daemon.now_us() + 31_000_000).await;
+    assert_eq!(daemon.amid.registry.overlay("users").registered.len(), 0);
+    let last = rows().await.pop().unwrap();
+    assert_eq!((&last["command"], &last["door"]), (&json!("upstreams_deregister"), &json!("start")), "{last}");
+    assert_eq!(last["actor"], "proxyd (time to live is over)");
+    assert_eq!(last["changes"], json!({ "before": after, "after": null }).to_string());
+
+    fixture.ask("upstreams_register", register, &registrar).await.unwrap();
+    fixture.ask("upstreams_deregister", of("127.0.0.1:9", json!({})), &registrar).await.unwrap();
+    // What cannot be kept does not hold.
+    let in_the_way = fixture.folder.path().join("state/registry.json.unfinished");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let down = of("127.0.0.1:8001", json!({ "state": "down" }));
+    fixture.check("upstreams_set", down, operator, Err(ErrorCode::Failed)).await;
+    std::fs::remove_dir(&in_the_way).unwrap();
+    fixture.check("upstreams", json!({}), operator, Ok(("/rows/0/endpoints/0/state", json!("ready")))).await;
+    // Twelve refusals, two settings, two registrations, an end, a deregistration, a failure.
+    assert_eq!(rows().await.len(), before + 19);
 }
 
 async fn generations_are_bounded(fixture: &Fixture, operator: &Caller) {

@@ -99,6 +99,11 @@ fn summary(form: &HttpForm) -> &'static str {
         ("audit_head", _) => "The newest row's number and link, to be kept elsewhere",
         ("audit_verify", _) => "Prove that no row was changed, removed or added",
         ("upstreams", _) => "The upstreams and their endpoints",
+        ("upstreams_set", _) => {
+            "Say what an endpoint may do (ready, drain, down), or its weight; it holds over restarts"
+        }
+        ("upstreams_register", _) => "Add an endpoint, or say that it is still there",
+        ("upstreams_deregister", _) => "Take a registered endpoint away",
         ("limits", _) => "Rate limits and their counters",
         ("limits_reset", _) => "Forget a key's counts",
         ("log_level", _) => "Change how much the diagnostics say, until the next start",
@@ -230,7 +235,34 @@ mod tests {
         );
         check("Broken", &report::Broken::default());
         check("UpstreamLine", &report::UpstreamLine::default());
-        check("EndpointLine", &report::EndpointLine { last_failure: Some(String::new()), ..Default::default() });
+        let tier = Some(String::new());
+        check("UpstreamLine", &report::UpstreamLine { tier, retry_budget: Some(1), ..Default::default() });
+        check("EndpointLine", &report::EndpointLine::default());
+        let whole = report::EndpointLine {
+            why: Some(String::new()),
+            since: Some(String::new()),
+            expires: Some(String::new()),
+            rate: Some(1.5),
+            errors: Some(0.0),
+            latency: Some(report::Latency::default()),
+            breaker: Some(String::new()),
+            probe: Some(report::ProbeLine::default()),
+            retries: Some(0),
+            last_failure: Some(String::new()),
+            ..Default::default()
+        };
+        check("EndpointLine", &whole);
+        check("Latency", &report::Latency::default());
+        check("ProbeLine", &report::ProbeLine::default());
+        check("EndpointSet", &report::EndpointSet::default());
+        check("SettingChange", &report::SettingChange::default());
+        check("EndpointSetting", &report::EndpointSetting::default());
+        let changes = Some(report::RegistrationChange::default());
+        let expires = Some(String::new());
+        check("EndpointRegistered", &report::EndpointRegistered { expires, changes, ..Default::default() });
+        check("RegistrationChange", &report::RegistrationChange::default());
+        check("RegistrationFacts", &report::RegistrationFacts { ttl: Some(String::new()), ..Default::default() });
+        check("EndpointGone", &report::EndpointGone::default());
         check("LimitLine", &report::LimitLine::default());
         check("LimitsReset", &report::LimitsReset::default());
         check("LogLevel", &report::LogLevel::default());

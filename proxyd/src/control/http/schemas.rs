@@ -166,19 +166,68 @@ pub(super) const SHAPES: &[Shape] = &[
         ],
     ),
     ("Broken", &[("seq", "integer"), ("segment", "string"), ("reason", "string")]),
-    ("UpstreamLine", &[("name", "string"), ("balance", "string"), ("endpoints", "[EndpointLine]")]),
+    (
+        "UpstreamLine",
+        &[
+            ("name", "string"),
+            ("balance", "string"),
+            ("panic", "boolean"),
+            ("tier", "string?"),
+            ("waiting", "integer"),
+            ("retry_budget", "integer?"),
+            ("endpoints", "[EndpointLine]"),
+        ],
+    ),
     (
         "EndpointLine",
         &[
             ("address", "string"),
             ("weight", "integer"),
+            ("state", "string"),
+            ("why", "string?"),
+            ("since", "time?"),
+            ("backup", "boolean"),
+            ("origin", "file|registered|dns"),
+            ("expires", "time?"),
             ("in_flight", "integer"),
             ("requests", "integer"),
             ("failures", "integer"),
+            ("rate", "number?"),
+            ("errors", "number?"),
+            ("latency", "Latency?"),
+            ("breaker", "string?"),
+            ("probe", "ProbeLine?"),
+            ("ejections", "integer"),
+            ("retries", "integer?"),
             ("connections", "integer"),
             ("idle", "integer"),
             ("last_failure", "string?"),
         ],
+    ),
+    ("Latency", &[("p50_us", "integer"), ("p90_us", "integer"), ("p99_us", "integer")]),
+    ("ProbeLine", &[("ok", "boolean"), ("text", "string"), ("at", "time"), ("took_us", "integer")]),
+    (
+        "EndpointSet",
+        &[("upstream", "string"), ("endpoint", "string"), ("changes", "SettingChange"), ("audited", "boolean")],
+    ),
+    ("SettingChange", &[("before", "EndpointSetting"), ("after", "EndpointSetting")]),
+    ("EndpointSetting", &[("state", "ready|drain|down"), ("weight", "integer")]),
+    (
+        "EndpointRegistered",
+        &[
+            ("upstream", "string"),
+            ("endpoint", "string"),
+            ("renewed", "boolean"),
+            ("expires", "time?"),
+            ("changes", "RegistrationChange?"),
+            ("audited", "boolean"),
+        ],
+    ),
+    ("RegistrationChange", &[("before", "RegistrationFacts?"), ("after", "RegistrationFacts?")]),
+    ("RegistrationFacts", &[("weight", "integer"), ("backup", "boolean"), ("ttl", "string?")]),
+    (
+        "EndpointGone",
+        &[("upstream", "string"), ("endpoint", "string"), ("changes", "RegistrationChange"), ("audited", "boolean")],
     ),
     (
         "LimitLine",
@@ -274,6 +323,11 @@ pub(super) const SHAPES: &[Shape] = &[
     ("ReloadArgs", &[("dry_run", "boolean?"), ("config", "string?")]),
     ("RollbackArgs", &[("generation", "integer"), ("write", "boolean?")]),
     ("VerifyArgs", &[("head", "string?")]),
+    ("UpstreamsSetBody", &[("state", "ready|drain|down?"), ("weight", "integer?")]),
+    (
+        "UpstreamsRegisterBody",
+        &[("endpoint", "string"), ("weight", "integer?"), ("backup", "boolean?"), ("ttl", "string?")],
+    ),
     ("LogLevelArgs", &[("level", "error|warn|info|debug")]),
 ];
 
@@ -291,6 +345,9 @@ pub(super) fn answer(command: &str) -> &'static str {
         "audit_head" => "AuditHead",
         "audit_verify" => "AuditVerified",
         "upstreams" => "UpstreamLine",
+        "upstreams_set" => "EndpointSet",
+        "upstreams_register" => "EndpointRegistered",
+        "upstreams_deregister" => "EndpointGone",
         "limits" => "LimitLine",
         "limits_reset" => "LimitsReset",
         "log_level" => "LogLevel",
@@ -307,6 +364,8 @@ pub(super) fn arguments(command: &str) -> Option<&'static str> {
         "reload" => Some("ReloadArgs"),
         "rollback" => Some("RollbackArgs"),
         "audit_verify" => Some("VerifyArgs"),
+        "upstreams_set" => Some("UpstreamsSetBody"),
+        "upstreams_register" => Some("UpstreamsRegisterBody"),
         "log_level" => Some("LogLevelArgs"),
         _ => None,
     }
@@ -335,7 +394,7 @@ fn object((_, fields): &Shape) -> Value {
     json!({ "type": "object", "properties": properties, "required": required })
 }
 
-/// The schema of a field: `string`, `integer`, `boolean`, `object`, `time`, `[…]` a list, `a|b` one of these words, `Name`
+/// The schema of a field: `string`, `integer`, `number`, `boolean`, `object`, `time`, `[…]` a list, `a|b` one of these words, `Name`
 /// another shape; with `?` behind it, it may be absent or null.
 fn of(kind: &str) -> Value {
     if let Some(kind) = kind.strip_suffix('?') {
@@ -346,7 +405,7 @@ fn of(kind: &str) -> Value {
     }
     match kind {
         "integer" => json!({ "type": "integer", "format": "int64" }),
-        "string" | "boolean" | "object" => json!({ "type": kind }),
+        "string" | "boolean" | "object" | "number" => json!({ "type": kind }),
         "time" => json!({ "type": "string", "format": "date-time" }),
         words if words.contains('|') => json!({ "type": "string", "enum": words.split('|').collect::<Vec<_>>() }),
         name => reference(name),

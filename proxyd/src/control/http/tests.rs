@@ -159,7 +159,8 @@ async fn events_go_on_until_the_caller_leaves() {
 #[tokio::test]
 async fn credentials_decide_what_a_caller_may() {
     let token = |name: &str, role| AdminToken { name: name.into(), token: Secret::new(format!("{name}-token")), role };
-    let auth = AdminAuth { basic: Vec::new(), tokens: vec![token("ci", Role::Reader), token("op", Role::Operator)] };
+    let tokens = vec![token("ci", Role::Reader), token("users", Role::Registrar), token("op", Role::Operator)];
+    let auth = AdminAuth { basic: Vec::new(), tokens };
     let opened = Opened::new(Some(auth), Bounds::default()).await;
     let silent = opened.ask("GET", "/admin/status", &[], "").await;
     assert!(silent.status == 401 && silent.head.contains("www-authenticate: basic"), "{silent:?}");
@@ -169,6 +170,15 @@ async fn credentials_decide_what_a_caller_may() {
     assert_eq!(opened.ask("GET", "/metrics", &[reader], "").await.status, 200);
     assert_eq!(opened.ask("GET", "/admin/status", &[reader], "").await.status, 200);
     assert_eq!(opened.ask("POST", "/admin/shutdown", &[reader], "").await.status, 403);
+    let (registrar, endpoints) = (("authorization", "Bearer users-token"), "/admin/upstreams/u/endpoints");
+    let registration = r#"{"endpoint":"h:1","ttl":"30s"}"#;
+    assert_eq!(opened.ask("POST", endpoints, &[registrar], registration).await.status, 200);
+    assert_eq!(opened.ask("POST", endpoints, &[reader], registration).await.status, 403);
+    let one = format!("{endpoints}/h%3A1");
+    assert_eq!(opened.ask("DELETE", &one, &[registrar], "").await.status, 200);
+    assert_eq!(opened.ask("PUT", &one, &[registrar], r#"{"state":"down"}"#).await.status, 403);
+    assert_eq!(opened.ask("PUT", &one, &[operator], r#"{"state":"down"}"#).await.status, 200);
+    assert_eq!(opened.ask("POST", "/admin/shutdown", &[registrar], "").await.status, 403);
     assert_eq!(opened.ask("POST", "/admin/shutdown", &[operator], "").await.status, 200);
     let (_, access, actor) = opened.executor.asked.lock().unwrap().last().cloned().unwrap();
     assert_eq!((access, actor.as_str()), (Some(Access::Role(Role::Operator)), "token op at 127.0.0.1"));

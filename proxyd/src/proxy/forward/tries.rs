@@ -108,6 +108,9 @@ impl Course<'_> {
                 (Err(_), Some(_)) => Err(AttemptError::OutOfTime),
                 (Err(error), None) => Err(*error),
             };
+            if let Ok(status) = with {
+                attempt.pool.cells.answered(status);
+            }
             let when = When { now_us: ended.instant_us, unix_us: ended.unix_us, worker: worker.index };
             let answered = Answered { with, took_us: ended.since_us(began) };
             self.upstream.upstream.note(&attempt.pool.endpoint, trial, answered, when);

@@ -20,6 +20,9 @@ pub struct Gauges {
     pub limiters: Vec<Limiter>,
     /// One for each certificate of each listener.
     pub certificates: Vec<Certificate>,
+    /// One for each upstream, and one for each endpoint.
+    pub upstreams: Vec<UpstreamGauge>,
+    pub endpoints: Vec<EndpointGauge>,
     /// Access log lines that were lost because their target did not take them in time.
     pub access_log_dropped: u64,
     pub process: Process,
@@ -68,4 +71,29 @@ pub struct Certificate {
     pub path: String,
     /// Seconds since the Unix epoch.
     pub not_after: i64,
+}
+
+/// How an upstream does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamGauge {
+    pub name: String,
+    /// Endpoints that are used now.
+    pub used: u64,
+    /// All of them are, since too few are well.
+    pub panics: bool,
+    /// Requests that wait for their turn.
+    pub waiting: u64,
+}
+
+/// How an endpoint does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndpointGauge {
+    pub upstream: String,
+    pub address: String,
+    /// One word of those there are.
+    pub state: &'static str,
+    pub ejections: u64,
+    pub trips: u64,
+    pub probes_passed: u64,
+    pub probes_failed: u64,
 }

@@ -119,6 +119,13 @@ impl Durations {
         self.sum_us = self.sum_us.wrapping_add(histogram.sum_us.get());
     }
 
+    /// What came after an earlier sum of the same.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let buckets = self.buckets.iter().zip(&earlier.buckets).map(|(now, before)| now.saturating_sub(*before));
+        Self { buckets: buckets.collect(), sum_us: self.sum_us.saturating_sub(earlier.sum_us) }
+    }
+
     #[must_use]
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()

@@ -7,7 +7,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::cells::{Counter, Level, Tally};
-use super::gauges::Gauges;
+use super::gauges::{EndpointGauge, Gauges, UpstreamGauge};
 use super::histogram::Durations;
 use super::text::{Kind, Text};
 use super::{EndpointCells, LimitCells, Metrics, Named, RouteCells, WorkerCells};
@@ -21,6 +21,8 @@ pub(super) fn write(metrics: &Metrics, gauges: &Gauges) -> String {
     certificates(&mut text, metrics, gauges);
     routes(&mut text, &workers);
     upstreams(&mut text, &workers);
+    endpoints(&mut text, gauges);
+    failing(&mut text, &workers);
     limits(&mut text, &workers, gauges);
     records(&mut text, gauges);
     process(&mut text, gauges);
@@ -164,8 +166,14 @@ fn routes(text: &mut Text, workers: &Workers<'_>) {
 /// A family with one number for each endpoint.
 type PerEndpoint = (&'static str, Kind, &'static str, fn(&EndpointCells) -> u64);
 
-const PER_ENDPOINT: [PerEndpoint; 5] = [
+const PER_ENDPOINT: [PerEndpoint; 7] = [
     ("proxyd_upstream_requests_total", Kind::Counter, "Attempts sent to an endpoint.", |cells| cells.requests.get()),
+    ("proxyd_upstream_errors_total", Kind::Counter, "Answers of an endpoint with status 500 or above.", |cells| {
+        cells.errors.get()
+    }),
+    ("proxyd_upstream_retries_total", Kind::Counter, "Attempts at an endpoint that were followed by another one.", |cells| {
+        cells.retries.get()
+    }),
     ("proxyd_upstream_in_flight", Kind::Gauge, "Attempts under way now.", |cells| cells.in_flight.get()),
     ("proxyd_upstream_connections_opened_total", Kind::Counter, "Connections made to an endpoint.", |cells| {
         cells.connections_opened.get()
@@ -202,6 +210,60 @@ fn upstreams(text: &mut Text, workers: &Workers<'_>) {
         let durations = durations(cells, |cells| &cells.response);
         text.durations(&[("upstream", upstream), ("endpoint", endpoint)], &durations);
     }
+}
+
+/// How endpoints stand, which only the control side knows.
+fn endpoints(text: &mut Text, gauges: &Gauges) {
+    type Read = fn(&UpstreamGauge) -> u64;
+    let per_upstream: [(&str, &str, Read); 3] = [
+        ("proxyd_upstream_endpoints_used", "Endpoints that are used now.", |gauge| gauge.used),
+        ("proxyd_upstream_panic", "1 while all endpoints are used since too few are well.", |gauge| gauge.panics.into()),
+        ("proxyd_upstream_queue", "Requests that wait for their turn (in_flight).", |gauge| gauge.waiting),
+    ];
+    for (name, help, read) in per_upstream {
+        text.family(name, Kind::Gauge, help);
+        for upstream in &gauges.upstreams {
+            text.sample(&[("upstream", &upstream.name)], read(upstream));
+        }
+    }
+    text.family("proxyd_endpoint_state", Kind::Gauge, "1 for the state that an endpoint is in.");
+    for gauge in &gauges.endpoints {
+        text.sample(&[("upstream", &gauge.upstream), ("endpoint", &gauge.address), ("state", gauge.state)], 1);
+    }
+    type Count = fn(&EndpointGauge) -> u64;
+    let per_endpoint: [(&str, &str, Count); 2] = [
+        ("proxyd_endpoint_ejections_total", "How often an endpoint was ejected.", |gauge| gauge.ejections),
+        ("proxyd_endpoint_breaker_opened_total", "How often an endpoint's breaker opened.", |gauge| gauge.trips),
+    ];
+    for (name, help, read) in per_endpoint {
+        text.family(name, Kind::Counter, help);
+        for gauge in &gauges.endpoints {
+            text.sample(&[("upstream", &gauge.upstream), ("endpoint", &gauge.address)], read(gauge));
+        }
+    }
+    text.family("proxyd_endpoint_probes_total", Kind::Counter, "Probes by outcome: passed, failed.");
+    for gauge in &gauges.endpoints {
+        for (outcome, count) in [("passed", gauge.probes_passed), ("failed", gauge.probes_failed)] {
+            let labels = [("upstream", &*gauge.upstream), ("endpoint", &gauge.address), ("outcome", outcome)];
+            if gauge.probes_passed + gauge.probes_failed > 0 {
+                text.sample(&labels, count);
+            }
+        }
+    }
+}
+
+/// What became of requests beside or instead of their upstream.
+fn failing(text: &mut Text, workers: &Workers<'_>) {
+    text.family("proxyd_fallbacks_total", Kind::Counter, "Requests that got a fallback: respond or upstream.");
+    workers.words(text, "to", |cells| &cells.fallbacks);
+    text.family(
+        "proxyd_mirrored_total",
+        Kind::Counter,
+        "Copies for shadow upstreams: sent, failed, skipped_busy or skipped_body.",
+    );
+    workers.words(text, "outcome", |cells| &cells.mirrored);
+    text.family("proxyd_faults_injected_total", Kind::Counter, "Faults that routes ask for: delay or abort.");
+    workers.words(text, "kind", |cells| &cells.faults);
 }
 
 /// The outcomes of a rate limit rule.

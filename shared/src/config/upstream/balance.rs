@@ -1,5 +1,6 @@
 //! `upstreams.NAME.balance`: which endpoint a request goes to.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::config::field::{Field, Kind, Section};
@@ -47,6 +48,18 @@ impl Balance {
             Self::TwoChoices => "two_choices",
             Self::Random => "random",
             Self::Hash(_) => "hash",
+        }
+    }
+}
+
+impl fmt::Display for Balance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hash(HashBy::Ip) => f.write_str("hash by ip"),
+            Self::Hash(HashBy::Path) => f.write_str("hash by path"),
+            Self::Hash(HashBy::Header(name)) => write!(f, "hash by header {name}"),
+            Self::Hash(HashBy::Cookie(name)) => write!(f, "hash by cookie {name}"),
+            Self::RoundRobin | Self::LeastBusy | Self::TwoChoices | Self::Random => f.write_str(self.word()),
         }
     }
 }
