@@ -19,6 +19,7 @@ struct Columns {
     on: String,
     result: String,
     took: String,
+    tries: String,
     through: String,
     who: String,
     colour: Option<&'static str>,
@@ -38,25 +39,26 @@ pub(super) fn rows(rows: &[Row], look: &Look) -> String {
             if row.time.ends_with(&zone) {
                 row.time.truncate(row.time.len() - zone.len());
             }
-            vec![row.seq, row.time, row.what, row.on, row.result, row.took, row.through, row.who]
+            vec![row.seq, row.time, row.what, row.on, row.result, row.took, row.tries, row.through, row.who]
         })
         .collect();
     let time = format!("TIME{zone}");
-    table(&["SEQ", &time, "WHAT", "ON", "RESULT", "TOOK", "THROUGH", "WHO"], &cells, look)
+    table(&["SEQ", &time, "WHAT", "ON", "RESULT", "TOOK", "TRIES", "THROUGH", "WHO"], &cells, look)
 }
 
 /// One row as a line of its own, for rows that come one by one.
 pub(crate) fn line(row: &Row, look: &Look) -> String {
     let row = columns(row, look);
     let text = format!(
-        "{} {:<7} {:<14} {:>8}  {}  {}  {}",
+        "{} {:<7} {:<14} {:>8}  {}  {}  {}  {}",
         row.time,
         plain(&row.what),
         plain(&row.result),
         row.took,
         plain(&row.on),
         plain(&row.through),
-        plain(&row.who)
+        plain(&row.who),
+        plain(&row.tries)
     );
     let text = text.trim_end();
     match row.colour {
@@ -76,6 +78,7 @@ fn columns(row: &Row, look: &Look) -> Columns {
             on: missing(row, look),
             result: row.gap.reason.clone(),
             took: String::new(),
+            tries: String::new(),
             through: String::new(),
             who: String::new(),
             colour: Some(YELLOW),
@@ -94,6 +97,7 @@ fn request(row: &RequestRow, look: &Look) -> Columns {
         on: format!("{}{}{query}", row.host, row.path),
         result: format!("{status}{}", row.outcome),
         took: took(row.duration_us),
+        tries: row.tries.clone(),
         through: row.route.clone(),
         who,
         colour: match row.status {
@@ -121,6 +125,7 @@ fn action(row: &ActionRow, look: &Look) -> Columns {
         on: on.join("; "),
         result: facts.outcome.clone(),
         took: String::new(),
+        tries: String::new(),
         through: facts.door.as_str().to_owned(),
         who: facts.actor.clone(),
         colour: Some(if facts.outcome == "done" { GREEN } else { RED }),

@@ -138,8 +138,13 @@ fn audit() {
     let gap = json!({ "kind": "gap", "seq": 43, "time_us": 1_795_348_802_000_000_i64, "missing": null,
         "from_us": null, "until_us": 1_795_348_801_000_000_i64, "reason": "unclean_stop" });
     check("audit", &Command::Audit(AuditQuery::default()), vec![request.clone(), action.clone(), gap.clone()]);
-    let lines: String =
-        [request, action, gap].map(|row| super::audit::line(&serde_json::from_value(row).unwrap(), &look())).concat();
+    let mut retried = request.clone();
+    retried["attempts"] = json!(2);
+    retried["tries"] = json!("127.0.0.1:8001 connect, 127.0.0.1:8002 503; not retried: budget");
+    check("audit_tries", &Command::Audit(AuditQuery::default()), vec![request.clone(), retried.clone(), gap.clone()]);
+    let lines: String = [request, retried, action, gap]
+        .map(|row| super::audit::line(&serde_json::from_value(row).unwrap(), &look()))
+        .concat();
     insta::assert_snapshot!("audit_lines", lines);
 }
 

@@ -4,6 +4,7 @@ mod life;
 mod round_trip;
 mod searches;
 mod tampering;
+mod version_1;
 
 use std::path::Path;
 
@@ -43,6 +44,7 @@ pub(super) fn requests(from: u64, count: u64) -> Chunk {
             status: if number.is_multiple_of(10) { 404 } else { 200 },
             outcome: "served",
             duration_us: number,
+            attempts: if number.is_multiple_of(50) { 2 } else { 1 },
             user_agent: "curl/8",
             ..RequestFacts::default()
         });

@@ -74,6 +74,7 @@ fn every_filter_of_requests_lets_through_what_it_says() {
         assert_eq!(count(&|query| query.client = Some("10.0.1.0/24".into())), 256);
         assert_eq!(count(&|query| query.request_id = Some(format!("{:032x}", 250))), 1);
         assert_eq!(count(&|query| query.request_id = Some("250".into())), 0);
+        assert_eq!(count(&|query| query.retried = true), 20);
         assert_eq!(
             count(&|query| (query.status, query.route) = (Some("404".into()), Some("odd".into()))),
             0,

@@ -237,6 +237,9 @@ mod tests {
         let actions = read(|query| query.actor = Some("root".into())).unwrap();
         assert!(!actions.requests && actions.actions);
         assert!(read(|query| (query.actor, query.path) = (Some("a".into()), Some("/".into()))).is_err());
+        let retried = read(|query| query.retried = true).unwrap();
+        assert!(retried.retried && retried.requests && !retried.actions);
+        assert!(read(|query| (query.actor, query.retried) = (Some("a".into()), true)).is_err());
         assert!(read(|query| query.last = Some(10_001)).is_err());
         assert!(read(|query| query.path = Some("x".repeat(5000))).is_err());
     }
