@@ -59,7 +59,8 @@ impl Walk<'_> {
         for (group, fields) in section.fields.iter().enumerate() {
             for field in *fields {
                 let shown = self.below(Some(field.key), |walk| match node.and_then(|node| node.get(field.key)) {
-                    Some(value) => Some(walk.value(value, &field.kind, is_secret_key(field.key))),
+                    // Of a declared key the declaration says whether it holds a secret.
+                    Some(value) => Some(walk.value(value, &field.kind, false)),
                     // What a route does not say about policies it inherits.
                     None if is_route && group > 0 => None,
                     None => walk.absent(field, is_route),

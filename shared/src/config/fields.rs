@@ -8,7 +8,7 @@ use super::field::{Field, Kind, Section};
 use super::problem::Code;
 use super::reader::{Read, Reader, Step, is_word};
 use super::report::Fault;
-use super::tree::{Entry, Node, Place};
+use super::tree::{Entry, Node, Place, Value};
 
 /// The keys of one section that were written, with the declaration beside them.
 pub(super) struct Fields<'r, 'a> {
@@ -175,14 +175,18 @@ impl<'a> Fields<'_, 'a> {
 
     /// Notes an error at the key, where it was written; at the section, where it was not.
     pub(super) fn fault(&mut self, key: &'static str, fault: Fault) {
-        let place = self.written(key).map_or(self.place, |entry| entry.key_place);
-        self.reader.under_declared(key, |reader| reader.error(place, fault));
+        match self.written(key) {
+            Some(entry) => self.reader.under(&entry.key, |reader| reader.error(entry.key_place, fault)),
+            None => self.reader.error(self.place, fault),
+        }
     }
 
     /// Notes a warning at the key.
     pub(super) fn warn(&mut self, key: &'static str, fault: Fault) {
-        let place = self.written(key).map_or(self.place, |entry| entry.key_place);
-        self.reader.under_declared(key, |reader| reader.warn(place, fault));
+        match self.written(key) {
+            Some(entry) => self.reader.under(&entry.key, |reader| reader.warn(entry.key_place, fault)),
+            None => self.reader.warn(self.place, fault),
+        }
     }
 
     /// Reads the section under `key` by `read`; one that is absent or `off` is none.
@@ -198,6 +202,10 @@ impl<'a> Fields<'_, 'a> {
         }
         let section = field.kind.section()?;
         self.reader.under(&entry.key, |reader| {
+            if !matches!(entry.value.value, Value::Map(_)) && !entry.value.is_null() {
+                reader.wrong_type(&entry.value, &field.kind);
+                return None;
+            }
             let mut fields = reader.section(&entry.value, section)?;
             read(&mut fields).map(Some)
         })

@@ -28,6 +28,14 @@ impl Percent {
         random % 10_000 < self.0 as u64
     }
 
+    /// How many of so many this is, rounded down.
+    #[must_use]
+    pub const fn of_many(self, count: usize) -> usize {
+        // In two steps, so that no count is too large.
+        let (whole, rest) = (count / 10_000, count % 10_000);
+        whole * self.0 as usize + rest * self.0 as usize / 10_000
+    }
+
     /// Between 0 and 1.
     #[must_use]
     pub fn share(self) -> f64 {
@@ -58,6 +66,8 @@ mod tests {
         for (parts, text) in [(0, "0%"), (1, "0.01%"), (1250, "12.5%"), (2000, "20%"), (20_000, "100%")] {
             assert_eq!(Percent::of(parts).to_string(), text);
         }
+        assert_eq!([0, 1, 2, 9].map(|count| Percent::of(5000).of_many(count)), [0, 0, 1, 4]);
+        assert_eq!(Percent::ALL.of_many(usize::MAX), usize::MAX);
         assert!((Percent::of(2500).share() - 0.25).abs() < f64::EPSILON);
     }
 

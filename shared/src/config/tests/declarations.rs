@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::{Known, load_text};
+use crate::config::excerpt::is_secret_key;
 use crate::config::field::{Field, Kind, Section};
 use crate::config::reader::Reader;
 use crate::config::report::Reporter;
@@ -90,6 +91,15 @@ fn every_declared_key_is_read() {
     let declared: BTreeSet<(&str, &str)> =
         sections().into_iter().flat_map(|section| section.all().map(|field| (section.name, field.key))).collect();
     assert_eq!(declared.difference(&asked).collect::<Vec<_>>(), Vec::<&(&str, &str)>::new());
+}
+
+#[test]
+fn keys_that_hold_secrets_are_declared_as_such() {
+    let fields = sections().into_iter().flat_map(Section::all);
+    let looks_secret = fields.filter(|field| is_secret_key(field.key) && field.kind.section().is_none());
+    // These name a cookie.
+    let undeclared = looks_secret.filter(|field| !matches!(field.kind, Kind::Secret { .. }) && field.key != "cookie");
+    assert_eq!(undeclared.map(|field| field.key).collect::<Vec<_>>(), Vec::<&str>::new());
 }
 
 #[test]

@@ -6,9 +6,12 @@ mod limits;
 mod meaning;
 mod problems;
 mod references;
+mod stand_ins;
 mod transport;
+mod upstreams;
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use super::source::Resolver;
@@ -43,6 +46,21 @@ pub(super) fn load_text(text: &str) -> Result<Checked, Problems> {
 #[track_caller]
 pub(super) fn good(text: &str) -> Checked {
     load_text(text).unwrap_or_else(|problems| panic!("{}", problems.render(false)))
+}
+
+/// Every problem of every text, errors or warnings, for a snapshot.
+#[track_caller]
+pub(super) fn told(texts: &[&str]) -> String {
+    let mut all = String::new();
+    for text in texts {
+        let problems = match load_text(text) {
+            Ok(checked) => Problems(checked.warnings),
+            Err(problems) => problems,
+        };
+        assert!(!problems.0.is_empty(), "nothing is wrong with {text}");
+        let _ = writeln!(all, "{}", problems.render(false));
+    }
+    all
 }
 
 /// The codes with their places, of a text that must be bad.

@@ -1,30 +1,15 @@
 //! TLS, HTTP/2, the PROXY protocol, and the limits of connections: what good texts mean, and how bad ones are told.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Known, bad, good, load_text};
+use super::{Known, bad, good, told};
 use crate::config::policy::{CertificatePattern, Key};
 use crate::config::problem::Code;
 use crate::config::{
-    CertificateFiles, ClientAuth, Input, Origin, Problems, Protocols, ProxyHeader, ProxyProtocol, References, Remark,
-    Severity, TlsVersion, UpstreamProtocol, load,
+    CertificateFiles, ClientAuth, Input, Origin, Protocols, ProxyHeader, ProxyProtocol, References, Remark, Severity,
+    TlsVersion, UpstreamProtocol, load,
 };
-
-/// Every problem of every text, for a snapshot.
-fn told(texts: &[&str]) -> String {
-    let mut all = String::new();
-    for text in texts {
-        let problems = match load_text(text) {
-            Ok(checked) => Problems(checked.warnings),
-            Err(problems) => problems,
-        };
-        assert!(!problems.0.is_empty(), "nothing is wrong with {text}");
-        let _ = writeln!(all, "{}", problems.render(false));
-    }
-    all
-}
 
 #[test]
 fn the_defaults() {

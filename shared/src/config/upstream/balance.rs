@@ -129,8 +129,12 @@ fn read_word(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Balance> {
 
 fn read_key<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<HashBy> {
     if !matches!(node.value, Value::Map(_)) {
-        let by_address = reader.choice(node, &KEY, &[("ip", true), ("path", false)])?;
-        return Some(if by_address { HashBy::Ip } else { HashBy::Path });
+        return reader.parse(node, &KEY, |text| match text {
+            "ip" => Ok(HashBy::Ip),
+            "path" => Ok(HashBy::Path),
+            _ => Err(Fault::invalid("expected `ip`, `path`, `header: NAME` or `cookie: NAME`")
+                .hint("{hash: {by: {header: x-user}}}")),
+        });
     }
     let mut fields = reader.section(node, &HASH_KEY)?;
     let written = (fields.written("header").is_some(), fields.written("cookie").is_some());

@@ -223,6 +223,9 @@ fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, name: Name, place: Plac
     if let (Some((endpoints, _)), Some(resolve)) = (&endpoints, &resolve) {
         check_names(&mut fields, endpoints, resolve.is_some())?;
     }
+    if let (Some((endpoints, _)), Some(Some(eject)), Some(None)) = (&endpoints, &eject, &resolve) {
+        warn_never_ejects(&mut fields, endpoints.len(), eject);
+    }
     if let (Some(Balance::Hash(_)), Some(Some(_))) = (&balance, &sticky) {
         let fault = Fault::new(
             Code::Unused,
@@ -267,6 +270,20 @@ fn check_names(fields: &mut Fields<'_, '_>, endpoints: &[Endpoint], resolves: bo
         fields.warn("resolve", fault);
     }
     Some(())
+}
+
+/// A share of the endpoints that is less than one of them.
+fn warn_never_ejects(fields: &mut Fields<'_, '_>, endpoints: usize, eject: &Eject) {
+    if eject.max_percent.of_many(endpoints) > 0 {
+        return;
+    }
+    let all = if endpoints == 1 { "the one endpoint".to_owned() } else { format!("{endpoints} endpoints") };
+    let fault = Fault::new(
+        Code::Unused,
+        format!("nothing is ever ejected: {} of {all} is less than one (`max_percent`)", eject.max_percent),
+    )
+    .hint("name more endpoints, or write a larger `max_percent`");
+    fields.warn("eject", fault);
 }
 
 /// `scheme`: the endpoints'; none where they are broken.
