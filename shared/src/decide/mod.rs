@@ -15,3 +15,8 @@ pub mod eligible;
 pub mod limit;
 pub mod probe;
 pub mod retry;
+
+#[cfg(test)]
+mod seeded;
+#[cfg(test)]
+mod tests;
