@@ -85,8 +85,8 @@ Examples:
   proxyctl upstreams users --output json";
 
 pub(crate) const UPSTREAMS_REGISTER: &str = "\
-With --ttl the endpoint goes when it was not registered again for that long: an instance repeats this, say, three times as
-often. It stays over restarts of the daemon and is no part of the config.
+With --ttl the endpoint goes when it was not registered again for that long: an instance repeats this, say,
+three times in that time. It stays over restarts of the daemon and is no part of the config.
 
 Examples:
   proxyctl upstreams register users 10.0.0.7:8001 --ttl 30s

@@ -9,6 +9,15 @@ use crate::screen::Look;
 
 /// Rows under headings. A column in which no row has anything is left out.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>], look: &Look) -> String {
+    laid_out(headings, rows, look, None)
+}
+
+/// The same, where only the columns under these headings wrap.
+pub(crate) fn table_wrapping(headings: &[&str], rows: &[Vec<String>], look: &Look, wraps: &[&str]) -> String {
+    laid_out(headings, rows, look, Some(wraps))
+}
+
+fn laid_out(headings: &[&str], rows: &[Vec<String>], look: &Look, wraps: Option<&[&str]>) -> String {
     let filled: Vec<bool> = (0..headings.len())
         .map(|column| rows.iter().any(|row| row.get(column).is_some_and(|cell| !cell.is_empty())))
         .collect();
@@ -30,9 +39,10 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>], look: &Look) -> Str
     }
     let widths = table.column_max_content_widths();
     let whole = whole_columns(&widths, look.width.unwrap_or(u16::MAX));
-    for (column, width) in table.column_iter_mut().zip(widths) {
+    let names: Vec<&str> = headings.iter().zip(&filled).filter(|(_, filled)| **filled).map(|(name, _)| *name).collect();
+    for ((column, width), name) in table.column_iter_mut().zip(widths).zip(names) {
         column.set_padding((0, GAP));
-        if width <= whole {
+        if wraps.map_or(width <= whole, |wraps| !wraps.contains(&name)) {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
@@ -44,7 +54,7 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>], look: &Look) -> Str
 }
 
 /// Columns between two columns.
-const GAP: u16 = 2;
+pub(crate) const GAP: u16 = 2;
 
 /// Columns that are no wider than this are shown whole; what is left to the others is enough to wrap in.
 fn whole_columns(widths: &[u16], terminal: u16) -> u16 {

@@ -8,7 +8,7 @@ use shared::control::report::{
     UpstreamLine,
 };
 
-use super::table::table;
+use super::table::{GAP, table_wrapping};
 use super::text::{count, grouped, plain};
 use super::time::{span, took};
 use crate::screen::Look;
@@ -35,6 +35,25 @@ const HEADINGS: [&str; 18] = [
     "CONNECTIONS",
     "WHY",
     "LAST FAILURE",
+];
+
+/// The columns that wrap, and what they need at least to be read.
+const WRAPS: [(&str, usize); 4] = [("ORIGIN", 12), ("PROBE", 16), ("WHY", 18), ("LAST FAILURE", 20)];
+
+/// What is left out first where the terminal is too narrow for all.
+const LEFT_OUT: [&str; 12] = [
+    "LAST FAILURE",
+    "CONNECTIONS",
+    "REQUESTS",
+    "EJECTED",
+    "BALANCE",
+    "PROBE",
+    "P50/P99",
+    "FAILURES",
+    "BREAKER",
+    "RATE",
+    "WEIGHT",
+    "IN FLIGHT",
 ];
 
 /// What is the same everywhere and goes without saying.
@@ -67,18 +86,52 @@ pub(super) fn upstreams(upstreams: &[UpstreamLine], look: &Look) -> String {
             rows.push(row);
         }
     }
-    let mut out = table(&HEADINGS, &rows, look);
+    let left_out = fit(&mut rows, look);
+    let mut out = table_wrapping(&HEADINGS, &rows, look, &WRAPS.map(|(heading, _)| heading));
+    if left_out > 0 {
+        let more = count(left_out, "more column fits", "more columns fit");
+        let _ = writeln!(out, "{more} a wider terminal; --output json has everything");
+    }
     for upstream in upstreams {
         remarks(upstream, &mut out);
     }
     out
 }
 
+/// Empties columns until the others fit the terminal; how many those were.
+fn fit(rows: &mut [Vec<String>], look: &Look) -> u64 {
+    let Some(width) = look.width else { return 0 };
+    let mut left_out = 0;
+    let mut candidates = LEFT_OUT.iter();
+    while needed(rows) > usize::from(width) {
+        let Some(heading) = candidates.next() else { break };
+        let mut was_there = false;
+        let at = HEADINGS.iter().position(|other| other == heading).unwrap_or(HEADINGS.len());
+        for cell in rows.iter_mut().filter_map(|row| row.get_mut(at)) {
+            was_there |= !cell.is_empty();
+            cell.clear();
+        }
+        left_out += u64::from(was_there);
+    }
+    left_out
+}
+
+/// Columns of the terminal that the table needs to be read.
+fn needed(rows: &[Vec<String>]) -> usize {
+    let column = |at: usize, heading: &str| {
+        let longest = rows.iter().filter_map(|row| row.get(at)).map(|cell| plain(cell).chars().count()).max();
+        let longest = longest.filter(|longest| *longest > 0)?;
+        let least = WRAPS.iter().find(|(name, _)| *name == heading).map_or(longest, |(_, least)| longest.min(*least));
+        Some(least.max(heading.len()) + usize::from(GAP))
+    };
+    HEADINGS.iter().enumerate().filter_map(|(at, heading)| column(at, heading)).sum()
+}
+
 fn cells(endpoint: &EndpointLine, shown: &Shown, look: &Look) -> Vec<String> {
     let only = |wanted: bool, text: String| if wanted { text } else { String::new() };
     let failure = endpoint.last_failure.as_deref().filter(|_| endpoint.why.is_none());
     vec![
-        format!("{}{}", endpoint.address, if endpoint.backup { " (backup)" } else { "" }),
+        endpoint.address.clone(),
         origin(endpoint, look),
         only(shown.weight, endpoint.weight.to_string()),
         state(endpoint, look),
@@ -102,17 +155,16 @@ fn cells(endpoint: &EndpointLine, shown: &Shown, look: &Look) -> Vec<String> {
     ]
 }
 
-/// Nothing for what stands in the config.
+/// `registered, backup, 25s left`; nothing for what just stands in the config.
 fn origin(endpoint: &EndpointLine, look: &Look) -> String {
-    let word = match endpoint.origin {
-        EndpointOrigin::File => return String::new(),
-        EndpointOrigin::Registered => "registered",
-        EndpointOrigin::Dns => "dns",
+    let origin = match endpoint.origin {
+        EndpointOrigin::File => None,
+        EndpointOrigin::Registered => Some("registered".to_owned()),
+        EndpointOrigin::Dns => Some("dns".to_owned()),
     };
-    match endpoint.expires.as_deref().and_then(|expires| until(expires, look)) {
-        Some(left) => format!("{word}, {left} left"),
-        None => word.to_owned(),
-    }
+    let backup = endpoint.backup.then(|| "backup".to_owned());
+    let left = endpoint.expires.as_deref().and_then(|expires| until(expires, look)).map(|left| format!("{left} left"));
+    [origin, backup, left].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// `unhealthy 5m`.

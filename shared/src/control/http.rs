@@ -267,12 +267,11 @@ impl Command {
         let form = self.http()?;
         let mut whole = serde_json::to_value(self).ok()?;
         let args = whole.as_object_mut()?.remove("args");
-        let mut args = args.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
+        let args = args.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
         let mut target = form.path.to_owned();
         let mut query = String::new();
         for param in form.params {
-            // What the URL says, the body does not say again.
-            let Some(value) = args.remove(param.argument) else { continue };
+            let Some(value) = args.get(param.argument) else { continue };
             let value = value.as_str().map_or_else(|| value.to_string(), encoded);
             let place = format!("{{{}}}", param.name);
             if target.contains(&place) {
@@ -284,7 +283,11 @@ impl Command {
         }
         let body = match form.body {
             BodyForm::None => String::new(),
-            BodyForm::Arguments => Value::Object(args).to_string(),
+            BodyForm::Arguments => {
+                // What the URL says, the body does not say again.
+                let in_url = |name: &str| form.params.iter().any(|param| param.argument == name);
+                Value::Object(args.into_iter().filter(|(name, _)| !in_url(name)).collect()).to_string()
+            }
             BodyForm::Config => args.get("text").and_then(Value::as_str).unwrap_or_default().to_owned(),
         };
         Some(HttpRequest { form, target: target + &query, body })
