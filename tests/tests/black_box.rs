@@ -20,6 +20,7 @@ mod black_box {
     mod config;
     mod conformance;
     mod control;
+    mod endpoints;
     mod forwarding;
     mod grpc;
     mod life;

@@ -372,6 +372,8 @@ fn the_openapi_document_knows_every_path() {
         "/admin/audit",
         "/admin/audit/stream",
         "/admin/upstreams",
+        "/admin/upstreams/{name}/endpoints",
+        "/admin/upstreams/{name}/endpoints/{id}",
         "/admin/limits",
         "/admin/limits/{key}",
         "/admin/log-level",
