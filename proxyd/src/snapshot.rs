@@ -316,7 +316,7 @@ impl Fixed {
 /// Filter chains made so far. Routes that inherit the same policies share one chain: with a hundred thousand routes
 /// there are still only as many chains as there are distinct sets of policies.
 #[derive(Default)]
-struct Chains(HashMap<[usize; 9], Chain>);
+struct Chains(HashMap<[usize; 7], Chain>);
 
 impl Chains {
     fn of(&mut self, policies: &config::Policies, limiters: &mut Limiters) -> Chain {
@@ -328,8 +328,6 @@ impl Chains {
             identity(&policies.headers),
             identity(&policies.security_headers),
             identity(&policies.fault),
-            identity(&policies.mirror),
-            identity(&policies.fallback),
         ];
         Arc::clone(self.0.entry(key).or_insert_with(|| filter::compile(policies, limiters)))
     }

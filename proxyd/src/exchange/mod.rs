@@ -38,6 +38,7 @@ pub use trailers::clean as clean_trailers;
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use shared::decide::limit;
 
@@ -98,6 +99,16 @@ pub struct Notes {
     /// Of the rate limit rule with the least left.
     pub limit: Option<LimitNote>,
     pub cors: Option<CorsNote>,
+    /// What the request is to suffer on purpose.
+    pub injected: Option<Injected>,
+}
+
+/// A delay and an error on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Injected {
+    pub delay: Option<Duration>,
+    /// The status that it is answered with.
+    pub abort: Option<u16>,
 }
 
 /// A rate limit's verdict, to be told to the client.

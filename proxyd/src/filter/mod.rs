@@ -4,6 +4,7 @@
 mod access;
 mod body_limit;
 mod cors;
+mod fault;
 mod headers;
 pub mod rate_limit;
 mod security_headers;
@@ -11,7 +12,7 @@ mod security_headers;
 use std::sync::Arc;
 
 use shared::config::Policies;
-use shared::config::policy::{Access, Cors};
+use shared::config::policy::{Access, Cors, Fault};
 
 pub use rate_limit::{Limiter, Limiters};
 
@@ -25,6 +26,7 @@ pub enum Filter {
     Access(Arc<Access>),
     RateLimit(rate_limit::Rules),
     BodyLimit(u64),
+    Fault(Arc<Fault>),
     Headers(headers::Compiled),
 }
 
@@ -47,7 +49,8 @@ pub type Chain = Arc<[Filter]>;
 /// 3. access: who may not come in costs nothing more
 /// 4. rate limit: before any work is done for the request
 /// 5. body limit: what is announced too large is not begun
-/// 6. headers: the last word on what goes upstream, the first on what comes back
+/// 6. fault: what is refused anyway needs no fault to be refused; and what follows from a fault is to be seen
+/// 7. headers: the last word on what goes upstream, the first on what comes back
 pub fn compile(policies: &Policies, limiters: &mut Limiters) -> Chain {
     let mut chain = Vec::new();
     if let Some(policy) = &policies.security_headers.value {
@@ -64,6 +67,9 @@ pub fn compile(policies: &Policies, limiters: &mut Limiters) -> Chain {
     }
     if let Some(policy) = &policies.body_limit.value {
         chain.push(Filter::BodyLimit(policy.max_bytes));
+    }
+    if let Some(policy) = &policies.fault.value {
+        chain.push(Filter::Fault(Arc::clone(policy)));
     }
     if let Some(policy) = &policies.headers.value {
         chain.push(Filter::Headers(headers::Compiled::new(policy)));
@@ -119,6 +125,10 @@ impl Filter {
             Self::Access(access) => access::on_request(access, exchange),
             Self::RateLimit(rules) => rules.on_request(exchange, request, ledger),
             Self::BodyLimit(max_bytes) => body_limit::on_request(*max_bytes, request),
+            Self::Fault(policy) => {
+                fault::on_request(policy, exchange, request, ledger);
+                Verdict::Pass
+            }
             Self::Headers(headers) => {
                 headers.on_request(request);
                 Verdict::Pass
@@ -132,7 +142,7 @@ impl Filter {
             Self::Cors(_) => cors::on_response(exchange, response),
             Self::RateLimit(rules) => rules.on_response(exchange, response),
             Self::Headers(headers) => headers.on_response(response),
-            Self::Access(_) | Self::BodyLimit(_) => {}
+            Self::Access(_) | Self::BodyLimit(_) | Self::Fault(_) => {}
         }
     }
 }

@@ -16,7 +16,7 @@ use shared::config;
 use shared::routing::rewrite::location;
 use shared::routing::{Decision, Facts, PathProblem, Refusal, resolve};
 
-use crate::exchange::{Body, Exchange, Looked, Peer, Rejection, Request, Response, ResponseHead, Value, name};
+use crate::exchange::{Body, Exchange, Injected, Looked, Peer, Rejection, Request, Response, ResponseHead, Value, name};
 use crate::filter::{Passed, Verdict};
 use crate::health;
 use crate::snapshot::{Action, Fixed};
@@ -121,6 +121,9 @@ async fn travel<'a>(
         Verdict::Reject(rejection) => return Err(rejection),
     }
     let Some((route, _)) = route else { return Err(refusal.unwrap_or(Rejection::RouteNotFound)) };
+    if let Some(injected) = exchange.notes.injected.take() {
+        suffer(injected, exchange).await?;
+    }
     match &route.action {
         Action::Forward(onward) => match hops::count(exchange, request) {
             Some(last) => {
@@ -152,6 +155,18 @@ async fn reserve(exchange: &mut Exchange, worker: &Worker) -> Result<(), Rejecti
     };
     exchange.finish.reserve(place);
     Ok(())
+}
+
+/// What was asked for to test what follows from it.
+async fn suffer(injected: Injected, exchange: &mut Exchange) -> Result<(), Rejection> {
+    if let Some(delay) = injected.delay {
+        exchange.finish.noted("fault: delay");
+        tokio::time::sleep(delay).await;
+    }
+    match injected.abort {
+        Some(status) => Err(Rejection::FaultInjected(status)),
+        None => Ok(()),
+    }
 }
 
 fn path_message(problem: PathProblem) -> &'static str {

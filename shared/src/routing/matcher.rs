@@ -55,10 +55,7 @@ impl Conditions {
     }
 
     pub(super) fn fault_beside_method<L: Lookup>(&self, facts: &Facts<'_, L>) -> Option<Fault> {
-        let header = |condition: &HeaderMatch| {
-            holds(&condition.value, |test| facts.headers.any_header(&condition.name, &mut |value| test(value)))
-        };
-        if let Some(index) = self.headers.iter().position(|condition| !header(condition)) {
+        if let Some(index) = self.headers.iter().position(|condition| !holds_of(condition, facts.headers)) {
             return Some(Fault::Header(index));
         }
         let query = |condition: &QueryMatch| {
@@ -66,6 +63,11 @@ impl Conditions {
         };
         self.query.iter().position(|condition| !query(condition)).map(Fault::Query)
     }
+}
+
+/// Whether a condition holds of these headers.
+pub fn holds_of<L: Lookup>(condition: &HeaderMatch, headers: &L) -> bool {
+    holds(&condition.value, |test| headers.any_header(&condition.name, &mut |value| test(value)))
 }
 
 /// Whether the condition holds for values that `any` goes through until its argument says yes.
