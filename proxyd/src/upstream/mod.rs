@@ -14,6 +14,7 @@ pub mod pool;
 pub mod probe;
 pub mod pump;
 mod relay;
+pub mod resolve;
 mod signal;
 mod standing;
 mod sticky;

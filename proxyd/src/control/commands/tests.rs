@@ -319,9 +319,9 @@ async fn endpoints(fixture: &Fixture, operator: &Caller) {
 
     // Its time is over: gone, and on record.
     let daemon = &fixture.control.daemon;
-    crate::control::expiry::expire(daemon, daemon.now_us() + 29_000_000).await;
+    crate::control::expiry::expire(daemon, daemon.now_us().cast_signed() + 29_000_000).await;
     assert_eq!(daemon.amid.registry.overlay("users").registered.len(), 1);
-    crate::control::expiry::expire(daemon, daemon.now_us() + 31_000_000).await;
+    crate::control::expiry::expire(daemon, daemon.now_us().cast_signed() + 31_000_000).await;
     assert_eq!(daemon.amid.registry.overlay("users").registered.len(), 0);
     let last = rows().await.pop().unwrap();
     assert_eq!((&last["command"], &last["door"]), (&json!("upstreams_deregister"), &json!("start")), "{last}");

@@ -31,6 +31,16 @@ fn gauges() -> Gauges {
             path: "site.pem".to_owned(),
             not_after: 1_900_000_000,
         }],
+        upstreams: vec![UpstreamGauge { name: "users".to_owned(), used: 1, panics: true, waiting: 2 }],
+        endpoints: vec![EndpointGauge {
+            upstream: "users".to_owned(),
+            address: "127.0.0.1:8001".to_owned(),
+            state: "ejected",
+            ejections: 3,
+            trips: 1,
+            probes_passed: 10,
+            probes_failed: 2,
+        }],
         access_log_dropped: 4,
         process: Process { cpu_us: 1_500_000, resident_bytes: 4096, threads: 5, open_fds: 20, max_fds: 1024 },
     }
@@ -119,6 +129,7 @@ fn totals_and_endpoints_are_summed() {
         failures: 4,
         connections: 2,
         idle: 2,
+        retries: 0,
         last_failure: Some((5_001, "reset")),
     };
     assert_eq!(metrics.endpoint_totals("users", "127.0.0.1:8001"), expected);
