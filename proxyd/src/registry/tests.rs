@@ -124,8 +124,9 @@ fn a_registered_endpoint_stays_as_long_as_it_says() {
 #[test]
 fn a_broken_file_is_set_aside() {
     let long = format!("{{\"version\":1,\"upstreams\":{{}}{}}}", " ".repeat(MOST_BYTES));
-    let many: String = (0..=MOST_ENTRIES).map(|n| format!("\"h:{n}\":{{\"weight\":1}},")).collect();
-    let many = format!("{{\"version\":1,\"upstreams\":{{\"u\":{{\"set\":{{{}}}}}}}}}", many.trim_end_matches(','));
+    let many: serde_json::Map<_, _> =
+        (0..=MOST_ENTRIES).map(|n| (format!("h:{n}"), serde_json::json!({ "weight": 1 }))).collect();
+    let many = serde_json::json!({ "version": 1, "upstreams": { "u": { "set": many } } }).to_string();
     for text in [
         "",
         "{",
