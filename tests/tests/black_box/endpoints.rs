@@ -22,8 +22,8 @@ fn states(proxyd: &Proxyd) -> Vec<Value> {
 }
 
 #[test]
-fn what_is_set_holds_over_reloads_upgrades_and_restarts() {
-    let mut proxyd = Proxyd::start(USERS);
+fn what_is_set_holds_over_reloads_restarts_and_upgrades() {
+    let proxyd = Proxyd::start(USERS);
     proxyd.ctl(&["upstreams", "drain", "users", "127.0.0.1:8001"]).exits(0).says(&["drain", "was ready"]);
     proxyd.ctl(&["upstreams", "weight", "users", "http://127.0.0.1:8002", "7"]).exits(0).says(&["weight 7"]);
     proxyd.ctl(&["upstreams", "register", "users", "127.0.0.1:8003", "--ttl", "1h"]).exits(0).says(&["registered"]);
@@ -34,14 +34,16 @@ fn what_is_set_holds_over_reloads_upgrades_and_restarts() {
 
     proxyd.reload_with(&USERS.replace("path: /", "path: /x"));
     assert_eq!(states(&proxyd), all());
+    let home = proxyd.kill_nine();
+    let mut proxyd = Start::in_home(&home, USERS).run();
+    assert_eq!(states(&proxyd), all());
     proxyd.ask("upgrade", &json!({}));
     proxyd.follow();
     assert_eq!(states(&proxyd), all());
+
     // The new process writes where the old one did.
     proxyd.ctl(&["upstreams", "down", "users", "127.0.0.1:8002"]).exits(0).says(&["down, weight 7"]);
-
-    let home = proxyd.kill_nine();
-    let proxyd = Start::in_home(&home, USERS).run();
+    assert!(proxyd.home().read("data/registry.json").contains("down"));
     assert_eq!(states(&proxyd), [json!("drain"), json!("down"), json!("ready")]);
     let weights: Vec<Value> = told(&proxyd, "weight").into_iter().map(|(_, weight)| weight).collect();
     assert_eq!(weights, [1, 7, 1]);
