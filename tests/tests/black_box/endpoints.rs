@@ -70,7 +70,7 @@ fn an_instance_registers_itself_and_goes_when_it_falls_silent() {
         proxyd.admin_send(&if body.is_empty() { request } else { request.body(body) })
     };
     let (all, one) = ("/admin/upstreams/users/endpoints", "/admin/upstreams/users/endpoints/%5B::1%5D:8003");
-    let body = r#"{"endpoint":"http://[::1]:8003","ttl":"1s"}"#;
+    let body = r#"{"endpoint":"http://[::1]:8003","ttl":"2s"}"#;
     let first = send("POST", all, body);
     assert_eq!((first.status, &first.json()["renewed"]), (200, &json!(false)), "{}", first.text());
     assert_eq!(send("POST", all, body).json()["renewed"], true);
