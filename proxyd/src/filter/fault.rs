@@ -2,14 +2,14 @@
 //! have passed.
 
 use shared::config::policy::Fault;
-use shared::routing::holds_of;
+use shared::routing::headers_hold;
 
 use crate::exchange::{Exchange, Injected, Ledger, Looked, Request};
 
 /// Draws what this request is to suffer.
 pub(super) fn on_request(policy: &Fault, exchange: &mut Exchange, request: &Request, ledger: &Ledger) {
     let headers = Looked(request.head.headers());
-    if !policy.headers.iter().all(|condition| holds_of(condition, &headers)) {
+    if !headers_hold(&policy.headers, &headers) {
         return;
     }
     let delay = policy.delay.as_ref().filter(|delay| delay.percent.takes(ledger.random.next_u64()));

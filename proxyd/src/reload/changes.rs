@@ -340,9 +340,40 @@ routes:
     }
 
     #[test]
+    fn what_becomes_of_failures_is_told() {
+        for keys in [
+            "balance: random",
+            "sticky: {}",
+            "probe: {}",
+            "eject: {}",
+            "breaker: {}",
+            "retry: {}",
+            "in_flight: {total: 1}",
+            "slow_start: 1s",
+            "panic_below: off",
+            "resolve: {}",
+            "timeouts: {tls: 1s}",
+            "timeouts: {write: 1s}",
+        ] {
+            check(&BASE.replace("127.0.0.1:1]", &format!("127.0.0.1:1], {keys}")), "1 upstream changed");
+        }
+        check(&BASE.replace("upstream: u", "upstream: u, retry: off"), "1 route changed");
+        check(&BASE.replace("upstream: u", "upstream: u, timeouts: {write: 1s}"), "1 route changed");
+        check(&BASE.replace("upstream: u", "upstream: u, fallback: {respond: {}}"), "1 route changed");
+        check(&format!("{BASE}fault: {{abort: {{status: 503}}}}\n"), "fault changed");
+        check(&format!("{BASE}mirror: {{upstream: u}}\n"), "mirror changed");
+        check(&format!("{BASE}fallback: {{upstream: u}}\n"), "fallback changed");
+    }
+
+    #[test]
     fn upstreams_may_change_places() {
-        let two = BASE.replace("upstreams: {", "upstreams: {v: {endpoints: [http://127.0.0.1:3]}, ");
-        check(&two, "1 upstream added");
+        let add = |text: &str| text.replace("upstreams: {", "upstreams: {v: {endpoints: [http://127.0.0.1:3]}, ");
+        check(&add(BASE), "1 upstream added");
+        let with_names = format!("mirror: {{upstream: u}}\nfallback: {{upstream: u}}\n{BASE}");
+        let (before, after) = (config(&with_names), config(&add(&with_names)));
+        assert_eq!(summary(&between(&before, &after)), "1 upstream added");
+        let own = BASE.replace("upstream: u}", "upstream: u, mirror: {upstream: u}, fallback: {respond: {}}}");
+        assert_eq!(summary(&between(&config(&own), &config(&add(&own)))), "1 upstream added");
     }
 
     #[test]

@@ -248,16 +248,15 @@ pub(super) fn check_stand_ins(fields: &mut Fields<'_, '_>, action: &Action, poli
     if let Some(FallbackTo::Upstream(upstream)) = own(&policies.fallback).map(|fallback| &fallback.to)
         && is_only(*upstream)
     {
-        let fault = Fault::invalid(
-            "this route already forwards to this upstream: where it has failed, it cannot stand in for itself",
-        )
-        .hint("name another upstream, or an answer: `fallback: {respond: {status: 503}}`");
+        let fault =
+            Fault::invalid("this route forwards to this upstream: where it has failed, it cannot stand in for itself")
+                .hint("name another upstream, or an answer: `fallback: {respond: {status: 503}}`");
         at_upstream(fields, "fallback", |reader, place| reader.error(place, fault));
     }
     if own(&policies.mirror).is_some_and(|mirror| is_only(mirror.upstream)) {
         let fault = Fault::new(
             Code::Unused,
-            "this route already forwards to this upstream: it gets every copy beside its original",
+            "this route forwards to this upstream: nothing is copied to where a request goes anyway",
         )
         .hint("name another upstream, or remove `mirror`");
         at_upstream(fields, "mirror", |reader, place| reader.warn(place, fault));

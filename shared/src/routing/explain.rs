@@ -4,6 +4,7 @@
 mod asked;
 mod candidates;
 mod effects;
+mod failures;
 mod verdict;
 
 use std::borrow::Cow;
@@ -59,7 +60,7 @@ pub fn explain(
         candidates,
         unlisted,
         verdict: verdict::of(config, &asked, &resolved, route, &shown),
-        policies: effects::lines(route.map_or(&config.policies, |route| &route.policies), &asked, &mask),
+        policies: effects::lines(config, route, &asked, &mask),
     })
 }
 

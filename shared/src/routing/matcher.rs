@@ -55,7 +55,7 @@ impl Conditions {
     }
 
     pub(super) fn fault_beside_method<L: Lookup>(&self, facts: &Facts<'_, L>) -> Option<Fault> {
-        if let Some(index) = self.headers.iter().position(|condition| !holds_of(condition, facts.headers)) {
+        if let Some(index) = self.headers.iter().position(|condition| !header_holds(condition, facts.headers)) {
             return Some(Fault::Header(index));
         }
         let query = |condition: &QueryMatch| {
@@ -65,8 +65,13 @@ impl Conditions {
     }
 }
 
-/// Whether a condition holds of these headers.
-pub fn holds_of<L: Lookup>(condition: &HeaderMatch, headers: &L) -> bool {
+/// Whether all of the conditions on headers hold.
+#[must_use]
+pub fn headers_hold<L: Lookup>(conditions: &[HeaderMatch], headers: &L) -> bool {
+    conditions.iter().all(|condition| header_holds(condition, headers))
+}
+
+fn header_holds<L: Lookup>(condition: &HeaderMatch, headers: &L) -> bool {
     holds(&condition.value, |test| headers.any_header(&condition.name, &mut |value| test(value)))
 }
 

@@ -16,7 +16,7 @@ pub mod rewrite;
 mod table;
 
 pub use host::host_of;
-pub use matcher::holds_of;
+pub use matcher::headers_hold;
 pub use normalize::{PathProblem, normalize};
 pub use resolve::{Refusal, Resolution, resolve};
 pub use table::{Table, in_precedence};

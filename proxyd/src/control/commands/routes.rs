@@ -112,6 +112,9 @@ fn policies(route: &Route) -> Vec<String> {
         ("body_limit", is_on(&policies.body_limit)),
         ("headers", is_on(&policies.headers)),
         ("security_headers", is_on(&policies.security_headers)),
+        ("fault", is_on(&policies.fault)),
+        ("mirror", is_on(&policies.mirror)),
+        ("fallback", is_on(&policies.fallback)),
     ]
     .into_iter()
     .filter(|(_, on)| *on)

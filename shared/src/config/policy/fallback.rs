@@ -29,7 +29,7 @@ pub enum FallbackTo {
 /// The declaration of the policy.
 pub(super) static FALLBACK: Section = Section {
     name: "fallback",
-    doc: "What a client gets where the upstream has failed, after all retries: exactly one of `respond` and `upstream`. It acts on requests that are forwarded. A fallback that is inherited from the top level does nothing on a route that already forwards to its upstream.",
+    doc: "What a client gets where the upstream has failed, after all retries: exactly one of `respond` and `upstream`. It acts on requests that are forwarded. An upstream does not stand in for itself: a request that failed there stays failed.",
     fields: &[&[
         Field::new("on", FALLEN_BACK, "On which failures: as in `retry`, and `unavailable`: no endpoint may be chosen (all are down or left out, all breakers are open, the queue is full or the wait in it is over).")
             .default("[connect, refused_stream, reset, timeout, protocol, unavailable, 502, 503, 504]"),

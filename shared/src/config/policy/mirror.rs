@@ -22,7 +22,7 @@ pub struct Mirror {
 /// The declaration of the policy.
 pub(super) static MIRROR: Section = Section {
     name: "mirror",
-    doc: "Copies of requests go to another upstream. Nobody waits for its answers, and what becomes of them changes nothing for the client. It acts on requests that are forwarded. A mirror that is inherited from the top level does nothing on a route that already forwards to its upstream.",
+    doc: "Copies of requests go to another upstream. Nobody waits for its answers, and what becomes of them changes nothing for the client. It acts on requests that are forwarded. A request that goes to this very upstream is not copied.",
     fields: &[&[
         Field::new("upstream", UPSTREAM_NAME, "Where the copies go.").required(),
         Field::new("percent", Kind::Percent { min: "0.01%", max: "100%" }, "How many of the requests are copied.")

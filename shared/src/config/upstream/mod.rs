@@ -12,6 +12,7 @@ mod retry;
 mod sticky;
 mod targets;
 mod timeouts;
+mod wire;
 
 pub use balance::{Balance, HashBy};
 pub use breaker::Breaker;
@@ -24,6 +25,7 @@ pub use resolve::Resolve;
 pub use retry::Retry;
 pub use sticky::Sticky;
 pub use timeouts::UpstreamTimeouts;
+pub use wire::{ProxyHeader, UpstreamProtocol};
 
 pub(super) use endpoint::WEIGHT;
 pub(super) use retry::{RETRY, read as read_retry};
@@ -37,11 +39,10 @@ use hashbrown::HashSet;
 use super::field::{Field, Kind, Section};
 use super::fields::Fields;
 use super::problem::Code;
-use super::reader::{Read, Reader};
+use super::reader::Reader;
 use super::report::Fault;
 use super::tls::{self, UpstreamTls};
 use super::tree::{Node, Place};
-use super::url::Scheme;
 use super::{Name, Origin, Percent, name};
 
 /// One upstream. Its identity over reloads is its name; an endpoint's is the upstream's name with its address.
@@ -115,23 +116,6 @@ impl Upstream {
             && *tls == other.tls
             && *proxy_protocol == other.proxy_protocol
     }
-}
-
-/// What is spoken to an upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamProtocol {
-    Http1,
-    /// In clear text by prior knowledge.
-    Http2,
-    /// HTTP/2 where the endpoint agrees to it (ALPN), else HTTP/1.1; in clear text HTTP/1.1.
-    Auto,
-}
-
-/// Which form of the PROXY header is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyHeader {
-    V1,
-    V2,
 }
 
 /// The declaration of one upstream.
@@ -215,11 +199,9 @@ fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, name: Name, place: Plac
     let resolve = fields.section_or_off("resolve", resolve::read);
     let timeouts = fields.section("timeouts", timeouts::read);
     let pool = fields.section("pool", pool::read);
-    let words =
-        [("http1", UpstreamProtocol::Http1), ("http2", UpstreamProtocol::Http2), ("auto", UpstreamProtocol::Auto)];
-    let protocol = fields.choice("protocol", &words);
-    let tls = read_tls(&mut fields, endpoints.as_ref().map(|(_, scheme)| *scheme));
-    let proxy_protocol = read_proxy_protocol(&mut fields, protocol);
+    let protocol = wire::read_protocol(&mut fields);
+    let tls = wire::read_tls(&mut fields, endpoints.as_ref().map(|(_, scheme)| *scheme));
+    let proxy_protocol = wire::read_proxy_protocol(&mut fields, protocol);
     if let (Some((endpoints, _)), Some(resolve)) = (&endpoints, &resolve) {
         check_names(&mut fields, endpoints, resolve.is_some())?;
     }
@@ -284,36 +266,4 @@ fn warn_never_ejects(fields: &mut Fields<'_, '_>, endpoints: usize, eject: &Ejec
     )
     .hint("name more endpoints, or write a larger `max_percent`");
     fields.warn("eject", fault);
-}
-
-/// `scheme`: the endpoints'; none where they are broken.
-fn read_tls(fields: &mut Fields<'_, '_>, scheme: Option<Scheme>) -> Read<Option<Arc<UpstreamTls>>> {
-    let Some(entry) = fields.written("tls") else {
-        return Some((scheme == Some(Scheme::Https)).then(|| Arc::new(UpstreamTls::new())));
-    };
-    let tls = fields.get("tls", |reader, node, _| tls::read_upstream(reader, node));
-    if scheme == Some(Scheme::Http) {
-        let fault = Fault::new(Code::Conflict, "`tls` says nothing about `http://` endpoints")
-            .hint("write the endpoints as `https://…`, or remove `tls`");
-        fields.reader().under(&entry.key, |reader| reader.error(entry.key_place, fault));
-        return None;
-    }
-    tls.map(|tls| Some(Arc::new(tls)))
-}
-
-fn read_proxy_protocol(fields: &mut Fields<'_, '_>, protocol: Option<UpstreamProtocol>) -> Read<Option<ProxyHeader>> {
-    let words = [("off", None), ("v1", Some(ProxyHeader::V1)), ("v2", Some(ProxyHeader::V2))];
-    let found = fields.choice("proxy_protocol", &words)?;
-    if let (Some(_), Some(UpstreamProtocol::Http2 | UpstreamProtocol::Auto), Some(entry)) =
-        (found, protocol, fields.written("proxy_protocol"))
-    {
-        let fault = Fault::new(
-            Code::Conflict,
-            "`proxy_protocol` gives each client connections of its own, which HTTP/2 would share among clients",
-        )
-        .hint("write `protocol: http1`, or remove `proxy_protocol`");
-        fields.reader().under(&entry.key, |reader| reader.error(entry.key_place, fault));
-        return None;
-    }
-    Some(found)
 }

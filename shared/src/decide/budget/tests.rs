@@ -37,6 +37,9 @@ fn what_was_taken_comes_back_after_ten_seconds() {
     assert_eq!((0..20).filter(|_| budget.try_retry(FIFTH, 3 * SECOND)).count(), 10);
     assert!(!budget.try_retry(FIFTH, 13 * SECOND - 1));
     assert!(budget.try_retry(FIFTH, 13 * SECOND + SLOT_US));
+    for slots in (WINDOW_US / SLOT_US + 1)..200 {
+        assert_eq!(budget.left(FIFTH, 13 * SECOND + SLOT_US * (slots + 1)), 10, "{slots}");
+    }
     // A clock that is a little behind another worker's changes nothing.
     assert_eq!(budget.left(FIFTH, 0), 9);
 }

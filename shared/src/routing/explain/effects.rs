@@ -1,4 +1,4 @@
-//! The policies in force and what they would do with the request. Values of headers that a policy sets are not told: they may
+//! The policies in force and what they would do with the request; what they would do where things fail is in `failures`. Values of headers that a policy sets are not told: they may
 //! come from secrets.
 
 use std::fmt::Display;
@@ -10,19 +10,20 @@ use crate::config::policy::{
     Access, Algorithm, BodyLimit, CertificatePattern, Cors, HeaderEdit, Headers, Key, Mode, Policies, RateLimit, Rule,
     Scope, SecurityHeaders, Setting,
 };
-use crate::config::{show_duration, show_size};
+use crate::config::{Config, Route, show_duration, show_size};
 use crate::control::report::PolicyLine;
 use crate::decide::access::{admits_address, denies};
 use crate::decide::cors::CorsVerdict;
 use crate::decide::limit::counted_address;
 
 use super::asked::Asked;
+use super::failures::Failures;
 use super::{cors_verdict, quoted};
 
 /// A line for every policy that somebody wrote, in the order in which they run; a rate limit has one for each rule.
-pub(super) fn lines(policies: &Policies, asked: &Asked, mask: &Mask) -> Vec<PolicyLine> {
-    let Policies { access, cors, rate_limit, body_limit, headers, security_headers, fault: _, mirror: _, fallback: _ } =
-        policies;
+pub(super) fn lines(config: &Config, route: Option<&Route>, asked: &Asked, mask: &Mask) -> Vec<PolicyLine> {
+    let policies = route.map_or(&config.policies, |route| &route.policies);
+    let Policies { access, cors, rate_limit, body_limit, headers, security_headers, .. } = policies;
     let mut lines = Vec::new();
     add(&mut lines, "security_headers", security_headers, |policy| vec![security(policy)]);
     add(&mut lines, "cors", cors, |policy| vec![cross_origin(policy, asked)]);
@@ -32,10 +33,17 @@ pub(super) fn lines(policies: &Policies, asked: &Asked, mask: &Mask) -> Vec<Poli
     });
     add(&mut lines, "body_limit", body_limit, |policy| vec![body(*policy, asked)]);
     add(&mut lines, "headers", headers, |policy| vec![edits(policy)]);
+    Failures { config, route, asked, mask }.add_to(&mut lines, policies);
     lines
 }
 
-fn add<T>(lines: &mut Vec<PolicyLine>, policy: &str, setting: &Setting<T>, effects: impl FnOnce(&T) -> Vec<String>) {
+/// The lines of a policy that somebody wrote.
+pub(super) fn add<T>(
+    lines: &mut Vec<PolicyLine>,
+    policy: &str,
+    setting: &Setting<T>,
+    effects: impl FnOnce(&T) -> Vec<String>,
+) {
     let effects = match (&setting.value, &setting.scope) {
         (Some(value), _) => effects(value),
         (None, Scope::Default) => return,
@@ -60,7 +68,7 @@ fn security(policy: &SecurityHeaders) -> String {
     format!("sets {}{hsts}", if names.is_empty() { "nothing" } else { &names })
 }
 
-fn joined<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+pub(super) fn joined<T: Display>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
 

@@ -72,7 +72,10 @@ fn target(config: &Config, asked: &Asked, route: &Route, path: &str, share: &Sha
     let path = upstream_path(path, route.rewrite.as_ref(), &share.path_prefix);
     let query = if asked.query.is_empty() { String::new() } else { format!("?{}", asked.query) };
     let scheme = if upstream.tls.is_some() { "https" } else { "http" };
-    let urls = upstream.endpoints.iter().map(|endpoint| format!("{scheme}://{}{path}{query}", endpoint.address));
+    let urls = upstream.endpoints.iter().map(|endpoint| {
+        let srv = if endpoint.srv { "+srv" } else { "" };
+        format!("{scheme}{srv}://{}{path}{query}", endpoint.address)
+    });
     let host = match (&route.forward_host, &*upstream.endpoints) {
         (ForwardHost::Keep, _) => asked.authority.clone(),
         (ForwardHost::Name(name), _) => name.to_string(),
