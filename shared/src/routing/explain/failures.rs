@@ -49,7 +49,7 @@ impl Failures<'_> {
                 indices.push(index);
             }
         }
-        indices.into_iter().filter_map(|index| self.config.upstreams.get(index)).collect()
+        indices.into_iter().filter_map(|index| self.config.upstreams.get(index).map(|upstream| &**upstream)).collect()
     }
 
     /// What is told where the request is forwarded.
