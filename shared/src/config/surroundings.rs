@@ -56,16 +56,16 @@ impl Surroundings {
             return None;
         }
         let fault = Fault::new(Code::UnknownName, format!("no upstream is called `{}`", shown(node)));
-        let near = closest(name, self.names.iter().map(|name| &**name)).map(str::to_owned);
-        let fault = match near {
+        // In order, so that of several that are as near the same one is told every time.
+        let mut names: Vec<&str> = self.names.iter().map(|name| &**name).collect();
+        names.sort_unstable();
+        let fault = match closest(name, names.iter().copied()) {
             Some(near) => fault.hint(format!("did you mean `{near}`?")),
             None if name.contains("://") => {
                 fault.hint("a URL is the `target` of a route; `upstream` names a section of `upstreams`")
             }
             None if self.names.is_empty() => fault.hint("name it under `upstreams`, or write a URL as `target`"),
             None => {
-                let mut names: Vec<&str> = self.names.iter().map(|name| &**name).collect();
-                names.sort_unstable();
                 names.truncate(10);
                 fault.hint(format!("upstreams here: {}", names.join(", ")))
             }
