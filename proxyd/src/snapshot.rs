@@ -13,8 +13,8 @@ use shared::routing::Table;
 
 use crate::exchange::{Name, Value};
 use crate::filter::{self, Chain, Limiter, Limiters};
-use crate::tls::{Material, ServerTls};
 use crate::registry::Registry;
+use crate::tls::{Material, ServerTls};
 use crate::upstream::{self, StickyKey, Upstream};
 
 /// When, by whom and from what a generation was made.
@@ -222,7 +222,10 @@ impl Snapshot {
         let names = Names {
             routes: index(&routes, &hasher),
             hasher,
-            upstreams: upstreams.iter().map(|upstream| (Arc::clone(&upstream.config.name), Arc::clone(upstream))).collect(),
+            upstreams: upstreams
+                .iter()
+                .map(|upstream| (Arc::clone(&upstream.config.name), Arc::clone(upstream)))
+                .collect(),
             limits: limiters.iter().map(named).collect(),
         };
         let listeners = config.server.listen.iter().map(|settings| {

@@ -24,7 +24,8 @@ pub(super) fn load(state_dir: &Path) -> Result<StickyKey, getrandom::Error> {
     }
     getrandom::fill(&mut key)?;
     let mut options = OpenOptions::new();
-    let written = options.write(true).create_new(true).mode(0o600).open(&path).and_then(|mut file| file.write_all(&key));
+    let written =
+        options.write(true).create_new(true).mode(0o600).open(&path).and_then(|mut file| file.write_all(&key));
     if let Err(error) = written {
         tracing::warn!(path = %path.display(), %error, "the key of sticky cookies cannot be kept");
     }

@@ -185,9 +185,7 @@ impl RequestBody {
 
     /// The length of what is to come, if one was announced.
     pub fn announced(&self) -> Option<u64> {
-        self.0.as_ref().map_or(Some(0), |inbound| {
-            inbound.coming.left().map(|left| left + inbound.again() as u64)
-        })
+        self.0.as_ref().map_or(Some(0), |inbound| inbound.coming.left().map(|left| left + inbound.again() as u64))
     }
 
     /// Whether it is known that nothing more comes, though its end was not reached yet.

@@ -16,7 +16,9 @@ use shared::config;
 use shared::routing::rewrite::location;
 use shared::routing::{Decision, Facts, PathProblem, Refusal, resolve};
 
-use crate::exchange::{Body, Exchange, Injected, Looked, Peer, Rejection, Request, Response, ResponseHead, Value, name};
+use crate::exchange::{
+    Body, Exchange, Injected, Looked, Peer, Rejection, Request, Response, ResponseHead, Value, name,
+};
 use crate::filter::{Passed, Verdict};
 use crate::health;
 use crate::snapshot::{Action, Fixed};
@@ -121,16 +123,18 @@ async fn travel<'a>(
         Verdict::Reject(rejection) => return Err(rejection),
     }
     let Some((route, _)) = route else { return Err(refusal.unwrap_or(Rejection::RouteNotFound)) };
-    if let Some(injected) = exchange.notes.injected.take() {
-        suffer(injected, exchange).await?;
-    }
     match &route.action {
         Action::Forward(onward) => match hops::count(exchange, request) {
             Some(last) => {
                 exchange.finish.answers_itself();
                 Ok(last.into())
             }
-            None => forward::forward(onward, exchange, request, local, worker).await,
+            None => {
+                if let Some(injected) = exchange.notes.injected.take() {
+                    suffer(injected, exchange).await?;
+                }
+                forward::forward(onward, exchange, request, local, worker).await
+            }
         },
         Action::Redirect(redirect) => {
             exchange.finish.answers_itself();

@@ -1,8 +1,8 @@
 //! What differs between two configs, as their author would say it. Pure.
 
-use std::sync::Arc;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::{Debug, Write as _};
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use shared::config::policy::{Fallback, FallbackTo, Mirror};

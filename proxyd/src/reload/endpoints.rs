@@ -105,7 +105,8 @@ impl Tended {
                     let name = Arc::clone(&upstream.config.name);
                     let changed = move || daemon.gather(&name);
                     let weak = Arc::downgrade(upstream);
-                    let task = tokio::spawn(resolve::tend(weak, endpoint.clone(), Arc::clone(resolve), resolver, changed));
+                    let task =
+                        tokio::spawn(resolve::tend(weak, endpoint.clone(), Arc::clone(resolve), resolver, changed));
                     Running { settings: Arc::clone(resolve), task: task.abort_handle() }
                 });
                 self.names.insert(key, running);

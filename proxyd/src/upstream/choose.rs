@@ -76,8 +76,7 @@ impl Upstream {
     /// Which members may be chosen now.
     pub fn eligible(&self, members: &Members, now_us: u64) -> Eligible {
         let facts: Vec<Facts> = members.list.iter().map(|member| facts(member, now_us)).collect();
-        let rules =
-            Rules { panic_below: self.config.panic_below, slow_start_us: self.config.slow_start.map(micros) };
+        let rules = Rules { panic_below: self.config.panic_below, slow_start_us: self.config.slow_start.map(micros) };
         let mut eligible = eligible(&facts, &rules, now_us);
         eligible.awaits |= eligible.chosen.is_empty() && members.is_resolving;
         eligible
@@ -102,7 +101,12 @@ impl Upstream {
 
 impl View {
     /// As things stand. `random` lets workers begin at different endpoints, so that together they spread as one would.
-    pub(super) fn new(upstream: &Upstream, pools: impl FnOnce(&Members) -> Box<[Rc<Pool>]>, now_us: u64, random: u64) -> Self {
+    pub(super) fn new(
+        upstream: &Upstream,
+        pools: impl FnOnce(&Members) -> Box<[Rc<Pool>]>,
+        now_us: u64,
+        random: u64,
+    ) -> Self {
         let version = upstream.live.signal.version();
         let members = upstream.members();
         let eligible = upstream.eligible(&members, now_us);
@@ -246,14 +250,16 @@ impl LocalUpstream {
         }
         let mut excluded = Vec::new();
         if !tried.is_empty() {
-            let was_tried = |place: &usize| view.at(*place).is_some_and(|(member, _)| tried.contains(&member.endpoint.id));
+            let was_tried =
+                |place: &usize| view.at(*place).is_some_and(|(member, _)| tried.contains(&member.endpoint.id));
             excluded.extend((0..view.eligible.chosen.len()).filter(was_tried));
             if excluded.len() == view.eligible.chosen.len() {
                 // There is no other: the same again.
                 excluded.clear();
             }
         }
-        let mut brought_back = ask.cookie.and_then(|cookie| view.place_of(cookie)).filter(|place| !excluded.contains(place));
+        let mut brought_back =
+            ask.cookie.and_then(|cookie| view.place_of(cookie)).filter(|place| !excluded.contains(place));
         let rules = config.breaker.as_deref().map(breaker_rules);
         let in_panic = view.eligible.tier == Tier::Panic;
         let (mut is_full, mut is_open) = (false, false);

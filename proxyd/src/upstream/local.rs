@@ -78,7 +78,9 @@ impl LocalUpstream {
         let name = &self.upstream.config.name;
         let pools = pools(&self.upstream, members, before, self.worker, self.workers, &self.ledger);
         // Those that come and go without a reload are not counted for ever.
-        self.ledger.metrics.retain_endpoints(|upstream, address| *upstream != **name || members.find(address).is_some());
+        self.ledger
+            .metrics
+            .retain_endpoints(|upstream, address| *upstream != **name || members.find(address).is_some());
         pools
     }
 

@@ -39,7 +39,9 @@ pub enum Origin {
     /// An address of this name.
     Dns(Arc<str>),
     /// Registered at run time; gone at that time (microseconds since the daemon's start) unless it is renewed.
-    Registered { expires_us: Option<i64> },
+    Registered {
+        expires_us: Option<i64>,
+    },
 }
 
 /// An address that a name stands for.
@@ -147,7 +149,8 @@ impl Members {
     pub fn is_same(&self, other: &Self) -> bool {
         let same = |(one, two): (&Member, &Member)| {
             Arc::ptr_eq(&one.endpoint, &two.endpoint)
-                && (one.weight, one.backup, one.admin, one.resolved) == (two.weight, two.backup, two.admin, two.resolved)
+                && (one.weight, one.backup, one.admin, one.resolved)
+                    == (two.weight, two.backup, two.admin, two.resolved)
                 && one.origin == two.origin
         };
         self.is_resolving == other.is_resolving

@@ -306,9 +306,12 @@ impl AttemptError {
             | Self::QueueTimeout
             | Self::Unavailable
             | Self::CircuitOpen { .. } => true,
-            Self::WriteTimeout | Self::Silent | Self::OutOfTime | Self::Reset | Self::Untranslatable | Self::Protocol => {
-                false
-            }
+            Self::WriteTimeout
+            | Self::Silent
+            | Self::OutOfTime
+            | Self::Reset
+            | Self::Untranslatable
+            | Self::Protocol => false,
         }
     }
 

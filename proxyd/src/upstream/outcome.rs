@@ -144,7 +144,8 @@ impl Upstream {
         if (!seen.failed && !seen.slow) || health.is_ejected(when.now_us) {
             return;
         }
-        let sums = if by_window { health.sums(Judge::Ejection, when.now_us, config.window) } else { Default::default() };
+        let sums =
+            if by_window { health.sums(Judge::Ejection, when.now_us, config.window) } else { Default::default() };
         let Some(why) = should_eject(config, consecutive, sums.counts, sums.mean_us()) else { return };
         let rules = EjectRules {
             lasts_us: micros(config.lasts),

@@ -57,12 +57,7 @@ impl From<AttemptError> for Unwell {
 }
 
 /// Probes an endpoint for as long as it is there. `started_at`: what all times of the daemon count from.
-pub async fn tend(
-    endpoint: Weak<Endpoint>,
-    way: Way,
-    probe: Arc<config::Probe>,
-    started_at: Instant,
-) {
+pub async fn tend(endpoint: Weak<Endpoint>, way: Way, probe: Arc<config::Probe>, started_at: Instant) {
     let Some(mut held) = endpoint.upgrade() else { return };
     let mut streak = Streak::going_on(held.health.checked(), probe.initial);
     let spread = if streak.checked() == Checked::Unknown { FIRST_WITHIN } else { probe.interval };
@@ -131,12 +126,7 @@ struct Kept {
 }
 
 /// One probe.
-async fn once(
-    endpoint: &Endpoint,
-    way: &Way,
-    probe: &config::Probe,
-    kept: &mut Option<Kept>,
-) -> Result<(), Unwell> {
+async fn once(endpoint: &Endpoint, way: &Way, probe: &config::Probe, kept: &mut Option<Kept>) -> Result<(), Unwell> {
     let port = probe.port.unwrap_or(endpoint.port);
     let http = match &probe.kind {
         ProbeKind::Tcp => {
@@ -224,7 +214,9 @@ async fn ask(endpoint: &Endpoint, http: &HttpProbe, wire: &mut Wire<Socket>) -> 
         let head = received.map_err(|error| {
             Unwell::Attempt(match error {
                 http1::HeadError::Malformed(_) => AttemptError::Protocol,
-                http1::HeadError::Closed | http1::HeadError::ClosedEarly | http1::HeadError::Io(_) => AttemptError::Reset,
+                http1::HeadError::Closed | http1::HeadError::ClosedEarly | http1::HeadError::Io(_) => {
+                    AttemptError::Reset
+                }
             })
         })?;
         if head.status() >= 200 {
@@ -262,7 +254,8 @@ async fn ask(endpoint: &Endpoint, http: &HttpProbe, wire: &mut Wire<Socket>) -> 
 /// Asks in HTTP/2, on a connection of its own.
 async fn ask_http2(endpoint: &Endpoint, way: &Way, http: &HttpProbe, socket: Socket) -> Result<(), Unwell> {
     let reset = |_| Unwell::Attempt(AttemptError::Reset);
-    let (send, connection) = h2::client::Builder::new().enable_push(false).handshake::<_, Bytes>(socket).await.map_err(reset)?;
+    let (send, connection) =
+        h2::client::Builder::new().enable_push(false).handshake::<_, Bytes>(socket).await.map_err(reset)?;
     // Ends with this probe, whichever way that goes.
     let driver = Driver(tokio::spawn(async move {
         let _ = connection.await;

@@ -45,7 +45,8 @@ pub(super) async fn set(daemon: &Daemon, args: UpstreamsSetArgs) -> Result<Endpo
     };
     let name = Arc::clone(&upstream.name);
     let told = Arc::clone(&address);
-    let change = on_disk(daemon, &upstream.name, move |registry| registry.set(&name, &told, args.state, args.weight)).await?;
+    let change =
+        on_disk(daemon, &upstream.name, move |registry| registry.set(&name, &told, args.state, args.weight)).await?;
     let setting = |setting: Setting| EndpointSetting {
         state: setting.state.unwrap_or_default(),
         weight: setting.weight.unwrap_or(weight),

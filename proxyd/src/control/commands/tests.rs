@@ -10,15 +10,15 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::control::Row;
-use crate::snapshot::Amid;
-use crate::upstream::StickyKey;
 use crate::daemon::{ConfigSource, Parts};
 use crate::registry::Registry;
 use crate::reload::history::{History, KEPT};
 use crate::reload::{self, load};
+use crate::snapshot::Amid;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::diagnostics::Diagnostics;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::StickyKey;
 
 /// A daemon whose config is the file in `folder`.
 struct Fixture {

@@ -79,9 +79,11 @@ fn endpoint(daemon: &Daemon, upstream: &Upstream, member: &Member, now_us: u64) 
         failures: totals.failures,
         rate: lately.map(|lately| tenths(lately.rate)),
         errors: lately.map(|lately| tenths(lately.errors)),
-        latency: lately
-            .and_then(|lately| lately.latency_us)
-            .map(|(p50_us, p90_us, p99_us)| Latency { p50_us, p90_us, p99_us }),
+        latency: lately.and_then(|lately| lately.latency_us).map(|(p50_us, p90_us, p99_us)| Latency {
+            p50_us,
+            p90_us,
+            p99_us,
+        }),
         breaker: standing.breaker.map(str::to_owned),
         probe: notes.probe.map(|probe| ProbeLine {
             ok: probe.ok,

@@ -2,15 +2,17 @@
 
 use std::rc::Rc;
 
-use shared::config::ForwardHost;
 use super::patience::Patience;
 use super::{Sending, stream, wire};
 use crate::exchange::body::Gap;
-use crate::exchange::{Alarm, Body, End, Headers, Rejection, Request, RequestHead, Response, ResponseHead, Value, name};
+use crate::exchange::{
+    Alarm, Body, End, Headers, Rejection, Request, RequestHead, Response, ResponseHead, Value, name,
+};
 use crate::proxy::{Answer, headers, upgrade, websocket};
 use crate::snapshot::Timeouts;
 use crate::upstream::{AttemptError, Held, InFlight, Leased, Pool, Seat, Within};
 use crate::worker::Worker;
+use shared::config::ForwardHost;
 
 /// What is needed to send a request to one endpoint.
 pub(super) struct Attempt<'a> {
@@ -111,7 +113,9 @@ impl Attempt<'_> {
             };
             // Where nothing was done with it any request may be sent again, as long as all of it is still here.
             let unharmed = failure.error == AttemptError::Unprocessed
-                || (failure.error == AttemptError::Reset && self.sending.is_idempotent && self.sending.wanted.is_none());
+                || (failure.error == AttemptError::Reset
+                    && self.sending.is_idempotent
+                    && self.sending.wanted.is_none());
             if fresh || !failure.stale || !unharmed || !request.body.is_repeatable() {
                 return Sent { outcome: Err(failure.error), times, upstream_us };
             }

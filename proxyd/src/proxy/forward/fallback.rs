@@ -17,7 +17,8 @@ const KEPT: usize = 64 * 1024;
 /// Before the request is sent: what another upstream would need of it is kept.
 pub(super) fn prepare(fallback: &Fallback, course: &Course<'_>, request: &mut Request) {
     if let Instead::Upstream(_) = fallback.to {
-        let kept = course.retry().and_then(|retry| retry.body).map_or(KEPT, |bytes| usize::try_from(bytes).unwrap_or(KEPT));
+        let kept =
+            course.retry().and_then(|retry| retry.body).map_or(KEPT, |bytes| usize::try_from(bytes).unwrap_or(KEPT));
         request.body.keep(kept);
     }
 }
@@ -45,6 +46,12 @@ pub(super) async fn instead(
     }
     let ledger = &worker.ledger;
     match &fallback.to {
+        // What has just failed is no help.
+        Instead::Upstream(index)
+            if local.upstream(*index, worker).is_none_or(|other| Rc::ptr_eq(other, course.upstream)) =>
+        {
+            outcome.map_err(|failed| failed.rejection)
+        }
         Instead::Respond(fixed) => {
             ledger.metrics.fallback("respond");
             exchange.finish.noted("fallback");

@@ -65,7 +65,7 @@ pub(super) fn begin(
     if !mirror.percent.takes(ledger.random.next_u64()) {
         return None;
     }
-    let upstream = local.upstream(mirror.upstream, worker)?;
+    let upstream = local.upstream(mirror.upstream, worker).filter(|shadow| !Rc::ptr_eq(shadow, course.upstream))?;
     let workers = u32::try_from(worker.daemon.workers.len()).unwrap_or(u32::MAX);
     if upstream.copies() >= mirror.in_flight.div_ceil(workers.max(1)) {
         ledger.metrics.mirrored("skipped_busy");

@@ -74,7 +74,8 @@ async fn accompanied(
     worker: &Rc<Worker>,
 ) -> Result<Answer, Rejection> {
     let Some(beside) = course.onward.beside.as_deref() else { return Err(Rejection::Internal) };
-    let mirrored = beside.mirror.as_ref().and_then(|mirror| mirror::begin(mirror, course, exchange, request, local, worker));
+    let mirrored =
+        beside.mirror.as_ref().and_then(|mirror| mirror::begin(mirror, course, exchange, request, local, worker));
     if let Some(fallback) = &beside.fallback {
         fallback::prepare(fallback, course, request);
     }

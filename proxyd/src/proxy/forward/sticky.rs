@@ -66,7 +66,8 @@ mod tests {
         for line in ["a=1; node=two ;b", "node=three"] {
             headers.push(b"cookie", line.as_bytes());
         }
-        for (name, found) in [("node", Some(&b"two"[..])), ("a", Some(b"1")), ("od", None), ("b", None), ("nod", None)] {
+        for (name, found) in [("node", Some(&b"two"[..])), ("a", Some(b"1")), ("od", None), ("b", None), ("nod", None)]
+        {
             assert_eq!(cookie(&headers, name), found, "{name}");
         }
     }

@@ -185,7 +185,9 @@ impl Course<'_> {
         };
         match may_retry(retry, safety, tried_so_far) {
             Ok(()) => {}
-            Err(No::NotListed) => return if outcome.is_ok() { Next::Stands } else { Next::Denied("not retried: not listed") },
+            Err(No::NotListed) => {
+                return if outcome.is_ok() { Next::Stands } else { Next::Denied("not retried: not listed") };
+            }
             Err(No::Unsafe) => return Next::Denied("not retried: unsafe"),
             Err(No::BodyGone) => return Next::Denied("not retried: body not kept"),
             Err(No::Exhausted) => return Next::Denied("not retried: attempts used up"),

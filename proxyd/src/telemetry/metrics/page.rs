@@ -171,9 +171,12 @@ const PER_ENDPOINT: [PerEndpoint; 7] = [
     ("proxyd_upstream_errors_total", Kind::Counter, "Answers of an endpoint with status 500 or above.", |cells| {
         cells.errors.get()
     }),
-    ("proxyd_upstream_retries_total", Kind::Counter, "Attempts at an endpoint that were followed by another one.", |cells| {
-        cells.retries.get()
-    }),
+    (
+        "proxyd_upstream_retries_total",
+        Kind::Counter,
+        "Attempts at an endpoint that were followed by another one.",
+        |cells| cells.retries.get(),
+    ),
     ("proxyd_upstream_in_flight", Kind::Gauge, "Attempts under way now.", |cells| cells.in_flight.get()),
     ("proxyd_upstream_connections_opened_total", Kind::Counter, "Connections made to an endpoint.", |cells| {
         cells.connections_opened.get()
@@ -217,7 +220,9 @@ fn endpoints(text: &mut Text, gauges: &Gauges) {
     type Read = fn(&UpstreamGauge) -> u64;
     let per_upstream: [(&str, &str, Read); 3] = [
         ("proxyd_upstream_endpoints_used", "Endpoints that are used now.", |gauge| gauge.used),
-        ("proxyd_upstream_panic", "1 while all endpoints are used since too few are well.", |gauge| gauge.panics.into()),
+        ("proxyd_upstream_panic", "1 while all endpoints are used since too few are well.", |gauge| {
+            gauge.panics.into()
+        }),
         ("proxyd_upstream_queue", "Requests that wait for their turn (in_flight).", |gauge| gauge.waiting),
     ];
     for (name, help, read) in per_upstream {
