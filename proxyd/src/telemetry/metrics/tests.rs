@@ -69,6 +69,9 @@ fn busy() -> Arc<Metrics> {
         worker.request_started();
         worker.rejected("route_not_found");
         worker.slow_request();
+        worker.fallback("respond");
+        worker.mirrored("sent");
+        worker.fault("delay");
         worker.tunnel_opened();
         let route = worker.route(&name("users"));
         route.finished(200, 400, 10, 1_000);
@@ -79,6 +82,9 @@ fn busy() -> Arc<Metrics> {
         endpoint.connection_opened(700);
         endpoint.request_started();
         endpoint.responded(1_200);
+        endpoint.answered(200);
+        endpoint.answered(503);
+        endpoint.retried();
         endpoint.idle_began();
         endpoint.failed("reset", 5_000 + index as i64);
         endpoint.failed("connect", 4_000);
@@ -129,7 +135,7 @@ fn totals_and_endpoints_are_summed() {
         failures: 4,
         connections: 2,
         idle: 2,
-        retries: 0,
+        retries: 2,
         last_failure: Some((5_001, "reset")),
     };
     assert_eq!(metrics.endpoint_totals("users", "127.0.0.1:8001"), expected);
