@@ -124,18 +124,16 @@ async fn travel<'a>(
     }
     let Some((route, _)) = route else { return Err(refusal.unwrap_or(Rejection::RouteNotFound)) };
     match &route.action {
-        Action::Forward(onward) => match hops::count(exchange, request) {
-            Some(last) => {
+        Action::Forward(onward) => {
+            if let Some(last) = hops::count(exchange, request) {
                 exchange.finish.answers_itself();
-                Ok(last.into())
+                return Ok(last.into());
             }
-            None => {
-                if let Some(injected) = exchange.notes.injected.take() {
-                    suffer(injected, exchange).await?;
-                }
-                forward::forward(onward, exchange, request, local, worker).await
+            if let Some(injected) = exchange.notes.injected.take() {
+                suffer(injected, exchange).await?;
             }
-        },
+            forward::forward(onward, exchange, request, local, worker).await
+        }
         Action::Redirect(redirect) => {
             exchange.finish.answers_itself();
             Ok(redirected(redirect, exchange, request)?.into())

@@ -264,46 +264,35 @@ impl LocalUpstream {
         let in_panic = view.eligible.tier == Tier::Panic;
         let (mut is_full, mut is_open) = (false, false);
         loop {
-            let (place, is_known) = match brought_back.take() {
-                Some(place) => (place, true),
-                None => {
-                    let View { balancer, eligible, members, .. } = &mut *view;
-                    let load = |place: usize| {
-                        let member = eligible.chosen.get(place).and_then(|(index, _)| members.list.get(*index));
-                        member.map_or(0, |member| member.endpoint.in_flight())
-                    };
-                    let random = || self.ledger.random.next_u64();
-                    let Some(place) = balancer.pick(ask.key, load, &excluded, random) else { break };
-                    (place, false)
-                }
-            };
-            let Some((member, pool)) = view.at(place) else { break };
+            let known = brought_back.take();
+            let picked = known.or_else(|| {
+                let View { balancer, eligible, members, .. } = &mut *view;
+                let load = |place: usize| {
+                    let member = eligible.chosen.get(place).and_then(|(index, _)| members.list.get(*index));
+                    member.map_or(0, |member| member.endpoint.in_flight())
+                };
+                balancer.pick(ask.key, load, &excluded, || self.ledger.random.next_u64())
+            });
+            let Some((place, (member, pool))) = picked.and_then(|place| Some((place, view.at(place)?))) else { break };
             let endpoint = &member.endpoint;
-            let trial = match &rules {
-                None => None,
-                Some(rules) => match endpoint.health.try_pass(rules, now_us) {
-                    Pass::Free => None,
-                    Pass::Trial => Some(Trial::new(endpoint, *rules, now_us)),
-                    Pass::No => {
-                        is_open = true;
-                        excluded.push(place);
-                        continue;
-                    }
-                },
+            let pass = rules.as_ref().map_or(Pass::Free, |rules| endpoint.health.try_pass(rules, now_us));
+            let trial = match (pass, &rules) {
+                (Pass::No, _) => {
+                    is_open = true;
+                    excluded.push(place);
+                    continue;
+                }
+                (Pass::Trial, Some(rules)) => Some(Trial::new(endpoint, *rules, now_us)),
+                (Pass::Trial | Pass::Free, _) => None,
             };
-            let seat = match limits {
-                None => None,
-                Some(limits) => match live.gate.enter(limits.total, endpoint, limits.endpoint) {
-                    Some(seat) => Some(seat),
-                    None => {
-                        is_full = true;
-                        excluded.push(place);
-                        continue;
-                    }
-                },
+            let seat = limits.map(|limits| live.gate.enter(limits.total, endpoint, limits.endpoint));
+            let Some(seat) = seat.map_or(Some(None), |entered| entered.map(Some)) else {
+                is_full = true;
+                excluded.push(place);
+                continue;
             };
             let token = || view.tokens.get(view.eligible.chosen.get(place)?.0).cloned();
-            let cookie = if is_known { None } else { token() };
+            let cookie = if known.is_some() { None } else { token() };
             return Ok(Picked { pool: Rc::clone(pool), trial, seat, in_panic, cookie });
         }
         if is_full {

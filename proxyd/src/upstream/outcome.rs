@@ -9,7 +9,7 @@ use shared::decide::breaker::BreakerRules;
 use shared::decide::eject::{EjectRules, Why, should_eject};
 
 use super::health::{Judge, Note};
-use super::window::Seen;
+use super::window::{Seen, Sums};
 use super::{AttemptError, Endpoint, Upstream};
 
 /// How an attempt went.
@@ -98,7 +98,7 @@ impl Upstream {
                 trial.ended(verdict, when);
             } else if !blameless {
                 let seen = Seen { failed, slow, took_us: answered.took_us };
-                self.note_for_breaker(breaker, endpoint, seen, when);
+                note_for_breaker(breaker, endpoint, seen, when);
             }
         }
         if let Some(eject) = &self.config.eject
@@ -107,25 +107,6 @@ impl Upstream {
             let failed = answered.with.map_or_else(|_| true, |status| eject.statuses.contains(status));
             let seen = Seen { failed, slow: is_longer(answered.took_us, eject.latency), took_us: answered.took_us };
             self.note_for_ejection(eject, endpoint, seen, when);
-        }
-    }
-
-    fn note_for_breaker(&self, config: &config::Breaker, endpoint: &Arc<Endpoint>, seen: Seen, when: When) {
-        let health = &endpoint.health;
-        health.count(Judge::Breaker, when.worker, seen, when.now_us, config.window);
-        if !seen.failed && !seen.slow {
-            return;
-        }
-        let sums = health.sums(Judge::Breaker, when.now_us, config.window);
-        if let Some(why) = health.judge(&breaker_rules(config), &sums, when.now_us, when.unix_us) {
-            let (upstream, address) = (&endpoint.upstream, &endpoint.address);
-            let counts = sums.counts;
-            tracing::warn!(
-                %upstream, endpoint = %address, why,
-                requests = counts.total, failed = counts.failed, slow = counts.slow,
-                "an endpoint's breaker has opened"
-            );
-            endpoint.signal.raise();
         }
     }
 
@@ -144,8 +125,7 @@ impl Upstream {
         if (!seen.failed && !seen.slow) || health.is_ejected(when.now_us) {
             return;
         }
-        let sums =
-            if by_window { health.sums(Judge::Ejection, when.now_us, config.window) } else { Default::default() };
+        let sums = if by_window { health.sums(Judge::Ejection, when.now_us, config.window) } else { Sums::default() };
         let Some(why) = should_eject(config, consecutive, sums.counts, sums.mean_us()) else { return };
         let rules = EjectRules {
             lasts_us: micros(config.lasts),
@@ -164,6 +144,25 @@ impl Upstream {
         health.eject(until_us, Note { at_us: when.unix_us, why });
         let seconds = until_us.saturating_sub(when.now_us) / 1_000_000;
         tracing::warn!(%upstream, endpoint = %address, why, seconds, "an endpoint was ejected");
+        endpoint.signal.raise();
+    }
+}
+
+fn note_for_breaker(config: &config::Breaker, endpoint: &Arc<Endpoint>, seen: Seen, when: When) {
+    let health = &endpoint.health;
+    health.count(Judge::Breaker, when.worker, seen, when.now_us, config.window);
+    if !seen.failed && !seen.slow {
+        return;
+    }
+    let sums = health.sums(Judge::Breaker, when.now_us, config.window);
+    if let Some(why) = health.judge(&breaker_rules(config), &sums, when.now_us, when.unix_us) {
+        let (upstream, address) = (&endpoint.upstream, &endpoint.address);
+        let counts = sums.counts;
+        tracing::warn!(
+            %upstream, endpoint = %address, why,
+            requests = counts.total, failed = counts.failed, slow = counts.slow,
+            "an endpoint's breaker has opened"
+        );
         endpoint.signal.raise();
     }
 }

@@ -13,7 +13,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use shared::config;
 
-use super::{Address, Known, Upstream};
+use super::{Address, Upstream};
 
 /// After a look-up that failed the next one follows so soon, unless all follow sooner.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
@@ -84,9 +84,9 @@ impl Resolver {
     async fn look_up_services(&self, name: &str) -> Result<Found, String> {
         let found = self.0.srv_lookup(name).await.map_err(|error| error.to_string())?;
         let mut until = found.valid_until();
-        let services = found.answers().iter().filter_map(|record| match &record.data {
-            RData::SRV(service) => Some(service),
-            _ => None,
+        let services = found.answers().iter().filter_map(|record| {
+            let RData::SRV(service) = &record.data else { return None };
+            Some(service)
         });
         let services: Vec<_> = services.take(MOST_ADDRESSES).collect();
         let best = services.iter().map(|service| service.priority).min();
@@ -153,20 +153,16 @@ fn note(upstream: &Upstream, endpoint: &config::Endpoint, found: Result<Found, S
         Err(problem) => Some(problem),
     };
     let (name, address) = (&upstream.config.name, &endpoint.address);
-    let is_new = |known: &Known| before.as_ref().is_none_or(|before| before.problem != known.problem);
-    match &known.problem {
-        Some(problem) if is_new(&known) => {
-            let left = known.addresses.len();
-            tracing::warn!(upstream = %name, endpoint = %address, problem, known = left, "a name could not be resolved");
-        }
-        Some(_) => {}
-        None if before.as_ref().is_none_or(|before| before.addresses != known.addresses) => {
-            let count = known.addresses.len();
-            tracing::info!(upstream = %name, endpoint = %address, addresses = count, "a name was resolved");
-        }
-        None => {}
-    }
     let changes = before.as_ref() != Some(&known);
+    let count = known.addresses.len();
+    if let Some(problem) = &known.problem {
+        // Once for each problem.
+        if before.is_none_or(|before| before.problem != known.problem) {
+            tracing::warn!(upstream = %name, endpoint = %address, problem, known = count, "a name could not be resolved");
+        }
+    } else if changes {
+        tracing::info!(upstream = %name, endpoint = %address, addresses = count, "a name was resolved");
+    }
     names.insert(Arc::clone(&endpoint.address), known);
     changes
 }

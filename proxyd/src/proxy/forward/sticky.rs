@@ -1,7 +1,5 @@
 //! What a choice of endpoint depends on in a request, and the cookie that brings a client back.
 
-use std::time::Duration;
-
 use shared::config::{Balance, HashBy, Sticky, Upstream};
 use shared::decide::balance::key_of;
 
@@ -44,13 +42,9 @@ fn cookie<'a>(headers: &'a Headers, name: &str) -> Option<&'a [u8]> {
 /// Gives the client the cookie that brings it back (RFC 6265 section 4.1.1). No script needs it, and it says nothing to
 /// other sites.
 pub(super) fn set(sticky: &Sticky, token: &str, https: bool, head: &mut ResponseHead) {
-    let mut text = format!("{}={token}; Path=/; HttpOnly; SameSite=Lax", sticky.cookie);
-    if https {
-        text.push_str("; Secure");
-    }
-    if let Some(age) = sticky.max_age.map(|age: Duration| age.as_secs()) {
-        text.push_str(&format!("; Max-Age={age}"));
-    }
+    let secure = if https { "; Secure" } else { "" };
+    let age = sticky.max_age.map(|age| format!("; Max-Age={}", age.as_secs())).unwrap_or_default();
+    let text = format!("{}={token}; Path=/; HttpOnly; SameSite=Lax{secure}{age}", sticky.cookie);
     if let Some(value) = Value::parse(&text) {
         head.headers_mut().add(&SET_COOKIE, value);
     }
@@ -64,7 +58,7 @@ mod tests {
     fn cookies_are_found_by_their_whole_name() {
         let mut headers = Headers::new();
         for line in ["a=1; node=two ;b", "node=three"] {
-            headers.push(b"cookie", line.as_bytes());
+            let _ = headers.push(b"cookie", line.as_bytes());
         }
         for (name, found) in [("node", Some(&b"two"[..])), ("a", Some(b"1")), ("od", None), ("b", None), ("nod", None)]
         {

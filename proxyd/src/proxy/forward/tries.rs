@@ -199,7 +199,7 @@ impl Course<'_> {
         } else {
             let number = u32::try_from(tried.len()).unwrap_or(u32::MAX);
             let pause = backoff(retry, number, self.upstream.random());
-            let asked = outcome.as_ref().ok().and_then(|received| retry_after(received));
+            let asked = outcome.as_ref().ok().and_then(retry_after);
             let pause = asked.map_or(pause, |asked| asked.max(pause));
             if pause > retry.max_backoff {
                 return Next::Denied("not retried: asked to wait longer");

@@ -215,10 +215,12 @@ fn upstreams(text: &mut Text, workers: &Workers<'_>) {
     }
 }
 
+/// A family with one number for each gauge.
+type PerGauge<G> = (&'static str, &'static str, fn(&G) -> u64);
+
 /// How endpoints stand, which only the control side knows.
 fn endpoints(text: &mut Text, gauges: &Gauges) {
-    type Read = fn(&UpstreamGauge) -> u64;
-    let per_upstream: [(&str, &str, Read); 3] = [
+    let per_upstream: [PerGauge<UpstreamGauge>; 3] = [
         ("proxyd_upstream_endpoints_used", "Endpoints that are used now.", |gauge| gauge.used),
         ("proxyd_upstream_panic", "1 while all endpoints are used since too few are well.", |gauge| {
             gauge.panics.into()
@@ -235,8 +237,7 @@ fn endpoints(text: &mut Text, gauges: &Gauges) {
     for gauge in &gauges.endpoints {
         text.sample(&[("upstream", &gauge.upstream), ("endpoint", &gauge.address), ("state", gauge.state)], 1);
     }
-    type Count = fn(&EndpointGauge) -> u64;
-    let per_endpoint: [(&str, &str, Count); 2] = [
+    let per_endpoint: [PerGauge<EndpointGauge>; 2] = [
         ("proxyd_endpoint_ejections_total", "How often an endpoint was ejected.", |gauge| gauge.ejections),
         ("proxyd_endpoint_breaker_opened_total", "How often an endpoint's breaker opened.", |gauge| gauge.trips),
     ];

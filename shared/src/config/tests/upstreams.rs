@@ -13,6 +13,7 @@ fn upstream(keys: &str) -> Upstream {
     good(&format!("upstreams:\n  u:\n    {}\nroutes: [{{upstream: u}}]\n", keys.replace('\n', "\n    ")))
         .config
         .upstreams[0]
+        .as_ref()
         .clone()
 }
 

@@ -123,7 +123,8 @@ fn only_the_nearest_are_listed() {
 
 fn verdict(route: Route, request: &str, headers: &[&str]) -> Verdict {
     let mut config = config(vec![route]);
-    config.upstreams = vec![upstream("users", &["127.0.0.1:8001", "[::1]:8002"]), upstream("canary", &["c:80"])];
+    config.upstreams =
+        vec![upstream("users", &["127.0.0.1:8001", "[::1]:8002"]).into(), upstream("canary", &["c:80"]).into()];
     told(&config, request, headers).verdict
 }
 
@@ -337,7 +338,7 @@ fn secure_upstreams_have_secure_urls() {
     secure.tls = Some(Arc::new(UpstreamTls { ca: None, server_name: None, verify: true, client: None }));
     let share = Share { upstream: 0, weight: 1, path_prefix: "".into() };
     let mut config = config(vec![Route { action: Action::Forward(vec![share]), ..route("all", "/") }]);
-    config.upstreams = vec![secure];
+    config.upstreams = vec![secure.into()];
     let Verdict::Forward { targets, .. } = told(&config, "GET /x", &[]).verdict else { panic!("forwarded") };
     assert_eq!(targets[0].urls, ["https://a:443/x"]);
 }
