@@ -45,11 +45,11 @@ fn a_slow_upload_is_no_silence() {
 fn an_upstream_that_stops_reading_is_a_504() {
     let upstream = Upstream::scripted(|conn| {
         conn.request_head();
-        // Longer than an answer may take, shorter than the test.
+        // Longer than it may take nothing, shorter than the test.
         std::thread::sleep(Duration::from_secs(3));
     });
     let proxyd = Proxyd::start(&format!(
-        "body_limit: off\nroutes:\n  - {{path: /, target: '{}', timeouts: {{response_headers: 300ms}}}}\n",
+        "body_limit: off\nroutes:\n  - {{path: /, target: '{}', timeouts: {{write: 300ms}}}}\n",
         upstream.url()
     ));
     let mut wire = Wire::connect(proxyd.address());
@@ -61,6 +61,7 @@ fn an_upstream_that_stops_reading_is_a_504() {
     });
     let response = wire.response("POST");
     assert_eq!(response.status, 504, "{}", response.text());
+    assert!(response.text().contains("upstream_write_timeout"), "{}", response.text());
     drop(proxyd);
     pumping.join().unwrap();
 }
