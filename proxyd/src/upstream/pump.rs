@@ -35,14 +35,21 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// A request whose head is given by `write`: start line and fields, but for those that frame the body.
-    pub fn start(body: RequestBody, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+    /// A request whose head is given by `write`: start line and fields, but for those that frame the body. `tells_length`:
+    /// that the client's `Content-Length` is among them.
+    pub fn start(body: RequestBody, tells_length: bool, write: impl FnOnce(&mut Vec<u8>)) -> Self {
         let shape = body.announced().map_or(Shape::Chunked, Shape::Length);
         let out = Outgoing::start(
             |out| {
                 write(out);
-                if shape == Shape::Chunked {
-                    out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+                match shape {
+                    Shape::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+                    // It came by chunks and is sent again now that all of it is here. Without a word about its length it would
+                    // be taken for the next request.
+                    Shape::Length(length) if !tells_length && !body.is_empty() => {
+                        out.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
+                    }
+                    Shape::Length(_) | Shape::Close => {}
                 }
             },
             shape,

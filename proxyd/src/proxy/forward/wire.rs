@@ -40,7 +40,8 @@ pub(super) async fn send(
 ) -> Result<Received, Failure> {
     let Request { head, body, interim, alarm, .. } = request;
     let going = std::mem::replace(body, RequestBody::empty());
-    let mut pump = Some(Pump::start(going, |out| head.write(attempt.target, out)));
+    let tells_length = head.headers().has(&name::CONTENT_LENGTH);
+    let mut pump = Some(Pump::start(going, tells_length, |out| head.write(attempt.target, out)));
     // On a connection that was there, nothing was waited for since the request was opened.
     let clock = &worker.ledger.clock;
     let sent = if lease.reused { clock.latest() } else { clock.now() };
