@@ -16,8 +16,9 @@ pub struct LocalUpstream {
     pub upstream: Arc<Upstream>,
     pub(super) view: RefCell<View>,
     pub(super) ledger: Rc<Ledger>,
-    /// Of the traffic that passes here, so much may be sent again.
-    budget: RefCell<Budget>,
+    /// Of the traffic that passes here, so much may be sent again. One for all generations: what began before a reload and is
+    /// sent again after it is paid for here.
+    budget: Rc<RefCell<Budget>>,
     /// Copies of other upstreams' requests that are under way here.
     copies: Rc<Cell<u32>>,
     worker: usize,
@@ -36,12 +37,12 @@ impl LocalUpstream {
         let now_us = ledger.clock.latest_us();
         let before = predecessor.map(|before| before.view.borrow().pools.clone()).unwrap_or_default();
         let make = |members: &Members| pools(upstream, members, &before, worker, workers, ledger);
-        let budget = predecessor.map(|before| before.budget.borrow().clone());
+        let budget = predecessor.map(|before| Rc::clone(&before.budget));
         Self {
             view: RefCell::new(View::new(upstream, make, now_us, ledger.random.next_u64())),
             upstream: Arc::clone(upstream),
             ledger: Rc::clone(ledger),
-            budget: RefCell::new(budget.unwrap_or_else(|| Budget::new(now_us))),
+            budget: budget.unwrap_or_else(|| Rc::new(RefCell::new(Budget::new(now_us)))),
             copies: predecessor.map(|before| Rc::clone(&before.copies)).unwrap_or_default(),
             worker,
             workers,
