@@ -192,17 +192,29 @@ impl Daemon {
     /// `reload` calls this.
     pub(crate) fn store(&self, snapshot: Arc<Snapshot>) {
         let generation = snapshot.generation();
+        // What was set since it was compiled was answered for already: no request may be chosen for without it.
+        for upstream in &snapshot.upstreams {
+            upstream.gather(&self.amid.registry.overlay(&upstream.config.name), self.now_us(), None);
+        }
         let before = self.current.swap(snapshot);
         self.committed.store(generation, Ordering::Release);
         self.endpoints_changed();
         self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(before);
     }
 
-    /// What was set or registered of an upstream's endpoints is in force from now on.
+    /// What was set or registered of an upstream's endpoints is in force from now on; for requests too that began before a
+    /// reload and are still to be sent, or sent again.
     pub fn gather(&self, upstream: &str) {
         let snapshot = self.snapshot();
-        if let Some(upstream) = snapshot.upstreams.iter().find(|one| *one.config.name == *upstream) {
-            upstream.gather(&self.amid.registry.overlay(&upstream.config.name), self.now_us());
+        let overlay = self.amid.registry.overlay(upstream);
+        if let Some(current) = snapshot.upstream(upstream) {
+            current.gather(&overlay, self.now_us(), None);
+            let members = current.members();
+            let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+            let earlier = retired.iter().filter_map(|snapshot| snapshot.upstream(upstream));
+            for earlier in earlier.filter(|earlier| !Arc::ptr_eq(earlier, current)) {
+                earlier.gather(&overlay, self.now_us(), Some(&members));
+            }
         }
         self.endpoints_changed();
     }
@@ -210,8 +222,7 @@ impl Daemon {
     /// The endpoint at this address of an upstream.
     pub fn member(&self, upstream: &str, address: &str) -> Option<Member> {
         let snapshot = self.snapshot();
-        let upstream = snapshot.upstreams.iter().find(|one| *one.config.name == *upstream)?;
-        upstream.members().find(address).cloned()
+        snapshot.upstream(upstream)?.members().find(address).cloned()
     }
 
     /// Endpoints came, went or were set otherwise.

@@ -258,6 +258,11 @@ impl Snapshot {
         self.names.routes.find(self.names.hasher.hash_one(name), is_it).is_some()
     }
 
+    /// The upstream of this name.
+    pub fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams.iter().find(|upstream| *upstream.config.name == *name)
+    }
+
     /// The generation's number.
     pub fn generation(&self) -> u64 {
         self.stamp.generation

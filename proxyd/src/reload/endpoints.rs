@@ -26,7 +26,7 @@ pub async fn tend(daemon: Arc<Daemon>, stop: CancellationToken) {
         let is_new = generation.replace(snapshot.generation()) != Some(snapshot.generation());
         for upstream in &snapshot.upstreams {
             let now_us = daemon.now_us();
-            upstream.gather(&daemon.amid.registry.overlay(&upstream.config.name), now_us);
+            upstream.gather(&daemon.amid.registry.overlay(&upstream.config.name), now_us, None);
             if is_new {
                 upstream.settle();
             }

@@ -161,12 +161,13 @@ impl Upstream {
     }
 
     /// Gathers its members anew, and tells the workers where they differ. On the control thread alone. `now_us`: since the
-    /// daemon's start.
-    pub fn gather(&self, overlay: &Overlay, now_us: u64) -> bool {
+    /// daemon's start. `successor`: the members of its namesake in force, where it is that no longer.
+    pub fn gather(&self, overlay: &Overlay, now_us: u64, successor: Option<&Members>) -> bool {
         let before = self.members();
         let names = self.names().clone();
         let find = |at: Whereabouts| {
-            if let Some(member) = before.find(&at.address) {
+            let known = before.find(&at.address).or_else(|| successor.and_then(|members| members.find(&at.address)));
+            if let Some(member) = known {
                 return Arc::clone(&member.endpoint);
             }
             let endpoint = new_endpoint(&self.config, at, &self.live, self.workers);
