@@ -97,8 +97,10 @@ impl Course<'_> {
             let clock = &worker.ledger.clock;
             // The first follows on the request at once.
             let began = if tried.is_empty() { clock.latest() } else { clock.now() };
+            // Before it: the client may leave meanwhile.
+            exchange.finish.attempts += 1;
             let Sent { outcome, times, upstream_us } = attempt.send(request, seat, worker).await;
-            exchange.finish.attempts += times;
+            exchange.finish.attempts += times.saturating_sub(1);
             exchange.finish.upstream_us += upstream_us;
             let fault = upload.as_ref().and_then(|upload| upload.failure());
             let ended = clock.latest();
