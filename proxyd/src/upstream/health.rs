@@ -237,22 +237,22 @@ impl Health {
     /// A trial has ended: well, badly, or without a verdict. Whether the breaker stands otherwise now.
     pub(super) fn trial_ended(&self, rules: &BreakerRules, ok: Option<bool>, now_us: u64, unix_us: i64) -> bool {
         let mut breaker = self.breaker();
-        breaker.trial_ended(rules, ok, now_us);
-        let circuit = breaker.circuit(now_us);
-        self.circuit_is_open.store(u8::from(circuit != Circuit::Closed), Relaxed);
+        let was_closed = breaker.circuit(now_us) == Circuit::Closed;
+        let trip = breaker.trial_ended(rules, ok, now_us);
+        let is_closed = breaker.circuit(now_us) == Circuit::Closed;
+        self.circuit_is_open.store(u8::from(!is_closed), Relaxed);
         drop(breaker);
-        match circuit {
-            Circuit::Closed => {
-                self.forget(Judge::Breaker);
-                self.begins_slowly(now_us);
-                true
-            }
-            Circuit::Open { .. } => {
-                self.tripped(Note { at_us: unix_us, why: trip_word(Trip::Trial) });
-                true
-            }
-            Circuit::HalfOpen => false,
+        if let Some(trip) = trip {
+            self.tripped(Note { at_us: unix_us, why: trip_word(trip) });
+            return true;
         }
+        // One of several that ends when the matter is decided changes nothing.
+        let has_closed = is_closed && !was_closed;
+        if has_closed {
+            self.forget(Judge::Breaker);
+            self.begins_slowly(now_us);
+        }
+        has_closed
     }
 
     /// Opens the breaker, if what was counted says so.
@@ -313,4 +313,40 @@ fn trip_word(trip: Trip) -> &'static str {
 
 fn time(cell: &AtomicU64) -> Option<u64> {
     cell.load(Relaxed).checked_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::config::Percent;
+    use shared::decide::breaker::Counts;
+
+    use super::*;
+
+    #[test]
+    fn trials_that_end_after_the_verdict_open_nothing_again() {
+        let (health, second) = (Health::new(1), 1_000_000);
+        let rules = BreakerRules {
+            error_rate: Some(Percent::of(5000)),
+            slow_rate: None,
+            min_requests: 1,
+            open_for_us: second,
+            trials: 3,
+        };
+        let counts = Counts { total: 2, failed: 2, slow: 0 };
+        assert!(health.judge(&rules, &Sums { counts, took_us: 0 }, 0, 0).is_some());
+        for _ in 0..3 {
+            assert_eq!(health.try_pass(&rules, second), Pass::Trial);
+        }
+        assert!(health.trial_ended(&rules, Some(false), second, 7));
+        assert!(!health.trial_ended(&rules, Some(false), second, 8));
+        // Its client left.
+        assert!(!health.trial_ended(&rules, None, 0, 0));
+        let notes = health.notes().clone();
+        assert_eq!((notes.trips, notes.tripped.map(|note| note.at_us)), (2, Some(7)));
+        for _ in 0..3 {
+            assert_eq!(health.try_pass(&rules, 2 * second), Pass::Trial);
+        }
+        let ended: Vec<bool> = (0..3).map(|_| health.trial_ended(&rules, Some(true), 2 * second, 9)).collect();
+        assert_eq!((ended, health.notes().trips), (vec![false, false, true], 2));
+    }
 }
