@@ -17,6 +17,7 @@ mod black_box {
     mod anomalies;
     mod audit;
     mod bounds;
+    mod chaos;
     mod config;
     mod conformance;
     mod control;
