@@ -248,16 +248,17 @@ impl LocalUpstream {
         {
             return Err(Turned::Full);
         }
-        let mut excluded = Vec::new();
+        let mut avoided = Vec::new();
         if !tried.is_empty() {
             let was_tried =
                 |place: &usize| view.at(*place).is_some_and(|(member, _)| tried.contains(&member.endpoint.id));
-            excluded.extend((0..view.eligible.chosen.len()).filter(was_tried));
-            if excluded.len() == view.eligible.chosen.len() {
+            avoided.extend((0..view.eligible.chosen.len()).filter(was_tried));
+            if avoided.len() == view.eligible.chosen.len() {
                 // There is no other: the same again.
-                excluded.clear();
+                avoided.clear();
             }
         }
+        let mut excluded = avoided.clone();
         let mut brought_back =
             ask.cookie.and_then(|cookie| view.place_of(cookie)).filter(|place| !excluded.contains(place));
         let rules = config.breaker.as_deref().map(breaker_rules);
@@ -273,7 +274,15 @@ impl LocalUpstream {
                 };
                 balancer.pick(ask.key, load, &excluded, || self.ledger.random.next_u64())
             });
-            let Some((place, (member, pool))) = picked.and_then(|place| Some((place, view.at(place)?))) else { break };
+            let Some((place, (member, pool))) = picked.and_then(|place| Some((place, view.at(place)?))) else {
+                if is_full || avoided.is_empty() {
+                    break;
+                }
+                // The breakers of the others let nobody through: the same again.
+                excluded.retain(|place| !avoided.contains(place));
+                avoided.clear();
+                continue;
+            };
             let endpoint = &member.endpoint;
             let pass = rules.as_ref().map_or(Pass::Free, |rules| endpoint.health.try_pass(rules, now_us));
             let trial = match (pass, &rules) {

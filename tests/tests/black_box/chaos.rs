@@ -393,3 +393,54 @@ fn what_is_drained_after_a_reload_is_not_tried_by_what_began_before_it() {
     let answer = Wire::over(stream).response("GET");
     assert_eq!((answer.status, other.requests()), (504, before), "{}", answer.text());
 }
+
+#[test]
+fn where_the_others_let_nobody_through_the_same_is_tried_again() {
+    let has_failed = AtomicBool::new(false);
+    let is_stalled = Arc::new(AtomicBool::new(false));
+    let stalls = Arc::clone(&is_stalled);
+    let well = Upstream::scripted(move |conn| {
+        // Each request has a connection of its own: one that had been idle would be replaced within the attempt.
+        let Some(request) = conn.request() else { return };
+        if request.target == "/fickle" && !has_failed.swap(true, Ordering::SeqCst) {
+            conn.wire.reset_on_close();
+        } else {
+            conn.answer(200, &[("Connection", "close")], b"well");
+        }
+    });
+    let ill = Upstream::scripted(move |conn| {
+        while conn.request().is_some() {
+            if stalls.load(Ordering::SeqCst) {
+                conn.until_closed(Duration::from_secs(10));
+                return;
+            }
+            conn.answer(500, &[], b"ill");
+        }
+    });
+    let proxyd = Proxyd::start(&format!(
+        "server: {{workers: 1}}\n\
+         upstreams: {{app: {{endpoints: ['{}', '{}'], breaker: {{min_requests: 10, open_for: 200ms, trials: 1}},\n\
+         \x20 retry: {{on: [reset]}}, timeouts: {{response_headers: 9s}}}}}}\n\
+         routes: [{{path: /, upstream: app}}]\n",
+        well.url(),
+        ill.url()
+    ));
+    let is_ill = |state: &str| states(&proxyd).last().is_some_and(|told| told == state);
+    eventually("its breaker opens", || {
+        proxyd.get("/");
+        (is_ill("open") || is_ill("half_open")).then_some(())
+    });
+    is_stalled.store(true, Ordering::SeqCst);
+    let before = ill.requests();
+    let mut trials = Vec::new();
+    eventually("a trial is under way", || {
+        let mut stream = TcpStream::connect(proxyd.address()).unwrap();
+        stream.write_all(&Request::get("/").bytes()).unwrap();
+        trials.push(stream);
+        (ill.requests() > before).then_some(())
+    });
+    let answer = proxyd.get("/fickle");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let row = proxyd.audit(&json!({ "path": "/fickle" }), 1).remove(0);
+    assert_eq!((&row["attempts"], &row["tries"]), (&json!(2), &json!(format!("{} reset", well.address()))), "{row}");
+}
