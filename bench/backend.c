@@ -241,6 +241,8 @@ int main(int count, char **words) {
     int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(words[1])), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    // Every address of the loopback, so that one program can be many endpoints; and none beside it.
+    if (setsockopt(listener, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3) == 0) here.sin_addr.s_addr = htonl(INADDR_ANY);
     // Several may share the port, each on a core of its own.
     setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
     if (bind(listener, (struct sockaddr *)&here, sizeof here) < 0 || listen(listener, 4096) < 0) die("listen");

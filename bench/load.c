@@ -4,6 +4,10 @@
  * k / rate whatever became of those before it, and its time counts from when it was due, so that a server that stalls
  * cannot hide the requests it kept waiting. An answer counts only with a 2xx status, the expected number of body bytes,
  * and the wanted header. One thread; prints one JSON object.
+ *
+ * With --each FILE every request leaves a record there, in the order of their ends: when it was due, how long it took, its
+ * answer's status (0: none), and which message it was. A message that has `x-number: 0000000000` is then told apart from all
+ * others: the zeros become the request's number.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -25,6 +29,7 @@
 #include <unistd.h>
 
 enum { HEAD_MAX = 16384, READ_MAX = 262144, SUB_BITS = 7, SUB = 1 << SUB_BITS, BUCKETS = (64 - SUB_BITS) * SUB };
+enum { STAMPED_MAX = 4096 };
 enum { IN_HEAD, IN_LENGTH, IN_SIZE, IN_PIECE, IN_PIECE_END, IN_TRAILER, UNTIL_END };
 
 struct client {
@@ -38,18 +43,24 @@ struct client {
     size_t line;               /* bytes of the trailer line so far */
     bool size_digits;
     size_t held;               /* bytes of an incomplete head */
+    int status;
+    uint16_t message;
     char head[HEAD_MAX];
+    char stamped[STAMPED_MAX]; /* the request, where it has a number */
 };
 
-static struct { int port, connections, sources, hold; double seconds, rate; uint64_t requests, expect; bool close; const char *want; } how = {
+struct record { uint64_t due_us; uint32_t took_us; uint16_t status, message; };
+static const char NUMBER[] = "x-number: 0000000000";
+
+static struct { int port, connections, sources, hold; double seconds, rate; uint64_t requests, expect; bool close; const char *want; FILE *each; } how = {
     .connections = 64, .sources = 0, .seconds = 3,
 };
-static struct { char *bytes; size_t length; } *messages;
+static struct { char *bytes; size_t length; const char *number; } *messages;
 static size_t message_count, message_next;
 static struct client *clients;
 static int *idle, idle_count, poller;
 static uint64_t histogram[BUCKETS], slowest;
-static uint64_t issued, answered, outstanding, bytes_in, body_bytes, opened, reopened;
+static uint64_t begun, issued, answered, outstanding, bytes_in, body_bytes, opened, reopened;
 static uint64_t bad_status, bad_length, bad_head, bad_header, cut_short;
 static uint64_t source_next;
 static char buffer[READ_MAX];
@@ -96,6 +107,8 @@ static void read_messages(const char *path) {
         char *bytes = malloc(length);
         if (!messages || !bytes || fread(bytes, 1, length, file) != length) die("the requests");
         messages[message_count].bytes = bytes;
+        messages[message_count].number = memmem(bytes, length, NUMBER, sizeof NUMBER - 1);
+        if (messages[message_count].number && length > STAMPED_MAX) { fprintf(stderr, "load: a numbered request is too long\n"); exit(1); }
         messages[message_count++].length = length;
     }
     fclose(file);
@@ -148,6 +161,14 @@ static void issue(struct client *client, uint64_t due) {
     client->since = due;
     client->request = messages[message_next].bytes;
     client->request_length = messages[message_next].length;
+    client->message = (uint16_t)message_next;
+    client->status = 0;
+    if (messages[message_next].number) {
+        memcpy(client->stamped, client->request, client->request_length);
+        char *digits = client->stamped + (messages[message_next].number - client->request) + sizeof NUMBER - 1;
+        for (uint64_t left = issued, at = 1; at <= 10; at++, left /= 10) digits[-(long)at] = (char)('0' + left % 10);
+        client->request = client->stamped;
+    }
     message_next = (message_next + 1) % message_count;
     client->sent = 0;
     client->state = IN_HEAD;
@@ -163,9 +184,16 @@ static void hang_up(struct client *client) {
     client->fd = -1;
 }
 
+static void leave_record(const struct client *client, bool whole, uint64_t took) {
+    struct record record = {.due_us = (client->since - begun) / 1000, .took_us = (uint32_t)(took / 1000), .message = client->message};
+    if (whole) record.status = (uint16_t)client->status;
+    if (how.each && fwrite(&record, sizeof record, 1, how.each) != 1) die("the records");
+}
+
 /* The request is over, well or badly. */
 static void finish(struct client *client, bool whole) {
     uint64_t took = now_ns() - client->since;
+    leave_record(client, whole, took);
     client->busy = false;
     client->fresh = false;
     outstanding--;
@@ -189,6 +217,7 @@ static bool named(const char *line, const char *name, size_t length) {
 static void understand(struct client *client, const char *head, size_t length) {
     int status = length > 12 ? atoi(head + 9) : 0;
     if (status >= 100 && status < 200) { client->state = IN_HEAD; return; }
+    client->status = status;
     if (status < 200 || status > 299) bad_status++;
     bool chunked = false, wanted = how.want == NULL;
     uint64_t size = UINT64_MAX;
@@ -303,7 +332,8 @@ static void readable(struct client *client) {
 static void parse(int count, char **words) {
     static struct option options[] = {
         {"port", 1, 0, 'p'}, {"connections", 1, 0, 'c'}, {"seconds", 1, 0, 's'}, {"requests", 1, 0, 'n'}, {"rate", 1, 0, 'r'},
-        {"sources", 1, 0, 'a'}, {"expect", 1, 0, 'e'}, {"want", 1, 0, 'w'}, {"messages", 1, 0, 'm'}, {"close", 0, 0, 'x'}, {"hold", 0, 0, 'h'}, {0},
+        {"sources", 1, 0, 'a'}, {"expect", 1, 0, 'e'}, {"want", 1, 0, 'w'}, {"messages", 1, 0, 'm'}, {"close", 0, 0, 'x'}, {"hold", 0, 0, 'h'},
+        {"each", 1, 0, 'f'}, {0},
     };
     int option;
     while ((option = getopt_long(count, words, "", options, NULL)) != -1) switch (option) {
@@ -318,6 +348,7 @@ static void parse(int count, char **words) {
         case 'm': read_messages(optarg); break;
         case 'x': how.close = true; break;
         case 'h': how.hold = 1; break;
+        case 'f': if (!(how.each = fopen(optarg, "wb"))) die(optarg); break;
         default: exit(2);
     }
     if (!how.port || !message_count || how.connections < 1) { fprintf(stderr, "usage: load --port N --messages FILE [...]\n"); exit(2); }
@@ -336,7 +367,8 @@ int main(int count, char **words) {
     if (how.hold) how.requests = (uint64_t)how.connections;
     /* A few at a time where clients only come to stay: what is measured is their number, not the crowd at the door. */
     uint64_t at_once = how.hold ? 64 : UINT64_MAX;
-    uint64_t begun = now_ns(), stop = begun + (uint64_t)(how.seconds * 1e9), last = begun;
+    begun = now_ns();
+    uint64_t stop = begun + (uint64_t)(how.seconds * 1e9), last = begun;
     double step = how.rate > 0 ? 1e9 / how.rate : 0;
     bool over = false;
     struct epoll_event events[256];
@@ -375,6 +407,9 @@ int main(int count, char **words) {
         fflush(stdout);
         while (!told_to_end) pause();
     }
+    for (int i = 0; i < how.connections; i++)
+        if (clients[i].busy && !how.hold) leave_record(&clients[i], false, now_ns() - clients[i].since);
+    if (how.each && fclose(how.each) != 0) die("the records");
     double seconds = (double)(last - begun) / 1e9;
     printf("{\"answered\": %llu, \"issued\": %llu, \"unanswered\": %llu, \"seconds\": %.6f, \"bytes\": %llu, \"body_bytes\": %llu, \"opened\": %llu, "
            "\"reopened\": %llu, \"failures\": {\"status\": %llu, \"length\": %llu, \"head\": %llu, \"header\": %llu, \"cut\": %llu}, "

@@ -11,9 +11,12 @@ import subprocess
 import time
 from collections.abc import Callable
 
+import balancing
 import counts
+import faults
 import machine
 import prepare
+import probing
 import protocols
 import rig
 import rounds
@@ -263,6 +266,9 @@ EXTRAS = (
     Extra("reload-routes", "proxyd: a reload of 100,000 routes", reload_routes),
     Extra("memory", "resident memory as a gateway", memory),
     Extra("http2", "HTTP/2 over TLS", lambda wish, _: protocols.http2(wish)),
+    Extra("faults", "endpoints that fail, beside HAProxy and nginx", lambda wish, _: faults.measure(wish)),
+    Extra("probes", "ten thousand endpoints asked every five seconds", lambda wish, _: probing.probes(wish)),
+    Extra("balance", "what a balanced request costs", lambda wish, _: balancing.measure(wish)),
     Extra("idle", "memory of an idle connection: keep-alive, TLS, WebSocket", lambda wish, _: protocols.idle(wish)),
     Extra("scaling", "a worker, an upstream and a load on one core, and two of each on two, as a gateway", two_cores),
     Extra("audit", "the store of records", audit),

@@ -1,7 +1,10 @@
 """What a run found, for people: tables in Markdown, the bar, the plot, and the block in docs/performance.md."""
 
+import balancing
 import bar
+import faults
 import plot
+import probing
 from cases import ROOT, WORK, Case
 from rounds import Outcome
 
@@ -107,6 +110,12 @@ def _extras_text(extras: dict) -> list[str]:
         ]
         title = "**http2**: HTTP/2 over TLS (ECDSA P-256), 1 KiB answers, 8 connections of 8 streams, HTTP/1.1 upstream"
         parts.append(f"{title}\n\n" + _table(["", "CPU µs/request", "÷ haproxy", "requests/s"], rows))
+    if failing := extras.get("faults"):
+        parts.append(faults.markdown(failing))
+    if probes := extras.get("probes"):
+        parts.append(probing.markdown(probes))
+    if balance := extras.get("balance"):
+        parts.append(balancing.markdown(balance))
     if held := extras.get("idle"):
         rows = [
             [label, *(f"{found[kind] / 1024:.1f}" for kind in ("keep-alive", "TLS", "WebSocket"))]

@@ -15,7 +15,7 @@ from peers import free_port
 
 def build() -> None:
     """Compiles backend and load where they are older than their source."""
-    for name in ("backend", "load"):
+    for name in ("backend", "faulty", "load"):
         source, made = ROOT / f"bench/{name}.c", WORK / name
         if not made.exists() or made.stat().st_mtime < source.stat().st_mtime:
             subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", str(made), str(source)], check=True)

@@ -18,9 +18,9 @@ from cases import GATEWAY, Case, Entrant
 CORES = (machine.PROXY_CORE, machine.LOAD_CORE)
 
 
-def _loads(case: Case, entrant: Entrant, ports: list[int], seconds: float) -> tuple[float, list[str]]:
+def loads(case: Case, entrant: Entrant, ports: list[int], seconds: float) -> tuple[float, list[str]]:
     """Requests a second of a load on each core, one for each of these ports, and what was wrong."""
-    loads = [
+    running = [
         subprocess.Popen(
             machine.pinned((core,), [*rig.load_command(case, entrant, port), "--seconds", str(seconds)]),
             stdout=subprocess.PIPE,
@@ -29,7 +29,7 @@ def _loads(case: Case, entrant: Entrant, ports: list[int], seconds: float) -> tu
         for core, port in zip(CORES, ports, strict=False)
     ]
     rate, wrong = 0.0, []
-    for load in loads:
+    for load in running:
         found = json.loads(load.communicate(timeout=seconds + 60)[0].splitlines()[-1])
         rate += found["answered"] / found["seconds"]
         wrong += rig.complaints(found)
@@ -40,7 +40,7 @@ def _together(case: Case, peer: str, cores: tuple[int, ...], seconds: float) -> 
     """One proxy with a worker for each of these cores."""
     entrant = Entrant(f"{peer} × {len(cores)}", peer, dataclasses.replace(GATEWAY, workers=len(cores)))
     with rig.Backend(cores) as backend, rounds.started(entrant, backend.port, cores) as proxy:
-        return _loads(case, entrant, [proxy.port] * len(cores), seconds)
+        return loads(case, entrant, [proxy.port] * len(cores), seconds)
 
 
 def _apart(case: Case, peer: str, seconds: float) -> tuple[float, list[str]]:
@@ -51,7 +51,7 @@ def _apart(case: Case, peer: str, seconds: float) -> tuple[float, list[str]]:
         for core, entrant in zip(CORES, entrants, strict=True):
             backend = stack.enter_context(rig.Backend((core,)))
             ports.append(stack.enter_context(rounds.started(entrant, backend.port, (core,))).port)
-        return _loads(case, entrants[0], ports, seconds)
+        return loads(case, entrants[0], ports, seconds)
 
 
 def measure(case: Case, peers: list[str], plan: rounds.Plan) -> dict:

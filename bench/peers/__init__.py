@@ -21,6 +21,8 @@ class Setup:
     single: bool = False  # one process without children, for counting tools
     other: bool = False  # proxyd: the second binary that was named
     tls: bool = False  # HTTPS with the certificate in the folder, HTTP/2 by ALPN
+    endpoints: int = 0  # proxyd: an upstream of so many, all of them the backend; 0: a target
+    upstream: str = ""  # further keys of that upstream, as JSON
     tunnels: bool = False  # nginx: lets WebSockets through, which the others do unasked
 
 

@@ -17,6 +17,8 @@ def version() -> str:
 def config(setup: Setup, place: Place) -> dict:
     """Its config; JSON is a form of it."""
     target = {"target": f"http://127.0.0.1:{place.backend}"}
+    if setup.endpoints:
+        target = {"upstream": "backend"}
     routes = [{"path": route_path(number, setup.routes)} | target for number in range(setup.routes)]
     listen: dict | str = f"127.0.0.1:{place.port}"
     if setup.tls:
@@ -33,6 +35,9 @@ def config(setup: Setup, place: Place) -> dict:
         "log": {"access": str(place.folder / "access.log") if setup.gateway else "off"},
         "routes": routes or [{"path": "/"} | target],
     }
+    if setup.endpoints:
+        endpoints = [f"http://127.0.0.{1 + number}:{place.backend}" for number in range(setup.endpoints)]
+        made["upstreams"] = {"backend": {"endpoints": endpoints} | json.loads(setup.upstream or "{}")}
     if setup.gateway:
         made["rate_limit"] = {"limits": [{"requests": 4000000000, "per": "1m"}]}
     else:
