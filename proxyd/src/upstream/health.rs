@@ -169,8 +169,8 @@ impl Health {
         self.ejected_until_us().is_some_and(|until| until > now_us)
     }
 
+    /// It is left out. Failures in a row go on being counted: where it comes back no better, the first one is enough.
     pub(super) fn eject(&self, until_us: u64, note: Note) {
-        self.consecutive.store(0, Relaxed);
         self.forget(Judge::Ejection);
         self.ejected_until_us.store(until_us + 1, Relaxed);
         let mut notes = self.notes();
@@ -348,5 +348,16 @@ mod tests {
         }
         let ended: Vec<bool> = (0..3).map(|_| health.trial_ended(&rules, Some(true), 2 * second, 9)).collect();
         assert_eq!((ended, health.notes().trips), (vec![false, false, true], 2));
+    }
+
+    #[test]
+    fn one_that_comes_back_no_better_is_not_given_as_many_failures_again() {
+        let health = Health::new(1);
+        assert_eq!([health.failed(), health.failed(), health.failed()], [1, 2, 3]);
+        health.eject(1_000_000, Note { at_us: 0, why: "consecutive errors" });
+        assert!(health.is_ejected(999_999) && !health.is_ejected(1_000_000));
+        assert_eq!(health.failed(), 4);
+        health.succeeded();
+        assert_eq!(health.failed(), 1);
     }
 }

@@ -42,7 +42,7 @@ pub(super) static EJECT: Section = Section {
     name: "upstreams.NAME.eject",
     doc: "Endpoints that fail requests are left out for a while. A failure is an attempt that got no answer, or one of `statuses`. At least one of `consecutive_errors`, `error_rate` and `latency` is not `off`.",
     fields: &[&[
-        Field::new("consecutive_errors", Kind::Or("off", &Kind::Integer { min: 1, max: 1_000_000 }), "So many failures in a row eject an endpoint.").default("5"),
+        Field::new("consecutive_errors", Kind::Or("off", &Kind::Integer { min: 1, max: 1_000_000 }), "So many failures in a row eject an endpoint; after its ejection the row goes on until it does well once, so that one more is enough.").default("5"),
         Field::new("error_rate", Kind::Or("off", &SHARE), "This share of failures within `window` ejects it.").default("off"),
         Field::new("latency", Kind::Or("off", &Kind::Duration { min: "1ms", max: "24h" }), "Answers that take longer than this, on average within `window`, eject it.").default("off"),
         Field::new("min_requests", MIN_REQUESTS, "With fewer requests within `window`, `error_rate` and `latency` say nothing.").default("20"),
