@@ -24,12 +24,12 @@ def _proxyd(place: Place, ports: list[int]) -> Launch:
             "healthy_after": 2,
             "unhealthy_after": 2,
         },
-        # The mean of a busy second or two: a slow endpoint that is chosen seldom still has its three answers in that time.
+        # The mean of a second: a slow endpoint that is chosen seldom still has two answers in that time.
         "eject": {
             "consecutive_errors": FAILURES,
             "latency": "200ms",
-            "min_requests": FAILURES,
-            "window": "2s",
+            "min_requests": 2,
+            "window": "1s",
             "for": f"{OUT_S}s",
             "max_percent": "80%",
         },
