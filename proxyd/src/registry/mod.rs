@@ -33,6 +33,13 @@ pub struct Overlay {
     pub registered: Vec<Registered>,
 }
 
+impl Overlay {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.registered.is_empty()
+    }
+}
+
 /// What an operator set. Nothing is kept of an endpoint that is ready at its own weight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetEntry {

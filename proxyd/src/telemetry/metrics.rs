@@ -120,17 +120,15 @@ impl Metrics {
 
     fn counts_of(&self, (upstream, address): &Pair) -> lately::Counts {
         let key = PairText(upstream, address);
-        let mut counts = lately::Counts::default();
-        for cells in self.workers.iter().filter_map(|worker| worker.endpoints.find(&key)) {
-            cells.add_to(&mut counts);
-        }
-        counts
+        let cells = self.workers.iter().filter_map(|worker| worker.endpoints.find(&key));
+        lately::Counts::of(&cells.collect::<Vec<_>>())
     }
 
-    fn endpoint_counts(&self) -> HashMap<Pair, lately::Counts> {
-        let mut all: HashMap<Pair, lately::Counts> = HashMap::new();
+    /// The cells of each endpoint, one for each worker that met it.
+    fn endpoints(&self) -> HashMap<Pair, Vec<Arc<EndpointCells>>> {
+        let mut all: HashMap<Pair, Vec<Arc<EndpointCells>>> = HashMap::new();
         for (pair, cells) in self.workers.iter().flat_map(|worker| worker.endpoints.list()) {
-            cells.add_to(all.entry(pair).or_default());
+            all.entry(pair).or_default().push(cells);
         }
         all
     }
@@ -372,12 +370,6 @@ impl EndpointCells {
         if status >= 500 {
             self.errors.add(1);
         }
-    }
-
-    fn add_to(&self, counts: &mut lately::Counts) {
-        counts.requests += self.requests.get();
-        counts.failed += self.errors.get() + self.failures.entries().map(|entry| entry.count.get()).sum::<u64>();
-        counts.response.add(&self.response);
     }
 
     /// An attempt here was followed by another one.

@@ -138,15 +138,23 @@ impl Health {
         (self.probes_passed.load(Relaxed), self.probes_failed.load(Relaxed))
     }
 
-    /// It is asked from now on; this holds until the first answer.
-    pub(super) fn awaits_probe(&self, initial: Initial) {
-        self.checked.store(word(Streak::new(initial).checked()), Relaxed);
+    /// It is asked from now on, if it was not before; this holds until the first answer. Whether that is new.
+    pub(super) fn awaits_probe(&self, initial: Initial) -> bool {
+        let is_new = self.checked() == Checked::NotProbed;
+        if is_new {
+            self.checked.store(word(Streak::new(initial).checked()), Relaxed);
+        }
+        is_new
     }
 
-    /// Nobody asks it any more.
-    pub(super) fn drop_probe(&self) {
+    /// Nobody asks it any more. Whether somebody did.
+    pub(super) fn drop_probe(&self) -> bool {
+        if self.checked() == Checked::NotProbed {
+            return false;
+        }
         self.checked.store(word(Checked::NotProbed), Relaxed);
         self.notes().probe = None;
+        true
     }
 
     /// It serves again, or for the first time among others.
@@ -271,17 +279,20 @@ impl Health {
         notes.trips += 1;
     }
 
-    /// There is no breaker any more: what it was open for is forgotten.
-    pub(super) fn drop_breaker(&self) {
-        if self.circuit_is_open.swap(0, Relaxed) != 0 {
+    /// There is no breaker any more: what it was open for is forgotten. Whether it was.
+    pub(super) fn drop_breaker(&self) -> bool {
+        let was_open = self.circuit_is_open.swap(0, Relaxed) != 0;
+        if was_open {
             *self.breaker() = Breaker::default();
+            self.forget(Judge::Breaker);
         }
+        was_open
     }
 
-    /// There is no ejection any more.
-    pub(super) fn drop_ejection(&self) {
-        self.ejected_until_us.store(NEVER, Relaxed);
+    /// There is no ejection any more. Whether it was ejected at some time.
+    pub(super) fn drop_ejection(&self) -> bool {
         self.consecutive.store(0, Relaxed);
+        self.ejected_until_us.swap(NEVER, Relaxed) != NEVER
     }
 
     /// What is told about it.

@@ -18,6 +18,8 @@ pub struct Members {
     pub list: Box<[Member]>,
     /// Some name was not asked for yet: its addresses are to come.
     pub is_resolving: bool,
+    /// They are the config's alone: nothing was set or registered, and no name was looked up.
+    pub is_plain: bool,
 }
 
 /// One endpoint, as it belongs to its upstream.
@@ -137,7 +139,7 @@ impl Members {
                 resolved: wanted.resolved,
             }
         });
-        Self { list: list.collect(), is_resolving }
+        Self { list: list.collect(), is_resolving, is_plain: overlay.is_empty() && config.resolve.is_none() }
     }
 
     /// The one at this address.

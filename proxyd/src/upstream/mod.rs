@@ -164,6 +164,10 @@ impl Upstream {
     /// daemon's start. `successor`: the members of its namesake in force, where it is that no longer.
     pub fn gather(&self, overlay: &Overlay, now_us: u64, successor: Option<&Members>) -> bool {
         let before = self.members();
+        // Of a hundred thousand upstreams hardly any is touched.
+        if before.is_plain && overlay.is_empty() {
+            return false;
+        }
         let names = self.names().clone();
         let find = |at: Whereabouts| {
             let known = before.find(&at.address).or_else(|| successor.and_then(|members| members.find(&at.address)));
@@ -191,28 +195,26 @@ impl Upstream {
 
     /// After a commit: what the config no longer asks for is forgotten.
     pub fn settle(&self) {
+        let mut has_changed = false;
         for member in &self.members().list {
-            if self.config.breaker.is_none() {
-                member.endpoint.health.drop_breaker();
-            }
-            if self.config.probe.is_none() {
-                member.endpoint.health.drop_probe();
-            }
-            if self.config.eject.is_none() {
-                member.endpoint.health.drop_ejection();
-            }
+            let health = &member.endpoint.health;
+            has_changed |= self.config.breaker.is_none() && health.drop_breaker();
+            has_changed |= self.config.eject.is_none() && health.drop_ejection();
+            has_changed |= match &self.config.probe {
+                None => health.drop_probe(),
+                Some(probe) => health.awaits_probe(probe.initial),
+            };
         }
-        if self.config.eject.is_none() {
-            *self.live.ejections() = Ejections::default();
+        if has_changed {
+            self.live.signal.raise();
         }
-        self.live.signal.raise();
     }
 }
 
 fn new_endpoint(config: &config::Upstream, at: Whereabouts, live: &Live, workers: usize) -> Endpoint {
     let endpoint = Endpoint::new(&config.name, at, &live.signal, workers);
     if let Some(probe) = &config.probe {
-        endpoint.health.awaits_probe(probe.initial);
+        let _ = endpoint.health.awaits_probe(probe.initial);
     }
     endpoint
 }

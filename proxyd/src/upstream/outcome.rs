@@ -132,8 +132,12 @@ impl Upstream {
             max_for_us: micros(config.max_for),
             max_percent: config.max_percent,
         };
-        let members = self.members().list.len();
-        let until = self.live.ejections().eject(&rules, endpoint.key, members, when.now_us);
+        let keys: Vec<u64> = self.members().list.iter().map(|member| member.endpoint.key).collect();
+        let until = {
+            let mut ejections = self.live.ejections();
+            ejections.retain(&keys);
+            ejections.eject(&rules, endpoint.key, keys.len(), when.now_us)
+        };
         let (upstream, address) = (&endpoint.upstream, &endpoint.address);
         let why = why_word(why);
         let Some(until_us) = until else {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 
 use super::histogram::Durations;
-use super::{Metrics, Pair};
+use super::{EndpointCells, Metrics, Pair};
 
 /// How often the counters are taken down. What is told of late covers one to two times that.
 pub const EVERY: Duration = Duration::from_secs(10);
@@ -37,6 +37,23 @@ pub(super) struct Counts {
     pub(super) response: Durations,
 }
 
+impl Counts {
+    /// The sum over these cells.
+    pub(super) fn of(cells: &[Arc<EndpointCells>]) -> Self {
+        let mut counts = Self { requests: requests(cells), ..Self::default() };
+        for cells in cells {
+            let failures: u64 = cells.failures.entries().map(|entry| entry.count.get()).sum();
+            counts.failed += cells.errors.get() + failures;
+            counts.response.add(&cells.response);
+        }
+        counts
+    }
+}
+
+fn requests(cells: &[Arc<EndpointCells>]) -> u64 {
+    cells.iter().map(|cells| cells.requests.get()).sum()
+}
+
 /// What an endpoint did of late.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lately {
@@ -57,10 +74,11 @@ impl Metrics {
             return;
         }
         let mut of = HashMap::new();
-        for (pair, counts) in self.endpoint_counts() {
+        for (pair, cells) in self.endpoints() {
             // Most of many endpoints did nothing since.
-            let same = taken.newest.of.get(&pair).filter(|before| before.requests == counts.requests);
-            let counts = same.map_or_else(|| Arc::new(counts), Arc::clone);
+            let requests = requests(&cells);
+            let same = taken.newest.of.get(&pair).filter(|before| before.requests == requests);
+            let counts = same.map_or_else(|| Arc::new(Counts::of(&cells)), Arc::clone);
             of.insert(pair, counts);
         }
         taken.before = std::mem::replace(&mut taken.newest, Sample { at_us: now_us, of });
