@@ -124,8 +124,10 @@ pub(super) async fn respond(
     if switches || asked.is_read() {
         return Sent::Whole;
     }
+    // It was still being sent on while the head went out, which therefore could not tell of a close: one by chunks may end soon
+    // too.
     if let Some(rest) = rest.or_else(|| link.take_unread())
-        && is_droppable(&rest)
+        && rest.left().is_none_or(|left| left <= DROPPED)
         && drop_rest(link, rest).await
     {
         return Sent::Whole;
@@ -290,14 +292,17 @@ fn reset(link: &Link) {
     let _ = SockRef::from(link.wire.borrow().stream.tcp()).set_linger(Some(Duration::ZERO));
 }
 
-/// Reads and drops what is left of a request's body: whether its end was reached.
+/// Reads and drops what is left of a request's body, unless it is much: whether its end was reached.
 async fn drop_rest(link: &Link, mut rest: Incoming) -> bool {
+    let mut may_drop = DROPPED;
     let dropped = poll_fn(|cx| {
         let mut wire = link.wire.borrow_mut();
         loop {
             match ready!(rest.poll_ready(cx, &mut wire)) {
                 Ok(Ready::Data) => {
                     let bytes = rest.chunk(&wire).len();
+                    let Some(less) = may_drop.checked_sub(bytes as u64) else { return Poll::Ready(false) };
+                    may_drop = less;
                     rest.advance(&mut wire, bytes);
                 }
                 Ok(Ready::End) => return Poll::Ready(true),

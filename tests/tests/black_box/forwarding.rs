@@ -249,3 +249,29 @@ fn forward_host_decides_which_host_the_upstream_sees() {
     assert_eq!(host("/target"), upstream.address().to_string());
     assert_eq!(host("/name"), "inner.example");
 }
+
+#[test]
+fn an_early_answer_to_a_body_by_chunks_leaves_the_connection() {
+    let upstream = Upstream::scripted(|conn| {
+        while conn.request_head().is_some() {
+            if !conn.answer(200, &[], b"early") {
+                return;
+            }
+        }
+    });
+    let proxyd = Proxyd::start(&forward_all(upstream.address()));
+    let mut wire = Wire::connect(proxyd.address());
+    for _ in 0..3 {
+        wire.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+        let answer = wire.response("POST");
+        assert_eq!((answer.status, answer.header("connection")), (200, None));
+        wire.send("3\r\ndef\r\n0\r\n\r\n");
+        assert_eq!(Request::get("/").send_on(&mut wire).text(), "early");
+    }
+    // Without an end it is not waited for.
+    wire.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
+    assert_eq!(wire.response("POST").status, 200);
+    let chunk = format!("4000\r\n{}\r\n", "x".repeat(0x4000));
+    let closed = (0..1000).any(|_| !wire.try_send(&chunk));
+    assert!(closed || wire.closes_within(PATIENCE));
+}
