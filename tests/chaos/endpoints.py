@@ -116,6 +116,8 @@ class Endpoint:
                 if did in ("reset", "garbage", "socket"):
                     break
                 await writer.drain()
+                if did.endswith(" early"):
+                    break
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError) as fault:
             if now:
                 why = "killed" if self.mode == "dead" else type(fault).__name__
@@ -132,7 +134,9 @@ class Endpoint:
         return await self.bad(mode, writer) or self.whole(writer, b"well")
 
     async def answer(self, method: str, target: str, head: dict, reader, writer, now: dict) -> str:
-        """Answers one request, after all of it came; what it did."""
+        """Answers one request, after all of it came as a rule; what it did."""
+        if self.mode in ("reset", "busy", "broken") and method == "POST" and random.random() < 0.3:
+            return f"{await self.bad(self.mode, writer)} early"
         length, value = await body(head, reader)
         await self.thawed.wait()
         self.journal.tell(self.number, "read", **now, mode=self.mode)

@@ -46,6 +46,7 @@ class Evidence:
     def __init__(self, folder: pathlib.Path, asked: list[Asked], turmoil: Turmoil) -> None:
         self.asked = {one.id: one for one in asked}
         self.turmoil = turmoil
+        self.began = min(one.began for one in asked)
         self.ports = turmoil.endpoints.ports
         self.rows: dict[str, list[Row]] = collections.defaultdict(list)
         for path in sorted((folder / "state" / "audit").glob("segment-*.sqlite")):

@@ -51,7 +51,7 @@ class Asked:
 
 # Kind: its share in percent, its method, and whether it has a key.
 KINDS: dict[str, tuple[float, str, bool]] = {
-    "get": (42, "GET", False),
+    "get": (37, "GET", False),
     "get large": (7, "GET", False),
     "get drip": (4, "GET", False),
     "head": (3, "HEAD", False),
@@ -60,6 +60,8 @@ KINDS: dict[str, tuple[float, str, bool]] = {
     "post": (12, "POST", False),
     "post key": (7, "POST", True),
     "post chunked key": (3, "POST", True),
+    "post slow key": (3, "POST", True),
+    "post expect key": (2, "POST", True),
     "post large": (2, "POST", False),
     "post large key": (2, "POST", True),
     "sticky": (8, "GET", False),
@@ -147,7 +149,7 @@ class Load:
             path = "/echo/"
             if "large" in kind:
                 size = self.rng.randrange(100_000, 300_000)
-            elif kind == "post chunked key":
+            elif kind in ("post chunked key", "post slow key"):
                 size = self.rng.randrange(1, 9000)
             asked.kept = size <= KEPT
             body = (BLOCK * 5)[:size]
@@ -158,9 +160,11 @@ class Load:
                 self.busy_sticky.add(asked.client)
                 if self.cookies[asked.client]:
                     lines.append(f"Cookie: {self.cookies[asked.client]}")
+        if kind == "post expect key":
+            lines.append("Expect: 100-continue")
         if key:
             lines.append(f'Idempotency-Key: "{asked.id}"')
-        if kind == "post chunked key":
+        if kind == "post chunked key" or (kind == "post slow key" and size % 2):
             lines.append("Transfer-Encoding: chunked")
             half = size // 2
             pieces = [piece for piece in (body[:half], body[half:]) if piece]
@@ -181,9 +185,17 @@ class Load:
             return
         asked.before = getattr(wire, "carried", "")
         # The answer may come before all was sent, and must be read all the same.
-        sending = asyncio.ensure_future(wire.send(head + framed))
+        awaits = asked.kind == "post expect key"
+        if asked.kind == "post slow key":
+            sending = asyncio.ensure_future(slowly(wire, head, framed))
+        else:
+            sending = asyncio.ensure_future(wire.send(head if awaits else head + framed))
         try:
             asked.status, told = await wire.head()
+            if asked.status == 100:
+                awaits = False
+                await wire.send(framed)
+                asked.status, told = await wire.head()
             asked.endpoint = int(told.get("x-endpoint", -1))
             if asked.client >= 0 and "set-cookie" in told:
                 self.cookies[asked.client] = told["set-cookie"].split(";")[0]
@@ -198,6 +210,10 @@ class Load:
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
+        if awaits:
+            # Nobody asked for the body: this connection cannot go on.
+            wire.close()
+            return
         wire.used = time.monotonic()
         wire.carried = f"{asked.id} {asked.kind} {asked.status} {asked.code}, {time.time() - asked.began:.2f} s"
         self.client.keep(wire, _Kept(told))
@@ -227,6 +243,15 @@ class Load:
                 asked.broken = "a frame came back changed"
                 return
             await asyncio.sleep(0.2)
+
+
+async def slowly(wire: Wire, head: bytes, framed: bytes) -> None:
+    """Sends a body in pieces, with pauses between."""
+    await wire.send(head)
+    step = len(framed) // 4 + 1
+    for at in range(0, len(framed), step):
+        await asyncio.sleep(0.08)
+        await wire.send(framed[at : at + step])
 
 
 class _Kept:
