@@ -50,12 +50,19 @@ class Endpoint:
         self.writers: set[asyncio.StreamWriter] = set()
         self.tasks: set[asyncio.Task] = set()
 
-    def listen(self) -> None:
-        """Opens its door."""
+    async def listen(self) -> None:
+        """Opens its door; somebody else may be trying the port just now."""
         door = socket.socket()
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         door.setblocking(False)
-        door.bind(("127.0.0.1", self.port))
+        for left in reversed(range(100)):
+            try:
+                door.bind(("127.0.0.1", self.port))
+                break
+            except OSError:
+                if not left:
+                    raise
+                await asyncio.sleep(0.02)
         door.listen(BACKLOG)
         self.door = door
         self.accepting = asyncio.create_task(self.accept(door))
@@ -75,19 +82,21 @@ class Endpoint:
         finally:
             door.close()
 
-    def turn(self, mode: str, lies: bool) -> None:
+    async def turn(self, mode: str, lies: bool) -> None:
         """Does so from now on."""
         was_dead, self.mode, self.lies = self.mode == "dead", mode, lies
         self.journal.tell(self.number, "mode", mode=mode, lies=lies)
         if mode == "dead":
-            for task in [self.accepting, *self.tasks]:
+            for task in {self.accepting, *self.tasks}:
                 task.cancel()
             for writer in self.writers:
                 writer.transport.abort()
             self.thawed.set()
+            # The door is closed when this is over.
+            await asyncio.gather(self.accepting, return_exceptions=True)
             return
         if was_dead:
-            self.listen()
+            await self.listen()
         # Few wait in vain behind a door that nobody opens; then connecting itself takes too long.
         self.door.listen(BACKLOG_FROZEN if mode == "frozen" else BACKLOG)
         if mode == "frozen":
@@ -223,12 +232,12 @@ async def main() -> None:
     journal = Journal(sys.argv[1])
     endpoints = [Endpoint(number, int(port), journal) for number, port in enumerate(sys.argv[2:])]
     for endpoint in endpoints:
-        endpoint.listen()
+        await endpoint.listen()
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         told = json.loads(line)
-        endpoints[told["endpoint"]].turn(told["mode"], told["lies"])
+        await endpoints[told["endpoint"]].turn(told["mode"], told["lies"])
     journal.file.flush()
 
 
