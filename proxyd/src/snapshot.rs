@@ -186,7 +186,14 @@ impl Forward {
 
 impl Snapshot {
     /// Compiles. Everything that could be wrong was found by the check; state is taken from `previous` by name.
-    pub fn compile(checked: Checked, tls: Material, stamp: Stamp, previous: Option<&Self>, amid: &Amid) -> Self {
+    pub fn compile(
+        checked: Checked,
+        tls: Material,
+        stamp: Stamp,
+        previous: Option<&Self>,
+        amid: &Amid,
+        now_us: u64,
+    ) -> Self {
         let config = Arc::clone(&checked.config);
         let tls = match previous {
             Some(previous) => tls.inherit(&previous.tls),
@@ -201,6 +208,7 @@ impl Snapshot {
             let name = &upstream.name;
             let amid = upstream::Amid {
                 workers: amid.workers,
+                now_us,
                 overlay: &amid.registry.overlay(name),
                 sticky_key: &amid.sticky_key,
             };

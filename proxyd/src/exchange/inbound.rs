@@ -39,7 +39,11 @@ impl Upload {
 }
 
 /// A request's body, on its way upstream.
-pub struct RequestBody(Option<Box<Inbound>>);
+pub struct RequestBody {
+    inbound: Option<Box<Inbound>>,
+    /// It is being sent: what is here stands in for it.
+    is_lent: bool,
+}
 
 /// A body that is there.
 struct Inbound {
@@ -118,7 +122,7 @@ impl Coming {
 
 impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "RequestBody" } else { "RequestBody(none)" })
+        f.write_str(if self.inbound.is_some() { "RequestBody" } else { "RequestBody(none)" })
     }
 }
 
@@ -147,7 +151,7 @@ impl RequestBody {
     }
 
     fn coming(coming: Coming, interim: Interim, alarm: &Rc<Alarm>, longest_gap: Duration, awaits: bool) -> Self {
-        Self(Some(Box::new(Inbound {
+        Self::of(Some(Box::new(Inbound {
             coming,
             interim,
             alarm: Rc::clone(alarm),
@@ -166,36 +170,47 @@ impl RequestBody {
         }
         // Nothing is waited for.
         let mut body = Self::coming(Coming::Kept, Interim::Nowhere, &Rc::default(), Duration::ZERO, false);
-        if let Some(inbound) = &mut body.0 {
+        if let Some(inbound) = &mut body.inbound {
             inbound.upload.bytes.set(bytes.len() as u64);
             inbound.kept = Some(Rc::new(RefCell::new(Kept::of(bytes))));
         }
         body
     }
 
+    fn of(inbound: Option<Box<Inbound>>) -> Self {
+        Self { inbound, is_lent: false }
+    }
+
+    /// Gives it away, to be sent. What stays stands in for it, and cannot be sent again, until it is put back.
+    #[must_use]
+    pub fn lend(&mut self) -> Self {
+        let is_lent = self.inbound.is_some();
+        std::mem::replace(self, Self { inbound: None, is_lent })
+    }
+
     /// No body at all.
     pub fn empty() -> Self {
-        Self(None)
+        Self::of(None)
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.inbound.is_none()
     }
 
     /// The length of what is to come, if one was announced.
     pub fn announced(&self) -> Option<u64> {
-        self.0.as_ref().map_or(Some(0), |inbound| inbound.coming.left().map(|left| left + inbound.again() as u64))
+        self.inbound.as_ref().map_or(Some(0), |inbound| inbound.coming.left().map(|left| left + inbound.again() as u64))
     }
 
     /// Whether it is known that nothing more comes, though its end was not reached yet.
     pub fn is_over(&self) -> bool {
-        self.0.as_ref().is_none_or(|inbound| inbound.again() == 0 && inbound.coming.is_over())
+        self.inbound.as_ref().is_none_or(|inbound| inbound.again() == 0 && inbound.coming.is_over())
     }
 
     /// Keeps what comes, as long as it is not more than so many bytes, so that it can be sent again.
     pub fn keep(&mut self, limit: usize) {
-        if let Some(inbound) = &mut self.0 {
+        if let Some(inbound) = &mut self.inbound {
             match &inbound.kept {
                 Some(kept) => kept.borrow_mut().allow(limit),
                 None => inbound.kept = Some(Rc::new(RefCell::new(Kept::new(limit)))),
@@ -205,42 +220,43 @@ impl RequestBody {
 
     /// What is kept of it, to be looked at when it has ended.
     pub fn kept(&self) -> Option<Rc<RefCell<Kept>>> {
-        self.0.as_ref().and_then(|inbound| inbound.kept.clone())
+        self.inbound.as_ref().and_then(|inbound| inbound.kept.clone())
     }
 
     /// Whether it can be sent again from its start: nothing of it was used, or all that was is kept.
     pub fn is_repeatable(&self) -> bool {
-        self.0.as_ref().is_none_or(|inbound| {
-            inbound.upload.failure().is_none()
-                && match &inbound.kept {
-                    Some(kept) => kept.borrow().is_whole(),
-                    None => inbound.upload.bytes() == 0 && !inbound.upload.ended(),
-                }
-        })
+        !self.is_lent
+            && self.inbound.as_ref().is_none_or(|inbound| {
+                inbound.upload.failure().is_none()
+                    && match &inbound.kept {
+                        Some(kept) => kept.borrow().is_whole(),
+                        None => inbound.upload.bytes() == 0 && !inbound.upload.ended(),
+                    }
+            })
     }
 
     /// Begins again with what was kept. Only where it is repeatable.
     pub fn rewind(&mut self) {
-        if let Some(kept) = self.0.as_ref().and_then(|inbound| inbound.kept.as_ref()) {
+        if let Some(kept) = self.inbound.as_ref().and_then(|inbound| inbound.kept.as_ref()) {
             kept.borrow_mut().rewind();
         }
     }
 
     /// How it goes; none where there is no body.
     pub fn upload(&self) -> Option<&Rc<Upload>> {
-        self.0.as_ref().map(|inbound| &inbound.upload)
+        self.inbound.as_ref().map(|inbound| &inbound.upload)
     }
 
     /// Breaks off when more than this comes.
     pub fn set_limit(&mut self, bytes: u64) {
-        if let Some(inbound) = &mut self.0 {
+        if let Some(inbound) = &mut self.inbound {
             inbound.limit = bytes;
         }
     }
 
     /// Whether more is at hand, or the end was reached.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ready, BodyError>> {
-        let Some(inbound) = &mut self.0 else { return Poll::Ready(Ok(Ready::End)) };
+        let Some(inbound) = &mut self.inbound else { return Poll::Ready(Ok(Ready::End)) };
         inbound.poll_ready(cx).map_err(|error| {
             inbound.upload.failure.set(Some(error));
             error
@@ -249,7 +265,7 @@ impl RequestBody {
 
     /// Lets `use_it` see the data at hand.
     pub fn with_chunk<R>(&self, use_it: impl FnOnce(&[u8]) -> R) -> R {
-        match &self.0 {
+        match &self.inbound {
             Some(inbound) => inbound.with_chunk(use_it),
             None => use_it(&[]),
         }
@@ -257,8 +273,8 @@ impl RequestBody {
 
     /// Takes so many bytes of the data at hand: without a copy, where they came on a stream.
     pub fn take(&mut self, bytes: usize) -> Bytes {
-        if let Some(inbound) = &mut self.0
-            && inbound.kept.is_none()
+        if let Some(inbound) = &mut self.inbound
+            && inbound.kept.as_ref().is_none_or(|kept| kept.borrow().is_over())
             && let Coming::Stream(stream) = &mut inbound.coming
         {
             let taken = stream.take(bytes);
@@ -272,14 +288,14 @@ impl RequestBody {
 
     /// So many bytes of the data at hand went upstream.
     pub fn advance(&mut self, bytes: usize) {
-        if let Some(inbound) = &mut self.0 {
+        if let Some(inbound) = &mut self.inbound {
             inbound.advance(bytes);
         }
     }
 
     /// The fields behind it.
     pub fn take_trailers(&mut self) -> Option<Box<Headers>> {
-        let inbound = self.0.as_mut()?;
+        let inbound = self.inbound.as_mut()?;
         let trailers = match &mut inbound.coming {
             Coming::Wire { incoming, .. } => incoming.take_trailers(),
             Coming::Stream(stream) => stream.take_trailers(),

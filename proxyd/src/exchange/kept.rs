@@ -36,6 +36,11 @@ impl Kept {
         self.is_whole
     }
 
+    /// Whether nothing is kept any more, and nothing is sent again.
+    pub(super) fn is_over(&self) -> bool {
+        !self.is_whole && self.again().is_none()
+    }
+
     /// What is still to be sent again; none once that is done.
     pub(super) fn again(&self) -> Option<&[u8]> {
         self.bytes.get(self.sent..).filter(|rest| !rest.is_empty())

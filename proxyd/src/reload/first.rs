@@ -69,6 +69,6 @@ impl First {
     /// The first snapshot.
     #[must_use]
     pub fn compile(&self, amid: &Amid) -> Snapshot {
-        Snapshot::compile(self.loaded.checked.clone(), self.loaded.tls.clone(), self.stamp.clone(), None, amid)
+        Snapshot::compile(self.loaded.checked.clone(), self.loaded.tls.clone(), self.stamp.clone(), None, amid, 0)
     }
 }

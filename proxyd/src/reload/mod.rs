@@ -246,7 +246,7 @@ impl Reload {
             let (checked, stamp, before) = (loaded.checked.clone(), stamp.clone(), Arc::clone(before));
             let tls = loaded.tls.clone();
             let daemon = Arc::clone(&self.daemon);
-            let compile = move || Snapshot::compile(checked, tls, stamp, Some(&before), &daemon.amid);
+            let compile = move || Snapshot::compile(checked, tls, stamp, Some(&before), &daemon.amid, daemon.now_us());
             tokio::task::spawn_blocking(compile).await.map_err(|error| broken(&error))?
         };
         self.restore_files(what, &loaded).await?;

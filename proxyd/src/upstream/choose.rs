@@ -6,11 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shared::config;
 use shared::decide::balance::{Balancer, Candidate, Method};
 use shared::decide::breaker::Pass;
-use shared::decide::eligible::{Eligible, Facts, Rules, Tier, eligible};
+use shared::decide::eligible::{Checked, Circuit, Eligible, Facts, Rules, Tier, eligible};
 use tokio::time::Instant;
 
+use super::gate::Waiting;
 use super::outcome::{breaker_rules, micros};
 use super::{AttemptError, LocalUpstream, Member, Members, Pool, Seat, Trial, Upstream};
 
@@ -57,16 +59,17 @@ pub(super) struct View {
     balancer: Balancer,
 }
 
-/// What is known of a member, for the decision whether it may be chosen.
-pub fn facts(member: &Member, now_us: u64) -> Facts {
+/// What is known of a member, for the decision whether it may be chosen. What the config does not ask for does not count: a
+/// request of an earlier one may still have noted it.
+pub(super) fn facts(config: &config::Upstream, member: &Member, now_us: u64) -> Facts {
     let health = &member.endpoint.health;
     Facts {
         backup: member.backup,
         weight: member.weight,
         admin: member.admin,
-        checked: health.checked(),
-        ejected_until_us: health.ejected_until_us(),
-        circuit: health.circuit(now_us),
+        checked: config.probe.as_ref().map_or(Checked::NotProbed, |_| health.checked()),
+        ejected_until_us: config.eject.as_ref().and_then(|_| health.ejected_until_us()),
+        circuit: config.breaker.as_ref().map_or(Circuit::Closed, |_| health.circuit(now_us)),
         resolved: member.resolved,
         ready_since_us: health.ready_since_us(),
     }
@@ -75,7 +78,7 @@ pub fn facts(member: &Member, now_us: u64) -> Facts {
 impl Upstream {
     /// Which members may be chosen now.
     pub fn eligible(&self, members: &Members, now_us: u64) -> Eligible {
-        let facts: Vec<Facts> = members.list.iter().map(|member| facts(member, now_us)).collect();
+        let facts: Vec<Facts> = members.list.iter().map(|member| facts(&self.config, member, now_us)).collect();
         let rules = Rules { panic_below: self.config.panic_below, slow_start_us: self.config.slow_start.map(micros) };
         let mut eligible = eligible(&facts, &rules, now_us);
         eligible.awaits |= eligible.chosen.is_empty() && members.is_resolving;
@@ -143,16 +146,22 @@ impl View {
         }
     }
 
+    /// When time alone may change who may be chosen.
+    fn recheck_us(&self) -> Option<u64> {
+        self.eligible.recheck_us
+    }
+
     /// The member at this place among those that may be chosen.
     fn at(&self, place: usize) -> Option<(&Member, &Rc<Pool>)> {
         let (index, _) = *self.eligible.chosen.get(place)?;
         Some((self.members.list.get(index)?, self.pools.get(index)?))
     }
 
-    /// Whether one that was not tried may be chosen.
-    pub(super) fn has_other(&self, tried: &[u64]) -> bool {
+    /// Whether one that was not tried may be chosen, and is well.
+    pub(super) fn has_other(&self, tried: &[u64], now_us: u64) -> bool {
         let mut members = self.eligible.chosen.iter().filter_map(|(index, _)| self.members.list.get(*index));
-        members.any(|member| !tried.contains(&member.endpoint.id))
+        let is_well = |member: &Member| member.endpoint.health.circuit(now_us) == Circuit::Closed;
+        members.any(|member| !tried.contains(&member.endpoint.id) && is_well(member))
     }
 
     fn place_of(&self, token: &[u8]) -> Option<usize> {
@@ -171,12 +180,18 @@ fn candidates(members: &Members, eligible: &Eligible) -> Vec<Candidate> {
 
 impl LocalUpstream {
     /// The endpoint for the next attempt; those that were tried, by their ids, come into question last. Waits in the queue
-    /// where all have as many requests as they may; and for a first result, at most `patience`.
-    pub async fn admit(&self, ask: &Ask<'_>, tried: &[u64], patience: Duration) -> Result<Picked, AttemptError> {
+    /// where all have as many requests as they may; and for a first result, at most `patience`. Never beyond `until`.
+    pub async fn admit(
+        &self,
+        ask: &Ask<'_>,
+        tried: &[u64],
+        patience: Duration,
+        until: Option<Instant>,
+    ) -> Result<Picked, AttemptError> {
         match self.choose(ask, tried, false) {
             Ok(picked) => Ok(picked),
             // Apart on the heap: nearly all requests find somebody at once.
-            Err(turned) => Box::pin(self.wait(turned, ask, tried, patience)).await,
+            Err(turned) => Box::pin(self.wait(turned, ask, tried, patience, until)).await,
         }
     }
 
@@ -186,12 +201,13 @@ impl LocalUpstream {
         ask: &Ask<'_>,
         tried: &[u64],
         patience: Duration,
+        until: Option<Instant>,
     ) -> Result<Picked, AttemptError> {
         let live = &self.upstream.live;
         let began = Instant::now();
-        let mut place = None;
+        let mut place: Option<Waiting<'_>> = None;
         loop {
-            let (until, error) = match turned {
+            let (end, error) = match turned {
                 Turned::Nobody { opens_us: None } => return Err(AttemptError::Unavailable),
                 Turned::Nobody { opens_us: Some(opens_us) } => {
                     let left_us = opens_us.saturating_sub(self.now_us());
@@ -208,27 +224,62 @@ impl LocalUpstream {
                 }
                 Turned::Awaits => (began + patience, AttemptError::Unavailable),
             };
-            let change = match turned {
-                Turned::Full => live.gate.next(),
-                Turned::Awaits | Turned::Nobody { .. } => live.signal.next(),
+            let (end, error) = match until {
+                Some(until) if until < end => (until, AttemptError::OutOfTime),
+                Some(_) | None => (end, error),
             };
-            let mut change = pin!(change);
-            change.as_mut().enable();
-            // What changed before this was missed.
-            match self.choose(ask, tried, place.is_some()) {
-                Ok(picked) => return Ok(picked),
-                Err(now) if now != turned => {
-                    turned = now;
-                    continue;
-                }
-                Err(_) => {}
+            // Of those that wait for a place, only the first is to look before it is called.
+            let (mut freed, mut changed) = (pin!(live.gate.next()), pin!(live.signal.next()));
+            let mut looks = true;
+            if let (Turned::Full, Some(place)) = (turned, &place) {
+                freed.as_mut().enable();
+                looks = place.is_first();
             }
-            tokio::time::timeout_at(until, change).await.map_err(|_| error)?;
+            changed.as_mut().enable();
+            if looks {
+                // What changed before this was missed.
+                match self.choose(ask, tried, place.is_some()) {
+                    Ok(picked) => return Ok(self.admitted(picked, place)),
+                    Err(now) if now != turned => {
+                        turned = now;
+                        continue;
+                    }
+                    Err(_) => {}
+                }
+            }
+            // Time alone may bring somebody back.
+            let recheck_us = self.view.borrow().recheck_us().map(|at_us| at_us.saturating_sub(self.now_us()) + 1);
+            let recheck = recheck_us.map(|left_us| Instant::now() + Duration::from_micros(left_us));
+            let wake = recheck.map_or(end, |recheck| recheck.min(end));
+            let woken = async {
+                if turned == Turned::Full {
+                    tokio::select! {
+                        () = freed => {}
+                        () = changed => {}
+                    }
+                } else {
+                    changed.await;
+                }
+            };
+            if tokio::time::timeout_at(wake, woken).await.is_err() && wake == end {
+                return Err(error);
+            }
+            // So that what is timed from here on is not timed from before.
+            let _ = self.ledger.clock.now();
             match self.choose(ask, tried, place.is_some()) {
-                Ok(picked) => return Ok(picked),
+                Ok(picked) => return Ok(self.admitted(picked, place)),
                 Err(now) => turned = now,
             }
         }
+    }
+
+    /// Somebody who waited has a place; where more are free, the next one is called.
+    fn admitted(&self, picked: Picked, place: Option<Waiting<'_>>) -> Picked {
+        if place.is_some() {
+            drop(place);
+            self.upstream.live.gate.call_next();
+        }
+        picked
     }
 
     fn choose(&self, ask: &Ask<'_>, tried: &[u64], is_queued: bool) -> Result<Picked, Turned> {
@@ -275,10 +326,10 @@ impl LocalUpstream {
                 balancer.pick(ask.key, load, &excluded, || self.ledger.random.next_u64())
             });
             let Some((place, (member, pool))) = picked.and_then(|place| Some((place, view.at(place)?))) else {
-                if is_full || avoided.is_empty() {
+                if avoided.is_empty() {
                     break;
                 }
-                // The breakers of the others let nobody through: the same again.
+                // The others let nobody through: the same again.
                 excluded.retain(|place| !avoided.contains(place));
                 avoided.clear();
                 continue;

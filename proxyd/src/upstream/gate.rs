@@ -2,7 +2,9 @@
 //! it is touched where no such limit is configured.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
+// A place that is freed and somebody who begins to wait must not miss each other.
+use std::sync::atomic::Ordering::SeqCst;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -26,22 +28,32 @@ pub struct Seat {
 
 /// A place in the queue.
 #[derive(Debug)]
-pub struct Waiting<'a>(&'a Gate);
+pub struct Waiting<'a> {
+    gate: &'a Gate,
+    is_first: bool,
+}
+
+impl Waiting<'_> {
+    /// Whether nobody waited when it was taken.
+    pub fn is_first(&self) -> bool {
+        self.is_first
+    }
+}
 
 /// Adds one, unless that is more than `most`.
 fn raise(cell: &AtomicU32, most: u32) -> bool {
-    cell.try_update(Ordering::AcqRel, Ordering::Relaxed, |now| (now < most).then_some(now + 1)).is_ok()
+    cell.try_update(SeqCst, SeqCst, |now| (now < most).then_some(now + 1)).is_ok()
 }
 
 impl Gate {
     /// Whether as many are under way as may.
     pub fn is_full(&self, most: Option<u32>) -> bool {
-        most.is_some_and(|most| self.under_way.load(Ordering::Acquire) >= most)
+        most.is_some_and(|most| self.under_way.load(SeqCst) >= most)
     }
 
     /// How many wait.
     pub fn waiting(&self) -> u32 {
-        self.waiting.load(Ordering::Relaxed)
+        self.waiting.load(SeqCst)
     }
 
     /// A place with this endpoint; none where either has as many as it may.
@@ -50,7 +62,7 @@ impl Gate {
             return None;
         }
         if !raise(&endpoint.seats, each.unwrap_or(u32::MAX)) {
-            self.under_way.fetch_sub(1, Ordering::AcqRel);
+            self.under_way.fetch_sub(1, SeqCst);
             return None;
         }
         Some(Seat { gate: Arc::clone(self), endpoint: Arc::clone(endpoint) })
@@ -58,7 +70,15 @@ impl Gate {
 
     /// A place in the queue of at most so many; none where it is full.
     pub fn queue(&self, most: u32) -> Option<Waiting<'_>> {
-        raise(&self.waiting, most).then_some(Waiting(self))
+        let before = self.waiting.try_update(SeqCst, SeqCst, |now| (now < most).then_some(now + 1)).ok()?;
+        Some(Waiting { gate: self, is_first: before == 0 })
+    }
+
+    /// Calls whoever waits longest.
+    pub fn call_next(&self) {
+        if self.waiting() > 0 {
+            self.freed.notify_one();
+        }
     }
 
     /// The next place to become free. Enabled before looking, it misses none.
@@ -69,16 +89,14 @@ impl Gate {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.endpoint.seats.fetch_sub(1, Ordering::AcqRel);
-        self.gate.under_way.fetch_sub(1, Ordering::AcqRel);
-        if self.gate.waiting() > 0 {
-            self.gate.freed.notify_one();
-        }
+        self.endpoint.seats.fetch_sub(1, SeqCst);
+        self.gate.under_way.fetch_sub(1, SeqCst);
+        self.gate.call_next();
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.gate.waiting.fetch_sub(1, SeqCst);
     }
 }

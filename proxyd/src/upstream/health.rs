@@ -12,6 +12,9 @@ use shared::decide::probe::Streak;
 
 use super::window::{Seen, Sums, Window};
 
+/// What could be told all the time is told so often.
+const TOLD_EVERY_US: u64 = 10_000_000;
+
 /// Never: a time that no clock reaches, and that none begins with.
 const NEVER: u64 = 0;
 
@@ -27,11 +30,13 @@ pub struct Health {
     /// Whether the breaker is anything but closed: only then it is asked.
     circuit_is_open: AtomicU8,
     breaker: Mutex<Breaker>,
-    /// One for each worker; there from the first time that somebody counts in them.
-    windows: OnceLock<Box<[Windows]>>,
+    /// One for each worker; there from the first time that it counts in them.
+    windows: OnceLock<Box<[OnceLock<Box<Windows>>]>>,
     workers: usize,
     probes_passed: AtomicU64,
     probes_failed: AtomicU64,
+    /// When something was told that could be told all the time.
+    told_us: AtomicU64,
     notes: Mutex<Notes>,
 }
 
@@ -100,6 +105,7 @@ impl Health {
             workers,
             probes_passed: AtomicU64::new(0),
             probes_failed: AtomicU64::new(0),
+            told_us: AtomicU64::new(NEVER),
             notes: Mutex::default(),
         }
     }
@@ -198,30 +204,38 @@ impl Health {
         }
     }
 
-    /// The failures without a success between begin anew.
+    /// Whether something may be told that could be told all the time: once in a while.
+    pub(super) fn may_tell(&self, now_us: u64) -> bool {
+        let told_us = self.told_us.load(Relaxed);
+        let is_time = told_us == NEVER || now_us.saturating_sub(told_us) >= TOLD_EVERY_US;
+        is_time && self.told_us.compare_exchange(told_us, now_us + 1, Relaxed, Relaxed).is_ok()
+    }
+
+    /// All that was counted for an ejection begins anew.
     pub(super) fn count_anew(&self) {
         self.consecutive.store(0, Relaxed);
+        self.forget(Judge::Ejection);
     }
 
     /// Counts in this worker's window.
     pub(super) fn count(&self, judge: Judge, worker: usize, seen: Seen, now_us: u64, length: Duration) {
-        let windows = self.windows.get_or_init(|| (0..self.workers).map(|_| Windows::default()).collect());
+        let windows = self.windows.get_or_init(|| (0..self.workers).map(|_| OnceLock::new()).collect());
         if let Some(windows) = windows.get(worker) {
-            windows.of(judge).count(seen, now_us, length);
+            windows.get_or_init(Box::default).of(judge).count(seen, now_us, length);
         }
     }
 
     /// What all workers counted of late.
     pub(super) fn sums(&self, judge: Judge, now_us: u64, length: Duration) -> Sums {
         let mut sums = Sums::default();
-        for windows in self.windows.get().into_iter().flatten() {
+        for windows in self.windows.get().into_iter().flatten().filter_map(OnceLock::get) {
             windows.of(judge).add_to(&mut sums, now_us, length);
         }
         sums
     }
 
     fn forget(&self, judge: Judge) {
-        for windows in self.windows.get().into_iter().flatten() {
+        for windows in self.windows.get().into_iter().flatten().filter_map(OnceLock::get) {
             windows.of(judge).clear();
         }
     }

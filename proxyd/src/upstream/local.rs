@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use shared::config::Percent;
 use shared::decide::budget::Budget;
 
@@ -62,7 +63,7 @@ impl LocalUpstream {
 
     /// Whether one that was not tried may be chosen.
     pub fn has_other(&self, tried: &[u64]) -> bool {
-        self.view.borrow().has_other(tried)
+        self.view.borrow().has_other(tried, self.now_us())
     }
 
     /// A number that nobody can foresee.
@@ -79,9 +80,12 @@ impl LocalUpstream {
         let name = &self.upstream.config.name;
         let pools = pools(&self.upstream, members, before, self.worker, self.workers, &self.ledger);
         // Those that come and go without a reload are not counted for ever.
-        self.ledger
-            .metrics
-            .retain_endpoints(|upstream, address| *upstream != **name || members.find(address).is_some());
+        let stays: HashSet<u64> = pools.iter().map(|pool| pool.endpoint.id).collect();
+        let gone = before.iter().map(|pool| &pool.endpoint).filter(|endpoint| !stays.contains(&endpoint.id));
+        let gone: HashSet<&str> = gone.map(|endpoint| &*endpoint.address).collect();
+        if !gone.is_empty() {
+            self.ledger.metrics.retain_endpoints(|upstream, address| *upstream != **name || !gone.contains(address));
+        }
         pools
     }
 

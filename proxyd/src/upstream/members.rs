@@ -46,6 +46,16 @@ pub enum Origin {
     },
 }
 
+impl Origin {
+    /// Whether it is the same, whenever it goes.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Registered { .. }, Self::Registered { .. }) => true,
+            (one, two) => one == two,
+        }
+    }
+}
+
 /// An address that a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
@@ -147,13 +157,13 @@ impl Members {
         self.list.iter().find(|member| *member.endpoint.address == *address)
     }
 
-    /// Whether they are the same, set in the same way.
+    /// Whether they are the same, set in the same way; whenever those that were registered go.
     pub fn is_same(&self, other: &Self) -> bool {
         let same = |(one, two): (&Member, &Member)| {
             Arc::ptr_eq(&one.endpoint, &two.endpoint)
                 && (one.weight, one.backup, one.admin, one.resolved)
                     == (two.weight, two.backup, two.admin, two.resolved)
-                && one.origin == two.origin
+                && one.origin.is_same(&two.origin)
         };
         self.is_resolving == other.is_resolving
             && self.list.len() == other.list.len()

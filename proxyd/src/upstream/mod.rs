@@ -23,7 +23,7 @@ mod way;
 mod window;
 
 pub use channel::StreamLease;
-pub use choose::{Ask, Picked, facts};
+pub use choose::{Ask, Picked};
 pub use endpoint::Endpoint;
 pub use gate::{Gate, Seat};
 pub use health::{Health, Note, Notes, ProbeNote};
@@ -79,12 +79,7 @@ impl Live {
         self.ejections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether all endpoints are used since too few are well.
-    pub fn is_panicking(&self) -> bool {
-        self.panics.load(Ordering::Relaxed)
-    }
-
-    /// Whether that is otherwise than before.
+    /// Whether all endpoints are used since too few are well; whether that is otherwise than before.
     fn set_panicking(&self, panics: bool) -> bool {
         self.panics.load(Ordering::Relaxed) != panics && self.panics.swap(panics, Ordering::Relaxed) != panics
     }
@@ -94,6 +89,8 @@ impl Live {
 #[derive(Clone, Copy, Debug)]
 pub struct Amid<'a> {
     pub workers: usize,
+    /// Since the daemon's start.
+    pub now_us: u64,
     /// What was set and registered at run time.
     pub overlay: &'a Overlay,
     /// For cookies, where the config gives no secret.
@@ -124,16 +121,19 @@ impl Upstream {
         let live = previous.map(|previous| Arc::clone(&previous.live)).unwrap_or_default();
         // Spoken to in another way, an endpoint is another one: none of its connections could be used.
         let before = previous.filter(|upstream| upstream.way.is(config)).map(|previous| previous.members());
-        let names = match previous {
-            Some(previous) if previous.config.resolve == config.resolve => previous.names().clone(),
-            Some(_) | None => Names::default(),
-        };
+        // However they are looked up from now on: what is known of them holds until then.
+        let mut names = previous.map(|previous| previous.names().clone()).unwrap_or_default();
+        names.retain(|name, _| config.endpoints.iter().any(|endpoint| endpoint.address == *name));
         let find = |at: Whereabouts| {
             let known = before.as_ref().and_then(|members| members.find(&at.address));
-            match known {
-                Some(member) => Arc::clone(&member.endpoint),
-                None => Arc::new(new_endpoint(config, at, &live, amid.workers)),
+            if let Some(member) = known {
+                return Arc::clone(&member.endpoint);
             }
+            let endpoint = new_endpoint(config, at, &live, amid.workers);
+            if before.is_some() {
+                endpoint.health.begins_slowly(amid.now_us);
+            }
+            Arc::new(endpoint)
         };
         let members = Members::gather(config, amid.overlay, &names, find);
         Arc::new(Self {
@@ -180,6 +180,8 @@ impl Upstream {
         };
         let members = Members::gather(&self.config, overlay, &names, find);
         if members.is_same(&before) {
+            // Only when those that were registered go may be otherwise, which no worker asks.
+            self.members.store(Arc::new(members));
             return false;
         }
         for member in &members.list {
@@ -188,6 +190,8 @@ impl Upstream {
                 member.endpoint.health.begins_slowly(now_us);
             }
         }
+        let keys: Vec<u64> = members.list.iter().map(|member| member.endpoint.key).collect();
+        self.live.ejections().retain(&keys);
         self.members.store(Arc::new(members));
         self.live.signal.raise();
         true
@@ -256,6 +260,9 @@ pub enum AttemptError {
     /// What clients of HTTP/1.1 may say and HTTP/2 cannot.
     #[error("the request has no form in the endpoint's protocol")]
     Untranslatable,
+    /// Tunnels are not taken on its connections of HTTP/2 (RFC 8441).
+    #[error("the endpoint takes no tunnels")]
+    NoTunnel,
     #[error("the answer is not HTTP")]
     Protocol,
 }
@@ -279,6 +286,7 @@ impl AttemptError {
             Self::Silent => "timeout",
             Self::OutOfTime => "total_timeout",
             Self::Reset => "reset",
+            Self::NoTunnel => "no_tunnel",
             Self::Protocol => "protocol",
         }
     }
@@ -292,7 +300,7 @@ impl AttemptError {
             Self::Silent | Self::WriteTimeout => Cause::Timeout,
             Self::Protocol => Cause::Protocol,
             Self::QueueFull | Self::QueueTimeout | Self::Unavailable | Self::CircuitOpen { .. } => Cause::Unavailable,
-            Self::OutOfTime | Self::Untranslatable => return None,
+            Self::OutOfTime | Self::Untranslatable | Self::NoTunnel => return None,
         })
     }
 
@@ -308,7 +316,8 @@ impl AttemptError {
             | Self::QueueFull
             | Self::QueueTimeout
             | Self::Unavailable
-            | Self::CircuitOpen { .. } => true,
+            | Self::CircuitOpen { .. }
+            | Self::NoTunnel => true,
             Self::WriteTimeout
             | Self::Silent
             | Self::OutOfTime
@@ -327,7 +336,8 @@ impl AttemptError {
             | Self::CircuitOpen { .. }
             | Self::OutOfTime
             | Self::Unprocessed
-            | Self::Untranslatable => false,
+            | Self::Untranslatable
+            | Self::NoTunnel => false,
             Self::Refused
             | Self::ConnectTimeout
             | Self::Tls

@@ -127,11 +127,7 @@ impl Upstream {
         }
         let sums = if by_window { health.sums(Judge::Ejection, when.now_us, config.window) } else { Sums::default() };
         let Some(why) = should_eject(config, consecutive, sums.counts, sums.mean_us()) else { return };
-        let rules = EjectRules {
-            lasts_us: micros(config.lasts),
-            max_for_us: micros(config.max_for),
-            max_percent: config.max_percent,
-        };
+        let rules = EjectRules::from(config);
         let keys: Vec<u64> = self.members().list.iter().map(|member| member.endpoint.key).collect();
         let until = {
             let mut ejections = self.live.ejections();
@@ -142,7 +138,9 @@ impl Upstream {
         let why = why_word(why);
         let Some(until_us) = until else {
             health.count_anew();
-            tracing::warn!(%upstream, endpoint = %address, why, "an endpoint fails, and as many are ejected as may be");
+            if !health.is_ejected(when.now_us) && health.may_tell(when.now_us) {
+                tracing::warn!(%upstream, endpoint = %address, why, "an endpoint fails, and as many are ejected as may be");
+            }
             return;
         };
         health.eject(until_us, Note { at_us: when.unix_us, why });

@@ -90,14 +90,20 @@ impl Resolver {
         });
         let services: Vec<_> = services.take(MOST_ADDRESSES).collect();
         let best = services.iter().map(|service| service.priority).min();
-        let mut addresses = Vec::new();
+        let (mut addresses, mut problem) = (Vec::new(), None);
         for service in services {
             let target = service.target.to_utf8();
             // A lone dot says that there is no such service.
             if target == "." {
                 continue;
             }
-            let (ips, holds) = self.addresses(&target).await?;
+            let (ips, holds) = match self.addresses(&target).await {
+                Ok(found) => found,
+                Err(error) => {
+                    problem = Some(error);
+                    continue;
+                }
+            };
             until = until.min(holds);
             addresses.extend(ips.into_iter().map(|ip| Address {
                 at: SocketAddr::new(ip, service.port),
@@ -105,7 +111,11 @@ impl Resolver {
                 backup: Some(service.priority) != best,
             }));
         }
-        Ok(Found { addresses, until })
+        // The others serve where one has no address.
+        match problem {
+            Some(problem) if addresses.is_empty() => Err(problem),
+            Some(_) | None => Ok(Found { addresses, until }),
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Standing {
 impl Upstream {
     /// How a member stands. Of several reasons the one counts that only an operator can change, then the gravest.
     pub fn standing(&self, member: &Member, now_us: u64) -> Standing {
-        let facts = facts(member, now_us);
+        let facts = facts(&self.config, member, now_us);
         let health = &member.endpoint.health;
         let notes = health.notes().clone();
         let breaker = self.config.breaker.as_ref().map(|_| match facts.circuit {

@@ -95,6 +95,12 @@ pub fn eligible(facts: &[Facts], rules: &Rules, now_us: u64) -> Eligible {
         let usable = of_tier(backup).filter(|(_, facts)| facts.is_usable(now_us)).count() as u64;
         usable > 0 && rules.panic_below.is_none_or(|least| super::breaker::reaches(usable, known, least))
     };
+    let has_firm =
+        |backup: bool| of_tier(backup).any(|(_, facts)| facts.is_usable(now_us) && facts.circuit == Circuit::Closed);
+    // Those that are half open take a few trials only: backups that are well serve beside them.
+    if is_enough(false) && !has_firm(false) && is_enough(true) && has_firm(true) {
+        return found(facts, rules, now_us, Tier::Backup, |facts| facts.is_usable(now_us));
+    }
     for (tier, backup) in [(Tier::Primary, false), (Tier::Backup, true)] {
         if is_enough(backup) {
             return found(facts, rules, now_us, tier, |facts| facts.backup == backup && facts.is_usable(now_us));

@@ -6,7 +6,7 @@ use super::patience::Patience;
 use super::{Sending, stream, wire};
 use crate::exchange::body::Gap;
 use crate::exchange::{
-    Alarm, Body, End, Headers, Rejection, Request, RequestHead, Response, ResponseHead, Value, name,
+    Alarm, Body, End, Headers, Rejection, Request, RequestBody, RequestHead, Response, ResponseHead, Value, name,
 };
 use crate::proxy::{Answer, headers, upgrade, websocket};
 use crate::snapshot::Timeouts;
@@ -63,6 +63,12 @@ impl Counted<'_> {
             self.pool.endpoint.failed(now_us, error);
         }
         Failure { error, stale, in_flight: self.in_flight }
+    }
+
+    /// It broke off: by the endpoint's fault, unless it was the client's, whose body broke off.
+    pub(super) fn broke(self, error: AttemptError, stale: bool, body: &RequestBody) -> Failure {
+        let is_clients = body.upload().is_some_and(|upload| upload.failure().is_some());
+        if is_clients { self.untold(error) } else { self.failed(error, stale) }
     }
 
     /// It could not be sent at all, which is not the endpoint's fault.
@@ -155,10 +161,10 @@ impl Attempt<'_> {
             return self.switched(received);
         }
         let gap = Gap::new(self.timeouts.idle, self.sending.until);
-        match received {
-            Received::Wire(answer) => answer.answer(self, to_head, gap, alarm),
-            Received::Stream(answer) => Ok(answer.answer(to_head, gap, alarm)),
-        }
+        Ok(match received {
+            Received::Wire(answer) => answer.answer(self, gap, alarm),
+            Received::Stream(answer) => answer.answer(to_head, gap, alarm),
+        })
     }
 
     /// The answer that begins a tunnel, told as HTTP/1.1 tells it.

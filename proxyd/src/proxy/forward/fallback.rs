@@ -3,12 +3,14 @@
 use std::rc::Rc;
 
 use shared::config::Cause;
+use tokio::time::Instant;
 
 use super::target;
 use super::tries::{Course, Failed, has_key};
 use crate::exchange::{Exchange, Rejection, Request};
 use crate::proxy::{Answer, fixed_response};
 use crate::snapshot::{Fallback, Instead};
+use crate::upstream::AttemptError;
 use crate::worker::{Local, Worker};
 
 /// Of a request's body so much is kept for another upstream.
@@ -38,7 +40,8 @@ pub(super) async fn instead(
         Ok(answer) => (Some(Cause::Status(answer.response.head.status())), false),
         Err(Failed { error: None, .. }) => (None, false),
         Err(Failed { error: Some(error), .. }) => {
-            (Some(error.cause().unwrap_or(Cause::Timeout)), error.leaves_untouched())
+            let cause = if *error == AttemptError::OutOfTime { Some(Cause::Timeout) } else { error.cause() };
+            (cause, error.leaves_untouched())
         }
     };
     if !cause.is_some_and(|cause| fallback.on.holds(cause)) {
@@ -59,7 +62,13 @@ pub(super) async fn instead(
             Ok(fixed_response(fixed).into())
         }
         Instead::Upstream(index) => {
-            let is_safe = untouched || course.sending.is_idempotent || has_key(&request.head);
+            if course.sending.until.is_some_and(|until| Instant::now() >= until) {
+                exchange.finish.noted("no fallback: no time left");
+                return outcome.map_err(|failed| failed.rejection);
+            }
+            let is_safe = untouched
+                || (course.sending.wanted.is_none() && course.sending.is_idempotent)
+                || has_key(&request.head);
             if !is_safe || !request.body.is_repeatable() {
                 exchange.finish.noted(if is_safe { "no fallback: body not kept" } else { "no fallback: unsafe" });
                 return outcome.map_err(|failed| failed.rejection);

@@ -35,6 +35,8 @@ pub(super) struct Mirrored {
     is_idempotent: bool,
     key: Option<u64>,
     body: Original,
+    /// Copies under way at once, on this worker.
+    most: u32,
 }
 
 /// The original's body.
@@ -66,11 +68,6 @@ pub(super) fn begin(
         return None;
     }
     let upstream = local.upstream(mirror.upstream, worker).filter(|shadow| !Rc::ptr_eq(shadow, course.upstream))?;
-    let workers = u32::try_from(worker.daemon.workers.len()).unwrap_or(u32::MAX);
-    if upstream.copies() >= mirror.in_flight.div_ceil(workers.max(1)) {
-        ledger.metrics.mirrored("skipped_busy");
-        return None;
-    }
     if !request.body.is_empty() {
         let limit = mirror.body.unwrap_or(0);
         if limit == 0 || request.body.announced().is_some_and(|announced| announced > limit) {
@@ -89,6 +86,7 @@ pub(super) fn begin(
         key: sticky::ask(config, exchange, &request.head).key,
         body: Original { upload: request.body.upload().cloned(), kept: request.body.kept() },
         head: request.head.clone(),
+        most: mirror.in_flight.div_ceil(u32::try_from(worker.daemon.workers.len()).unwrap_or(u32::MAX).max(1)),
         upstream: Rc::clone(upstream),
     })
 }
@@ -100,9 +98,14 @@ impl Mirrored {
             worker.ledger.metrics.mirrored("skipped_body");
             return;
         };
+        if self.upstream.copies() >= self.most {
+            worker.ledger.metrics.mirrored("skipped_busy");
+            return;
+        }
+        let copying = self.upstream.copy_begins();
         let worker = Rc::clone(worker);
         tokio::task::spawn_local(async move {
-            let _copy = self.upstream.copy_begins();
+            let _copying = copying;
             let sent = tokio::time::timeout(LONGEST, self.carry_out(body, &worker)).await;
             worker.ledger.metrics.mirrored(if sent == Ok(true) { "sent" } else { "failed" });
         });
@@ -111,7 +114,7 @@ impl Mirrored {
     /// Whether it was answered.
     async fn carry_out(&self, body: RequestBody, worker: &Rc<Worker>) -> bool {
         let ask = Ask { key: self.key, cookie: None };
-        let Ok(picked) = self.upstream.admit(&ask, &[], self.timeouts.connect).await else { return false };
+        let Ok(picked) = self.upstream.admit(&ask, &[], self.timeouts.connect, None).await else { return false };
         let Picked { pool, trial, seat, .. } = picked;
         let alarm = Rc::new(Alarm::default());
         let (head, interim) = (self.head.clone(), Interim::Nowhere);
@@ -124,6 +127,7 @@ impl Mirrored {
             asks: self.asks,
             is_idempotent: self.is_idempotent,
             until: Some(Instant::now() + LONGEST),
+            total_is_ours: true,
         };
         let attempt = Attempt { sending: &sending, pool, target: self.target.as_deref(), timeouts: self.timeouts };
         let clock = &worker.ledger.clock;

@@ -14,7 +14,7 @@ mod wire;
 use std::rc::Rc;
 
 use http1::is_target;
-use shared::config::ForwardHost;
+use shared::config::{self, ForwardHost};
 use shared::routing::rewrite::{pick_share, upstream_path};
 use tokio::time::Instant;
 
@@ -38,6 +38,8 @@ struct Sending<'a> {
     is_idempotent: bool,
     /// When the time for the whole request is up.
     until: Option<Instant>,
+    /// Whether that is as the config says, and not sooner by the client's wish.
+    total_is_ours: bool,
 }
 
 /// Forwards a request.
@@ -53,14 +55,12 @@ pub(super) async fn forward(
         shares => pick_share(shares, worker.ledger.random.next_u64()).ok_or(Rejection::Internal)?,
     };
     let upstream = local.upstream(share.upstream, worker).ok_or(Rejection::Internal)?;
-    let total = onward.timeouts.total.unwrap_or(upstream.upstream.config.timeouts.total);
-    let total = deadline::shorter(total, request.head.headers());
-    let sending = prepare(onward, total.map(|total| Instant::now() + total), exchange, request);
+    let sending = prepare(onward, &upstream.upstream.config.timeouts, exchange, request);
     let target = target(onward, &share.path_prefix, exchange, &request.head)?;
     let course = tries::Course { onward, sending: &sending, upstream, target: target.as_deref() };
-    let Some(_) = onward.beside.as_deref().filter(|_| sending.wanted.is_none()) else {
+    if onward.beside.is_none() {
         return course.run(exchange, request, worker).await.map_err(|failed| failed.rejection);
-    };
+    }
     // Apart on the heap: few routes have any of this.
     Box::pin(accompanied(&course, exchange, request, local, worker)).await
 }
@@ -74,8 +74,8 @@ async fn accompanied(
     worker: &Rc<Worker>,
 ) -> Result<Answer, Rejection> {
     let Some(beside) = course.onward.beside.as_deref() else { return Err(Rejection::Internal) };
-    let mirrored =
-        beside.mirror.as_ref().and_then(|mirror| mirror::begin(mirror, course, exchange, request, local, worker));
+    let mirror = beside.mirror.as_ref().filter(|_| course.sending.wanted.is_none());
+    let mirrored = mirror.and_then(|mirror| mirror::begin(mirror, course, exchange, request, local, worker));
     if let Some(fallback) = &beside.fallback {
         fallback::prepare(fallback, course, request);
     }
@@ -92,17 +92,28 @@ async fn accompanied(
 /// Makes the head one of our own hop, and notes what attempts need.
 fn prepare<'a>(
     onward: &'a Forward,
-    until: Option<Instant>,
+    timeouts: &config::UpstreamTimeouts,
     exchange: &mut Exchange,
     request: &mut Request,
 ) -> Sending<'a> {
+    let ours = onward.timeouts.total.unwrap_or(timeouts.total);
+    let total = deadline::shorter(ours, request.head.headers());
+    let until = total.map(|total| Instant::now() + total);
     let wanted = headers::upgrade_wanted(&request.head, request.extended);
     let key = request.extended.then(|| request.head.headers().text(&websocket::KEY).map(Into::into)).flatten();
     headers::upstream(exchange, &mut request.head, wanted.as_ref());
     let peer = &exchange.peer;
     let client = if exchange.client == peer.ip { peer.address } else { (exchange.client, 0).into() };
     let asks = Asks { upgrades: wanted.is_some(), client, local: peer.local };
-    Sending { host: &onward.host, wanted, key, asks, is_idempotent: is_idempotent(exchange.method()), until }
+    Sending {
+        host: &onward.host,
+        wanted,
+        key,
+        asks,
+        is_idempotent: is_idempotent(exchange.method()),
+        until,
+        total_is_ours: total == ours,
+    }
 }
 
 /// Hands an interim answer on (RFC 9110 section 15.2). A 100 is ours to give: the client's expectation was not sent on.

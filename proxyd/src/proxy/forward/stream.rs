@@ -51,7 +51,7 @@ pub(super) async fn send(
     let key = || request.head.headers().text(&websocket::KEY).map(Into::into);
     let tunnel = attempt.sending.wanted.is_some().then(|| Asked { key: key() });
     if tunnel.is_some() && !lease.takes_tunnels().await {
-        return Err(counted.failed(AttemptError::Protocol, false));
+        return Err(counted.untold(AttemptError::NoTunnel));
     }
     // The client's doing: no failure of the endpoint.
     let Some(outgoing) = translated(attempt, &request.head) else {
@@ -70,9 +70,9 @@ pub(super) async fn send(
             return Err(counted.failed(AttemptError::Unprocessed, true));
         }
     };
-    let body = std::mem::replace(&mut request.body, RequestBody::empty());
-    let mut pump = Some(StreamPump::new(body, stream));
-    let received = receive(response, &mut pump, tunnel.is_some(), patience, &request.interim, &request.alarm).await;
+    let Request { body, interim, alarm, .. } = request;
+    let mut pump = Some(StreamPump::new(body.lend(), stream));
+    let received = receive(response, &mut pump, body, tunnel.is_some(), patience, interim, alarm).await;
     let took_us = clock.now().since_us(began);
     *upstream_us += took_us;
     match received {
@@ -83,10 +83,10 @@ pub(super) async fn send(
         }
         Err(error) => {
             if let Some(pump) = pump {
-                request.body = pump.into_body();
+                *body = pump.into_body();
             }
             let stale = error == AttemptError::Unprocessed || (lease.reused && error == AttemptError::Reset);
-            Err(counted.failed(error, stale))
+            Err(counted.broke(error, stale, body))
         }
     }
 }
@@ -123,6 +123,7 @@ fn translated(attempt: &Attempt<'_>, head: &RequestHead) -> Option<HttpRequest<(
 async fn receive(
     mut response: ResponseFuture,
     pump: &mut Option<StreamPump>,
+    spent: &mut RequestBody,
     tunnels: bool,
     mut patience: Patience,
     client: &Interim,
@@ -134,9 +135,9 @@ async fn receive(
         // Of a tunnel nothing goes out before it is one.
         if let (Some(pumping), false) = (&mut *pump, tunnels) {
             match pumping.poll(cx) {
-                Ok(state) => sent = state,
                 // It may have answered all the same, or says now why it takes no more.
-                Err(PumpError::Upstream) => {}
+                Ok(Sent::Whole) | Err(PumpError::Upstream) => put_back(pump, spent),
+                Ok(partly) => sent = partly,
                 Err(PumpError::Client(_)) => {
                     pumping.reset();
                     return Poll::Ready(Err(AttemptError::Reset));
@@ -164,6 +165,13 @@ async fn receive(
         }
     })
     .await
+}
+
+/// Nothing more is sent of the body: it is the request's again.
+fn put_back(pump: &mut Option<StreamPump>, body: &mut RequestBody) {
+    if let Some(pump) = pump.take() {
+        *body = pump.into_body();
+    }
 }
 
 fn head_of(answer: http::Response<RecvStream>) -> Result<(ResponseHead, StreamBody), AttemptError> {

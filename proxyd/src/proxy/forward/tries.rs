@@ -81,7 +81,7 @@ impl Course<'_> {
         let mut before = None;
         loop {
             let ask = sticky::ask(config, exchange, &request.head);
-            let picked = match self.upstream.admit(&ask, &tried, timeouts.connect).await {
+            let picked = match self.upstream.admit(&ask, &tried, timeouts.connect, self.sending.until).await {
                 Ok(picked) => picked,
                 Err(error) => {
                     if before.is_some() {
@@ -108,6 +108,10 @@ impl Course<'_> {
                 (Ok(received), _) => Ok(received.status()),
                 // The client is at fault: it says nothing of the endpoint.
                 (Err(_), Some(_)) => Err(AttemptError::OutOfTime),
+                // One that had all the time there is, by our own limit, was silent.
+                (Err(AttemptError::OutOfTime), None) if tried.is_empty() && self.sending.total_is_ours => {
+                    Err(AttemptError::Silent)
+                }
                 (Err(error), None) => Err(*error),
             };
             if let Ok(status) = with {
@@ -171,6 +175,8 @@ impl Course<'_> {
             Ok(received) if received.has_switched() => return Next::Stands,
             Ok(received) => (Cause::Status(received.status()), false),
             Err(error) => match error.cause() {
+                // No connection to this one was to be had: another may have one.
+                Some(Cause::Unavailable) => (Cause::Connect, true),
                 Some(cause) => (cause, error.leaves_untouched()),
                 None => return Next::Stands,
             },
@@ -249,7 +255,8 @@ fn note(exchange: &mut Exchange, attempt: &Attempt<'_>, outcome: &Result<Receive
 
 /// Lets go of an answer that is not passed on. What has come of it is read, so that its connection may serve again.
 fn discard(attempt: &Attempt<'_>, received: Received, exchange: &Exchange) {
-    if let Ok(answer) = attempt.answer(received, exchange.method() == "HEAD", &exchange.alarm) {
+    // With a timer of its own: nobody waits for the rest.
+    if let Ok(answer) = attempt.answer(received, exchange.method() == "HEAD", &Rc::default()) {
         read_what_came(answer.response.body);
     }
 }
@@ -293,6 +300,6 @@ fn rejection(error: AttemptError) -> Rejection {
         AttemptError::Untranslatable => {
             Rejection::BadPath("This request cannot be sent on to the service behind this route.")
         }
-        AttemptError::Protocol => Rejection::UpstreamProtocol,
+        AttemptError::Protocol | AttemptError::NoTunnel => Rejection::UpstreamProtocol,
     }
 }

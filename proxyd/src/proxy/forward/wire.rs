@@ -22,6 +22,7 @@ const HEAD_LIMITS: HeadLimits = HeadLimits { start_line: 8 * 1024, fields: 120 *
 /// An answer's head, and the connection that its body comes on.
 pub(super) struct OnWire {
     pub(super) head: ResponseHead,
+    framing: Framing,
     lease: Lease,
     /// What is still to be sent of the request.
     pump: Option<Pump>,
@@ -39,7 +40,7 @@ pub(super) async fn send(
     worker: &Worker,
 ) -> Result<Received, Failure> {
     let Request { head, body, interim, alarm, .. } = request;
-    let going = std::mem::replace(body, RequestBody::empty());
+    let going = body.lend();
     let tells_length = head.headers().has(&name::CONTENT_LENGTH);
     let mut pump = Some(Pump::start(going, tells_length, |out| head.write(attempt.target, out)));
     // On a connection that was there, nothing was waited for since the request was opened.
@@ -47,45 +48,45 @@ pub(super) async fn send(
     let sent = if lease.reused { clock.latest() } else { clock.now() };
     patience.begins(worker.daemon.instant(sent));
     let wanted = room(attempt.pool.expected());
+    let to_head = head.method() == "HEAD";
     let received = receive(&mut lease, &mut pump, body, patience, interim, alarm, wanted).await;
     let took_us = clock.now().since_us(sent);
     *upstream_us += took_us;
-    match received {
-        Ok(head) => {
+    let framed = received.and_then(|head| match response_framing(&head, to_head) {
+        // What follows it is another protocol.
+        _ if head.status() == 101 => Ok((head, Framing::None)),
+        Ok(framing) => Ok((head, framing)),
+        Err(fault) => {
+            tracing::debug!(endpoint = %attempt.pool.endpoint.address, %fault, "an upstream's answer is malformed");
+            Err((AttemptError::Protocol, false))
+        }
+    });
+    match framed {
+        Ok((head, framing)) => {
             attempt.pool.cells.responded(took_us);
             lease.counts(counted.in_flight);
-            Ok(Received::Wire(OnWire { head, lease, pump }))
+            Ok(Received::Wire(OnWire { head, framing, lease, pump }))
         }
         Err((error, stale)) => {
             if let Some(pump) = pump {
                 *body = pump.into_body();
             }
-            Err(counted.failed(error, stale && lease.reused))
+            Err(counted.broke(error, stale && lease.reused, body))
         }
     }
 }
 
 impl OnWire {
     /// The answer, as one of our own hop.
-    pub(super) fn answer(
-        self,
-        attempt: &Attempt<'_>,
-        to_head: bool,
-        gap: Gap,
-        alarm: &Rc<Alarm>,
-    ) -> Result<Answer, Rejection> {
-        let Self { mut head, lease, pump } = self;
-        let framing = response_framing(&head, to_head).map_err(|fault| {
-            tracing::debug!(endpoint = %attempt.pool.endpoint.address, %fault, "an upstream's answer is malformed");
-            Rejection::UpstreamProtocol
-        })?;
+    pub(super) fn answer(self, attempt: &Attempt<'_>, gap: Gap, alarm: &Rc<Alarm>) -> Answer {
+        let Self { mut head, framing, lease, pump } = self;
         let keeps = framing != Framing::Close && persists(head.headers(), head.version()) && !owes_more(&head);
         headers::from_upstream(&mut head);
         let incoming = Incoming::new(framing);
         attempt.pool.note_answer(incoming.left().map_or(0, |left| usize::try_from(left).unwrap_or(usize::MAX)));
         let relay = Relay::start(lease, pump, incoming, keeps, gap, alarm);
         let body = relay.map_or_else(Body::absent, |relay| Body::relayed(Box::new(relay)));
-        Ok(Response::new(head, body).into())
+        Response::new(head, body).into()
     }
 
     /// The connection, once its endpoint has changed the protocol.

@@ -40,10 +40,8 @@ pub(super) struct Counts {
 impl Counts {
     /// The sum over these cells.
     pub(super) fn of(cells: &[Arc<EndpointCells>]) -> Self {
-        let mut counts = Self { requests: requests(cells), ..Self::default() };
+        let mut counts = Self { requests: requests(cells), failed: failed(cells), ..Self::default() };
         for cells in cells {
-            let failures: u64 = cells.failures.entries().map(|entry| entry.count.get()).sum();
-            counts.failed += cells.errors.get() + failures;
             counts.response.add(&cells.response);
         }
         counts
@@ -52,6 +50,11 @@ impl Counts {
 
 fn requests(cells: &[Arc<EndpointCells>]) -> u64 {
     cells.iter().map(|cells| cells.requests.get()).sum()
+}
+
+fn failed(cells: &[Arc<EndpointCells>]) -> u64 {
+    let failures = |cells: &EndpointCells| cells.failures.entries().map(|entry| entry.count.get()).sum::<u64>();
+    cells.iter().map(|cells| cells.errors.get() + failures(cells)).sum()
 }
 
 /// What an endpoint did of late.
@@ -76,8 +79,9 @@ impl Metrics {
         let mut of = HashMap::new();
         for (pair, cells) in self.endpoints() {
             // Most of many endpoints did nothing since.
-            let requests = requests(&cells);
-            let same = taken.newest.of.get(&pair).filter(|before| before.requests == requests);
+            let (requests, failed) = (requests(&cells), failed(&cells));
+            let is_same = |before: &&Arc<Counts>| before.requests == requests && before.failed == failed;
+            let same = taken.newest.of.get(&pair).filter(is_same);
             let counts = same.map_or_else(|| Arc::new(Counts::of(&cells)), Arc::clone);
             of.insert(pair, counts);
         }

@@ -222,7 +222,13 @@ fn check_laws(facts: &[Facts], rules: &Rules, now: u64, found: &Eligible, at: &s
         .count();
     let is_enough = |least: Percent| usable * 10_000 >= present * least.basis_points() as usize;
     let primaries_do = usable > 0 && rules.panic_below.is_none_or(is_enough);
-    if primaries_do {
+    let is_firm = |one: &&Facts| is_usable(one, now) && one.circuit == Circuit::Closed;
+    if primaries_do && found.tier == Tier::Backup {
+        // Beside primaries that take trials only.
+        assert!(!facts.iter().filter(|one| !one.backup).any(|one| is_firm(&one)), "{at}");
+        assert!(facts.iter().filter(|one| one.backup).any(|one| is_firm(&one)), "{at}");
+        assert_eq!(found.chosen.len(), facts.iter().filter(|one| is_usable(one, now)).count(), "{at}");
+    } else if primaries_do {
         assert_eq!((found.tier, found.chosen.len()), (Tier::Primary, usable), "{at}");
     } else {
         assert!(found.chosen.is_empty() || found.tier != Tier::Primary, "{at}");
