@@ -13,6 +13,7 @@ use shared::config::{self, HttpProbe, ProbeKind, ProbeMethod};
 use shared::decide::eligible::Checked;
 use shared::decide::probe::{Streak, pause};
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use super::health::ProbeNote;
 use super::way::Way;
@@ -130,7 +131,7 @@ async fn once(endpoint: &Endpoint, way: &Way, probe: &config::Probe, kept: &mut 
     let port = probe.port.unwrap_or(endpoint.port);
     let http = match &probe.kind {
         ProbeKind::Tcp => {
-            open(endpoint, way, port, Alpn::Http1).await?;
+            reach(endpoint, way, port).await?;
             return Ok(());
         }
         ProbeKind::Http(http) => http,
@@ -163,7 +164,8 @@ async fn once(endpoint: &Endpoint, way: &Way, probe: &config::Probe, kept: &mut 
     Ok(())
 }
 
-async fn open(endpoint: &Endpoint, way: &Way, port: u16, alpn: Alpn) -> Result<connect::Connected, AttemptError> {
+/// A connection of TCP, which is all that `kind: tcp` asks for.
+async fn reach(endpoint: &Endpoint, way: &Way, port: u16) -> Result<TcpStream, AttemptError> {
     let mut stream = connect::dial(endpoint, port).await?;
     if way.proxy_header.is_some() {
         let nobody = || SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
@@ -171,6 +173,11 @@ async fn open(endpoint: &Endpoint, way: &Way, port: u16, alpn: Alpn) -> Result<c
         let theirs = stream.peer_addr().unwrap_or_else(|_| nobody());
         connect::greet(&mut stream, way.proxy_header, ours, theirs).await?;
     }
+    Ok(stream)
+}
+
+async fn open(endpoint: &Endpoint, way: &Way, port: u16, alpn: Alpn) -> Result<connect::Connected, AttemptError> {
+    let stream = reach(endpoint, way, port).await?;
     match &way.tls {
         None => Ok(connect::Connected { socket: Socket::Plain(stream), http2: way.is_http2() }),
         Some(tls) => connect::encrypt(endpoint, way, tls, alpn, stream).await,
