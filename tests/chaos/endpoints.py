@@ -69,18 +69,15 @@ class Endpoint:
 
     async def accept(self, door: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        try:
-            while True:
-                await self.thawed.wait()
-                connection, _ = await loop.sock_accept(door)
-                # It may have frozen while it waited: then it has not accepted anything yet.
-                await self.thawed.wait()
-                reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 20)
-                task = asyncio.create_task(self.serve(reader, writer))
-                self.tasks.add(task)
-                task.add_done_callback(self.tasks.discard)
-        finally:
-            door.close()
+        while True:
+            await self.thawed.wait()
+            connection, _ = await loop.sock_accept(door)
+            # It may have frozen while it waited: then it has not accepted anything yet.
+            await self.thawed.wait()
+            reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 20)
+            task = asyncio.create_task(self.serve(reader, writer))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
 
     async def turn(self, mode: str, lies: bool) -> None:
         """Does so from now on."""
@@ -92,8 +89,8 @@ class Endpoint:
             for writer in self.writers:
                 writer.transport.abort()
             self.thawed.set()
-            # The door is closed when this is over.
             await asyncio.gather(self.accepting, return_exceptions=True)
+            self.door.close()
             return
         if was_dead:
             await self.listen()

@@ -1,6 +1,7 @@
 """What happens to the endpoints and to the daemon meanwhile: faults, reloads, drains; and samples of how the daemon sees it."""
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -88,7 +89,8 @@ class Endpoints:
     def end(self) -> None:
         """Lets the process write down the rest, and end."""
         assert self.process.stdin
-        self.process.stdin.close()
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
