@@ -55,7 +55,10 @@ def messages_file(entrant: Entrant, case: Case) -> pathlib.Path:
     label = re.sub(r"[^a-z0-9]+", "-", entrant.label)
     path = WORK / f"messages-{case.name}-{label}"
     messages = entrant.messages or case.messages
-    path.write_bytes(b"".join(struct.pack("<I", len(message)) + message for message in messages))
+    written = b"".join(struct.pack("<I", len(message)) + message for message in messages)
+    # Another load may be reading them.
+    if not path.exists() or path.read_bytes() != written:
+        path.write_bytes(written)
     return path
 
 
