@@ -12,8 +12,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::channel::{Channel, StreamLease};
+use super::lease::{Lease, Leased};
 use super::way::{Asks, Way};
-use super::{AttemptError, Endpoint, Seat, connect};
+use super::{AttemptError, Endpoint, connect};
 use crate::exchange::{EndpointTag, Ledger, Socket};
 use crate::telemetry::metrics::EndpointCells;
 
@@ -240,7 +241,7 @@ impl Pool {
         None
     }
 
-    fn give_back(&self, wire: Wire<Socket>) {
+    pub(super) fn give_back(&self, wire: Wire<Socket>) {
         let full = self.idle.borrow().len() >= self.bounds.borrow().idle;
         if full {
             self.cells.connection_closed();
@@ -253,7 +254,7 @@ impl Pool {
     }
 
     /// A busy connection is no longer.
-    fn freed(&self) {
+    pub(super) fn freed(&self) {
         self.busy.set(self.busy.get().saturating_sub(1));
         if self.waiting.get() > 0 {
             self.freed.notify_one();
@@ -396,108 +397,5 @@ impl<'a> Queued<'a> {
 impl Drop for Queued<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get().saturating_sub(1));
-    }
-}
-
-/// What one request is sent on.
-pub enum Leased {
-    /// A connection of its own.
-    Wire(Lease),
-    /// A stream of one that serves many.
-    Stream(StreamLease),
-}
-
-/// A connection lent to one request. Given back when its answer has ended whole; closed otherwise.
-pub struct Lease {
-    pool: Rc<Pool>,
-    wire: Option<Wire<Socket>>,
-    /// Whether it served before: it may then have died unnoticed.
-    pub reused: bool,
-    spoilt: bool,
-    in_flight: Option<InFlight>,
-}
-
-/// Counts a request with its endpoint until it is over, body and all.
-pub struct InFlight {
-    cells: Arc<EndpointCells>,
-    /// Its place among those under way, where there is a limit.
-    _seat: Option<Seat>,
-}
-
-impl InFlight {
-    /// A request begins.
-    pub fn start(pool: &Pool, seat: Option<Seat>) -> Self {
-        pool.cells.request_started();
-        Self { cells: Arc::clone(&pool.cells), _seat: seat }
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.cells.request_finished();
-    }
-}
-
-impl Lease {
-    fn of(pool: &Rc<Pool>, wire: Wire<Socket>, reused: bool) -> Self {
-        Self { pool: Rc::clone(pool), wire: Some(wire), reused, spoilt: false, in_flight: None }
-    }
-
-    /// The request that it serves, counted.
-    pub fn counts(&mut self, in_flight: InFlight) {
-        self.in_flight = Some(in_flight);
-    }
-
-    /// The connection.
-    pub fn wire(&self) -> Option<&Wire<Socket>> {
-        self.wire.as_ref()
-    }
-
-    /// The connection.
-    pub fn wire_mut(&mut self) -> Option<&mut Wire<Socket>> {
-        self.wire.as_mut()
-    }
-
-    /// It is not to serve again, however its exchange ends.
-    pub fn spoil(&mut self) {
-        self.spoilt = true;
-    }
-
-    /// The exchange on it has ended whole, in both directions: it may serve again.
-    pub fn give_back(&mut self) {
-        if !self.spoilt
-            && let Some(wire) = self.wire.take()
-        {
-            self.pool.give_back(wire);
-        }
-        self.in_flight = None;
-    }
-
-    /// The connection became a tunnel: it is no longer the pool's, but counts until the tunnel closes.
-    pub fn into_tunnel(mut self) -> Option<(Wire<Socket>, TunnelLease)> {
-        let wire = self.wire.take()?;
-        Some((wire, TunnelLease { pool: Rc::clone(&self.pool), _in_flight: self.in_flight.take() }))
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if self.wire.take().is_some() {
-            self.pool.cells.connection_closed();
-            self.pool.freed();
-        }
-    }
-}
-
-/// A tunnel's place among its endpoint's connections.
-pub struct TunnelLease {
-    pool: Rc<Pool>,
-    _in_flight: Option<InFlight>,
-}
-
-impl Drop for TunnelLease {
-    fn drop(&mut self) {
-        self.pool.cells.connection_closed();
-        self.pool.freed();
     }
 }

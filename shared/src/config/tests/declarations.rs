@@ -176,7 +176,7 @@ fn compare_with_file(name: &str, fresh: &str) {
 }
 
 fn reference_page() -> String {
-    let mut page = include_str!("reference_intro.md").to_owned();
+    let mut page = include_str!("reference_intro.txt").to_owned();
     for section in sections() {
         let _ = write!(
             page,
