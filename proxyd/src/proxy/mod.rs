@@ -27,7 +27,8 @@ use crate::worker::{Local, Worker};
 /// An answer, and the tunnel that begins once its head is sent.
 struct Answer {
     response: Response,
-    tunnel: Option<upgrade::Tunnel>,
+    /// Apart on the heap: of many answers one begins a tunnel, and all are handed on from room to room.
+    tunnel: Option<Box<upgrade::Tunnel>>,
 }
 
 impl From<Response> for Answer {
@@ -54,7 +55,7 @@ pub async fn handle(mut request: Request, peer: &Rc<Peer>, worker: &Rc<Worker>) 
     let Exchange { mut finish, .. } = exchange;
     finish.answered(response.head.status());
     match tunnel {
-        Some(tunnel) => response.takeover = Some(upgrade::takeover(tunnel, finish, worker)),
+        Some(tunnel) => response.takeover = Some(upgrade::takeover(*tunnel, finish, worker)),
         None => response.body = response.body.ride(finish),
     }
     response

@@ -29,7 +29,7 @@ pub struct Ask<'a> {
 pub struct Picked {
     pub pool: Rc<Pool>,
     /// Where its breaker lets it through to see how it does.
-    pub trial: Option<Trial>,
+    pub trial: Option<Box<Trial>>,
     /// Its place among those under way, where there is a limit.
     pub seat: Option<Seat>,
     /// All are used, since too few are well.
@@ -342,7 +342,7 @@ impl LocalUpstream {
                     excluded.push(place);
                     continue;
                 }
-                (Pass::Trial, Some(rules)) => Some(Trial::new(endpoint, *rules, now_us)),
+                (Pass::Trial, Some(rules)) => Some(Box::new(Trial::new(endpoint, *rules, now_us))),
                 (Pass::Trial | Pass::Free, _) => None,
             };
             let seat = limits.map(|limits| live.gate.enter(limits.total, endpoint, limits.endpoint));

@@ -88,7 +88,7 @@ fn is_longer(took_us: u64, than: Option<Duration>) -> bool {
 
 impl Upstream {
     /// Notes how an attempt went.
-    pub fn note(&self, endpoint: &Arc<Endpoint>, trial: Option<Trial>, answered: Answered, when: When) {
+    pub fn note(&self, endpoint: &Arc<Endpoint>, trial: Option<Box<Trial>>, answered: Answered, when: When) {
         let blameless = answered.with.is_err_and(|error| !error.blames_endpoint());
         if let Some(breaker) = &self.config.breaker {
             let failed = answered.with.map_or_else(|_| true, |status| breaker.statuses.contains(status));

@@ -20,7 +20,7 @@ pub(super) struct Attempt<'a> {
     pub(super) pool: Rc<Pool>,
     /// Path and query, where they are not those that came.
     pub(super) target: Option<&'a str>,
-    pub(super) timeouts: Timeouts,
+    pub(super) timeouts: &'a Timeouts,
 }
 
 /// An answer whose head came.
@@ -38,9 +38,9 @@ pub(super) struct Failure {
     in_flight: InFlight,
 }
 
-/// What an attempt cost and brought.
-pub(super) struct Sent {
-    pub(super) outcome: Result<Received, AttemptError>,
+/// What an attempt cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cost {
     /// How often it was sent: twice where an idle connection had died.
     pub(super) times: u32,
     /// From the request sent to the head received.
@@ -106,15 +106,35 @@ impl Received {
 
 impl Attempt<'_> {
     /// Sends the request and waits for the answer's head. `seat`: its place among those under way.
-    pub(super) async fn send(&self, request: &mut Request, seat: Option<Seat>, worker: &Rc<Worker>) -> Sent {
+    pub(super) async fn send(
+        &self,
+        request: &mut Request,
+        seat: Option<Seat>,
+        cost: &mut Cost,
+        worker: &Rc<Worker>,
+    ) -> Result<Received, AttemptError> {
+        let Sending { host, asks, until, .. } = self.sending;
+        let within = Within { connect: self.timeouts.connect, tls: self.timeouts.tls };
         let mut in_flight = InFlight::start(&self.pool, seat);
-        let (mut times, mut upstream_us) = (0, 0);
-        let mut fresh = false;
         loop {
-            times += 1;
+            cost.times += 1;
+            let fresh = cost.times > 1;
             let counted = Counted { pool: &self.pool, worker, in_flight };
-            let failure = match self.once(request, &mut upstream_us, fresh, counted, worker).await {
-                Ok(received) => return Sent { outcome: Ok(received), times, upstream_us },
+            let leased = match self.pool.lease(asks, within, *until, fresh).await {
+                Ok(leased) => leased,
+                Err(error) => return Err(counted.failed(error, false).error),
+            };
+            set_host(host, &self.pool, &mut request.head);
+            let patience = Patience::new(self.timeouts, *until, request.body.upload().cloned());
+            let us = &mut cost.upstream_us;
+            let received = match leased {
+                Leased::Wire(lease) => wire::send(self, lease, request, us, patience, counted, worker).await,
+                Leased::Stream(lease) => {
+                    Box::pin(stream::send(self, lease, request, us, patience, counted, worker)).await
+                }
+            };
+            let failure = match received {
+                Ok(received) => return Ok(received),
                 Err(failure) => failure,
             };
             // Where nothing was done with it any request may be sent again, as long as all of it is still here.
@@ -123,35 +143,10 @@ impl Attempt<'_> {
                     && self.sending.is_idempotent
                     && self.sending.wanted.is_none());
             if fresh || !failure.stale || !unharmed || !request.body.is_repeatable() {
-                return Sent { outcome: Err(failure.error), times, upstream_us };
+                return Err(failure.error);
             }
             request.body.rewind();
-            fresh = true;
             in_flight = failure.in_flight;
-        }
-    }
-
-    async fn once(
-        &self,
-        request: &mut Request,
-        upstream_us: &mut u64,
-        fresh: bool,
-        counted: Counted<'_>,
-        worker: &Rc<Worker>,
-    ) -> Result<Received, Failure> {
-        let Sending { host, asks, until, .. } = self.sending;
-        let within = Within { connect: self.timeouts.connect, tls: self.timeouts.tls };
-        let leased = match self.pool.lease(asks, within, *until, fresh).await {
-            Ok(leased) => leased,
-            Err(error) => return Err(counted.failed(error, false)),
-        };
-        set_host(host, &self.pool, &mut request.head);
-        let patience = Patience::new(&self.timeouts, *until, request.body.upload().cloned());
-        match leased {
-            Leased::Wire(lease) => wire::send(self, lease, request, upstream_us, patience, counted, worker).await,
-            Leased::Stream(lease) => {
-                Box::pin(stream::send(self, lease, request, upstream_us, patience, counted, worker)).await
-            }
         }
     }
 
@@ -189,7 +184,7 @@ impl Attempt<'_> {
         head.headers_mut().set(&name::UPGRADE, protocol.as_ref().unwrap_or(wanted));
         let is_websocket = wanted.as_bytes().eq_ignore_ascii_case(b"websocket");
         let tunnel = upgrade::Tunnel { upstream, held, idle: self.timeouts.tunnel, is_websocket };
-        Ok(Answer { response: Response::new(head, Body::empty()), tunnel: Some(tunnel) })
+        Ok(Answer { response: Response::new(head, Body::empty()), tunnel: Some(Box::new(tunnel)) })
     }
 }
 

@@ -10,12 +10,12 @@ use http1::Ready;
 use shared::config::{ForwardHost, policy};
 use tokio::time::Instant;
 
-use super::attempt::{Attempt, Received};
-use super::tries::Course;
+use super::attempt::{Attempt, Cost, Received};
+use super::tries::{Course, judge};
 use super::{Sending, sticky, target};
 use crate::exchange::{Alarm, Body, Exchange, Interim, Kept, Request, RequestBody, RequestHead, Upload};
 use crate::snapshot::Timeouts;
-use crate::upstream::{Answered, Ask, Asks, LocalUpstream, Picked, When};
+use crate::upstream::{Ask, Asks, LocalUpstream, Picked};
 use crate::worker::{Local, Worker};
 
 /// A shadow that takes longer is given up.
@@ -129,16 +129,13 @@ impl Mirrored {
             until: Some(Instant::now() + LONGEST),
             total_is_ours: true,
         };
-        let attempt = Attempt { sending: &sending, pool, target: self.target.as_deref(), timeouts: self.timeouts };
-        let clock = &worker.ledger.clock;
-        let began = clock.now();
-        let sent = attempt.send(&mut request, seat, worker).await;
-        let ended = clock.now();
-        let when = When { now_us: ended.instant_us, unix_us: ended.unix_us, worker: worker.index };
-        let with = sent.outcome.as_ref().map(Received::status).map_err(|error| *error);
-        let answered = Answered { with, took_us: ended.since_us(began) };
-        self.upstream.upstream.note(&attempt.pool.endpoint, trial, answered, when);
-        let Ok(received) = sent.outcome else { return false };
+        let target = self.target.as_deref();
+        let attempt = Attempt { sending: &sending, pool, target, timeouts: &self.timeouts };
+        let began = worker.ledger.clock.now();
+        let outcome = attempt.send(&mut request, seat, &mut Cost::default(), worker).await;
+        let with = outcome.as_ref().map(Received::status).map_err(|error| *error);
+        judge(&self.upstream, &attempt.pool, trial, with, began, worker);
+        let Ok(received) = outcome else { return false };
         let Ok(answer) = attempt.answer(received, is_head, &alarm) else { return false };
         read(answer.response.body).await;
         true

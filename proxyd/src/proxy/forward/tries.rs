@@ -8,14 +8,14 @@ use shared::config::{Cause, Retry};
 use shared::decide::retry::{No, Safety, Tried, backoff, may_retry};
 use tokio::time::Instant;
 
-use super::attempt::{Attempt, Received, Sent};
+use super::attempt::{Attempt, Cost, Received};
 use super::{Sending, sticky};
 use crate::exchange::body::BodyError;
 use crate::exchange::{Body, Exchange, Name, Rejection, Request, RequestHead, name};
 use crate::proxy::Answer;
 use crate::snapshot::Forward;
-use crate::telemetry::clock::unix_us;
-use crate::upstream::{Answered, AttemptError, LocalUpstream, Picked, When};
+use crate::telemetry::clock::{Now, unix_us};
+use crate::upstream::{Answered, AttemptError, LocalUpstream, Picked, Pool, Trial, When};
 use crate::worker::Worker;
 
 static IDEMPOTENCY_KEY: Name = Name::known("idempotency-key");
@@ -93,33 +93,28 @@ impl Course<'_> {
             };
             let Picked { pool, trial, seat, in_panic, cookie } = picked;
             exchange.finish.forwarded(&pool.tag);
-            let attempt = Attempt { sending: self.sending, pool, target: self.target, timeouts };
+            let attempt = Attempt { sending: self.sending, pool, target: self.target, timeouts: &timeouts };
             let clock = &worker.ledger.clock;
             // The first follows on the request at once.
             let began = if tried.is_empty() { clock.latest() } else { clock.now() };
             // Before it: the client may leave meanwhile.
             exchange.finish.attempts += 1;
-            let Sent { outcome, times, upstream_us } = attempt.send(request, seat, worker).await;
-            exchange.finish.attempts += times.saturating_sub(1);
-            exchange.finish.upstream_us += upstream_us;
+            let mut cost = Cost::default();
+            let outcome = attempt.send(request, seat, &mut cost, worker).await;
+            exchange.finish.attempts += cost.times.saturating_sub(1);
+            exchange.finish.upstream_us += cost.upstream_us;
             let fault = upload.as_ref().and_then(|upload| upload.failure());
-            let ended = clock.latest();
-            let with = match (&outcome, fault) {
-                (Ok(received), _) => Ok(received.status()),
+            let with = match &outcome {
+                Ok(received) => Ok(received.status()),
                 // The client is at fault: it says nothing of the endpoint.
-                (Err(_), Some(_)) => Err(AttemptError::OutOfTime),
+                Err(_) if fault.is_some() => Err(AttemptError::OutOfTime),
                 // One that had all the time there is, by our own limit, was silent.
-                (Err(AttemptError::OutOfTime), None) if tried.is_empty() && self.sending.total_is_ours => {
+                Err(AttemptError::OutOfTime) if tried.is_empty() && self.sending.total_is_ours => {
                     Err(AttemptError::Silent)
                 }
-                (Err(error), None) => Err(*error),
+                Err(error) => Err(*error),
             };
-            if let Ok(status) = with {
-                attempt.pool.cells.answered(status);
-            }
-            let when = When { now_us: ended.instant_us, unix_us: ended.unix_us, worker: worker.index };
-            let answered = Answered { with, took_us: ended.since_us(began) };
-            self.upstream.upstream.note(&attempt.pool.endpoint, trial, answered, when);
+            judge(self.upstream, &attempt.pool, trial, with, began, worker);
             if in_panic && tried.is_empty() {
                 exchange.finish.noted("panic");
             }
@@ -224,6 +219,24 @@ impl Course<'_> {
         }
         Next::Again(pause)
     }
+}
+
+/// Notes how an attempt went that began then.
+pub(super) fn judge(
+    upstream: &LocalUpstream,
+    pool: &Pool,
+    trial: Option<Box<Trial>>,
+    with: Result<u16, AttemptError>,
+    began: Now,
+    worker: &Worker,
+) {
+    if let Ok(status) = with {
+        pool.cells.answered(status);
+    }
+    // The attempt's end was timed right before this.
+    let ended = worker.ledger.clock.latest();
+    let when = When { now_us: ended.instant_us, unix_us: ended.unix_us, worker: worker.index };
+    upstream.upstream.note(&pool.endpoint, trial, Answered { with, took_us: ended.since_us(began) }, when);
 }
 
 /// Whether the client says that a second time does no harm (draft-ietf-httpapi-idempotency-key-header).
