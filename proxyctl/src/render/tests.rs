@@ -186,7 +186,7 @@ fn upstreams_in_trouble() {
         "last_failure": "2026-11-22T12:00:00Z no answer in time" });
     let registered = json!({ "origin": "registered", "expires": "2026-11-22T12:30:25Z", "backup": true, "weight": 1 });
     let users = json!({ "name": "users", "balance": "least_busy", "panic": true, "tier": "panic", "waiting": 12,
-        "retry_budget": 0, "endpoints": [endpoint("127.0.0.1:8001", failing), endpoint("127.0.0.1:8002", probed)] });
+        "endpoints": [endpoint("127.0.0.1:8001", failing), endpoint("127.0.0.1:8002", probed)] });
     let orders = json!({ "name": "orders", "balance": "round_robin", "panic": false, "tier": "backup", "waiting": 0,
         "endpoints": [endpoint("10.0.0.7:8001", registered)] });
     let command = Command::Upstreams(UpstreamsArgs::default());

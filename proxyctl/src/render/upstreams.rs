@@ -219,9 +219,6 @@ fn remarks(upstream: &UpstreamLine, out: &mut String) {
     if upstream.waiting > 0 {
         let _ = writeln!(out, "{name}: {} for a turn", count(upstream.waiting, "request waits", "requests wait"));
     }
-    if upstream.retry_budget == Some(0) {
-        let _ = writeln!(out, "{name}: the budget for retries is used up");
-    }
 }
 
 pub(super) fn set(told: &EndpointSet) -> String {

@@ -160,6 +160,7 @@ struct WorkerCells {
     tunnels_open: Level,
     rejections: Tally,
     slow_requests: Counter,
+    retries_denied: Tally,
     fallbacks: Tally,
     mirrored: Tally,
     faults: Tally,
@@ -247,6 +248,11 @@ impl WorkerMetrics {
     /// A request that took longer than `log.slow_request`.
     pub fn slow_request(&self) {
         self.cells.slow_requests.add(1);
+    }
+
+    /// A failed attempt that no other followed: `unsafe`, `budget used up`, ….
+    pub fn retry_denied(&self, reason: &'static str) {
+        self.cells.retries_denied.count(reason);
     }
 
     /// A request that was answered otherwise than by its upstream: `respond`, `upstream`.

@@ -236,7 +236,7 @@ mod tests {
         check("Broken", &report::Broken::default());
         check("UpstreamLine", &report::UpstreamLine::default());
         let tier = Some(String::new());
-        check("UpstreamLine", &report::UpstreamLine { tier, retry_budget: Some(1), ..Default::default() });
+        check("UpstreamLine", &report::UpstreamLine { tier, ..Default::default() });
         check("EndpointLine", &report::EndpointLine::default());
         let whole = report::EndpointLine {
             why: Some(String::new()),

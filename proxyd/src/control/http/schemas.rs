@@ -174,7 +174,6 @@ pub(super) const SHAPES: &[Shape] = &[
             ("panic", "boolean"),
             ("tier", "string?"),
             ("waiting", "integer"),
-            ("retry_budget", "integer?"),
             ("endpoints", "[EndpointLine]"),
         ],
     ),

@@ -86,6 +86,7 @@ impl Course<'_> {
                 Err(error) => {
                     if before.is_some() {
                         exchange.finish.noted("not retried: no endpoint");
+                        worker.ledger.metrics.retry_denied("no endpoint");
                     }
                     let error = before.unwrap_or(error);
                     return Err(Failed { rejection: rejection(error), error: Some(error) });
@@ -130,7 +131,8 @@ impl Course<'_> {
                 Next::Stands => {}
                 Next::Denied(why) => {
                     note(exchange, &attempt, &outcome);
-                    exchange.finish.noted(why);
+                    exchange.finish.noted(&format!("not retried: {why}"));
+                    worker.ledger.metrics.retry_denied(why);
                 }
                 Next::Again(pause) => {
                     note(exchange, &attempt, &outcome);
@@ -189,11 +191,11 @@ impl Course<'_> {
         match may_retry(retry, safety, tried_so_far) {
             Ok(()) => {}
             Err(No::NotListed) => {
-                return if outcome.is_ok() { Next::Stands } else { Next::Denied("not retried: not listed") };
+                return if outcome.is_ok() { Next::Stands } else { Next::Denied("not listed") };
             }
-            Err(No::Unsafe) => return Next::Denied("not retried: unsafe"),
-            Err(No::BodyGone) => return Next::Denied("not retried: body not kept"),
-            Err(No::Exhausted) => return Next::Denied("not retried: attempts used up"),
+            Err(No::Unsafe) => return Next::Denied("unsafe"),
+            Err(No::BodyGone) => return Next::Denied("body not kept"),
+            Err(No::Exhausted) => return Next::Denied("attempts used up"),
         }
         tried.push(id);
         let pause = if self.upstream.has_other(tried) {
@@ -205,17 +207,17 @@ impl Course<'_> {
             let asked = outcome.as_ref().ok().and_then(retry_after);
             let pause = asked.map_or(pause, |asked| asked.max(pause));
             if pause > retry.max_backoff {
-                return Next::Denied("not retried: asked to wait longer");
+                return Next::Denied("asked to wait longer");
             }
             pause
         };
         if self.sending.until.is_some_and(|until| Instant::now() + pause >= until) {
-            return Next::Denied("not retried: no time left");
+            return Next::Denied("no time left");
         }
         if let Some(share) = retry.budget
             && !self.upstream.spends_retry(share)
         {
-            return Next::Denied("not retried: budget used up");
+            return Next::Denied("budget used up");
         }
         Next::Again(pause)
     }

@@ -260,6 +260,12 @@ fn endpoints(text: &mut Text, gauges: &Gauges) {
 
 /// What became of requests beside or instead of their upstream.
 fn failing(text: &mut Text, workers: &Workers<'_>) {
+    text.family(
+        "proxyd_retries_denied_total",
+        Kind::Counter,
+        "Failed attempts that no other followed, where there is retry, by reason.",
+    );
+    workers.words(text, "reason", |cells| &cells.retries_denied);
     text.family("proxyd_fallbacks_total", Kind::Counter, "Requests that got a fallback: respond or upstream.");
     workers.words(text, "to", |cells| &cells.fallbacks);
     text.family(

@@ -69,6 +69,7 @@ fn busy() -> Arc<Metrics> {
         worker.request_started();
         worker.rejected("route_not_found");
         worker.slow_request();
+        worker.retry_denied("unsafe");
         worker.fallback("respond");
         worker.mirrored("sent");
         worker.fault("delay");

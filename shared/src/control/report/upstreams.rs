@@ -19,9 +19,6 @@ pub struct UpstreamLine {
     /// Requests that wait for their turn (`in_flight`).
     #[serde(default)]
     pub waiting: u64,
-    /// Retries that the budget allows now; absent where there is no budget.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_budget: Option<u64>,
     pub endpoints: Vec<EndpointLine>,
 }
 
