@@ -62,6 +62,11 @@ impl Pump {
         self.body_ended && self.out.is_flushed()
     }
 
+    /// The body, that is still being sent.
+    pub fn body(&self) -> &RequestBody {
+        &self.body
+    }
+
     /// The body, so far as it was not sent.
     pub fn into_body(self) -> RequestBody {
         self.body

@@ -70,6 +70,11 @@ impl StreamPump {
         }
     }
 
+    /// The body, that is still being sent.
+    pub fn body(&self) -> &RequestBody {
+        &self.body
+    }
+
     /// The body, so far as it was not sent.
     pub fn into_body(self) -> RequestBody {
         self.body

@@ -444,3 +444,49 @@ fn where_the_others_let_nobody_through_the_same_is_tried_again() {
     let row = proxyd.audit(&json!({ "path": "/fickle" }), 1).remove(0);
     assert_eq!((&row["attempts"], &row["tries"]), (&json!(2), &json!(format!("{} reset", well.address()))), "{row}");
 }
+
+#[test]
+fn a_body_that_was_not_sent_whole_goes_on_to_the_next() {
+    let hasty = Upstream::scripted(|conn| {
+        conn.request_head();
+        conn.answer(503, &[("Connection", "close")], b"busy");
+        conn.until_closed(STALL);
+    });
+    let good = Upstream::echo();
+    let retried = "retry: {on: [503]}, eject: {consecutive_errors: 1, max_percent: 50%}";
+    let ways = [
+        format!(
+            "upstreams: {{app: {{endpoints: ['{}', {{url: '{}', backup: true}}], {retried}}}}}\nroutes: [{{path: /, upstream: app}}]\n",
+            hasty.url(),
+            good.url()
+        ),
+        // Elsewhere it goes whole, or not at all.
+        format!(
+            "upstreams: {{app: {{endpoints: ['{}'], retry: off}}, other: {{endpoints: ['{}']}}}}\n\
+             routes: [{{path: /, upstream: app, fallback: {{upstream: other, on: [503]}}}}]\n",
+            hasty.url(),
+            good.url()
+        ),
+    ];
+    let framings =
+        ["Content-Length: 6\r\n\r\nabc|def", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n|3\r\ndef\r\n0\r\n\r\n"];
+    for (way, may_fail) in ways.iter().zip([false, true]) {
+        for framing in framings {
+            let proxyd = Proxyd::start(way);
+            let mut wire = Wire::connect(proxyd.address());
+            let (begin, end) = framing.split_once('|').unwrap();
+            let (came, tried) = (hasty.requests(), good.requests());
+            wire.send(format!("POST / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: \"1\"\r\n{begin}"));
+            eventually("it was answered", || (hasty.requests() > came).then_some(()));
+            if !may_fail {
+                eventually("it was tried again", || (good.requests() > tried).then_some(()));
+            }
+            wire.send(end);
+            let answer = wire.response("POST");
+            if may_fail && answer.status == 503 {
+                continue;
+            }
+            assert_eq!((answer.status, &answer.json()["body"]), (200, &json!("abcdef")), "{}", answer.text());
+        }
+    }
+}

@@ -45,7 +45,6 @@ fn line(daemon: &Daemon, upstream: &Upstream) -> UpstreamLine {
         tier: Some(tier.to_owned()),
         waiting: upstream.live.gate.waiting().into(),
         endpoints: members.list.iter().map(|member| endpoint(daemon, upstream, member, now_us)).collect(),
-        ..UpstreamLine::default()
     }
 }
 

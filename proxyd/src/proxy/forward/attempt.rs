@@ -85,6 +85,22 @@ impl Received {
         }
     }
 
+    /// The request's body, where the answer came before all of it was sent.
+    pub(super) fn unsent(&self) -> Option<&RequestBody> {
+        match self {
+            Self::Wire(answer) => answer.unsent(),
+            Self::Stream(answer) => answer.unsent(),
+        }
+    }
+
+    /// Takes it back, to be sent to somebody else.
+    pub(super) fn take_back(&mut self) -> Option<RequestBody> {
+        match self {
+            Self::Wire(answer) => answer.take_back(),
+            Self::Stream(answer) => answer.take_back(),
+        }
+    }
+
     /// The answer's status.
     pub(super) fn status(&self) -> u16 {
         self.head().status()

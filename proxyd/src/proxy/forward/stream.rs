@@ -195,6 +195,18 @@ fn failure(error: &h2::Error) -> AttemptError {
 }
 
 impl OnStream {
+    /// The request's body, where the answer came before all of it was sent.
+    pub(super) fn unsent(&self) -> Option<&RequestBody> {
+        self.pump.as_ref().map(StreamPump::body)
+    }
+
+    /// Takes it back: nothing more is sent of it here.
+    pub(super) fn take_back(&mut self) -> Option<RequestBody> {
+        let mut pump = self.pump.take()?;
+        pump.reset();
+        Some(pump.into_body())
+    }
+
     /// Whether a tunnel begins (RFC 8441 section 5).
     pub(super) fn has_switched(&self) -> bool {
         self.tunnel.is_some() && (200..300).contains(&self.head.status())

@@ -137,7 +137,12 @@ impl Course<'_> {
                 Next::Again(pause) => {
                     note(exchange, &attempt, &outcome);
                     match outcome {
-                        Ok(received) => discard(&attempt, received, exchange),
+                        Ok(mut received) => {
+                            if let Some(body) = received.take_back() {
+                                request.body = body;
+                            }
+                            discard(&attempt, received, exchange);
+                        }
                         Err(error) => before = Some(error),
                     }
                     attempt.pool.cells.retried();
@@ -178,10 +183,11 @@ impl Course<'_> {
                 None => return Next::Stands,
             },
         };
+        let unsent = outcome.as_ref().ok().and_then(Received::unsent);
         let tried_so_far = Tried {
             cause,
             untouched,
-            repeatable: request.body.is_repeatable(),
+            repeatable: unsent.unwrap_or(&request.body).is_repeatable(),
             attempts: u32::try_from(tried.len()).unwrap_or(u32::MAX).saturating_add(1),
         };
         let safety = Safety {

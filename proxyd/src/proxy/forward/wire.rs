@@ -77,6 +77,18 @@ pub(super) async fn send(
 }
 
 impl OnWire {
+    /// The request's body, where the answer came before all of it was sent.
+    pub(super) fn unsent(&self) -> Option<&RequestBody> {
+        self.pump.as_ref().map(Pump::body)
+    }
+
+    /// Takes it back: nothing more is sent of it here.
+    pub(super) fn take_back(&mut self) -> Option<RequestBody> {
+        let pump = self.pump.take()?;
+        self.lease.spoil();
+        Some(pump.into_body())
+    }
+
     /// The answer, as one of our own hop.
     pub(super) fn answer(self, attempt: &Attempt<'_>, gap: Gap, alarm: &Rc<Alarm>) -> Answer {
         let Self { mut head, framing, lease, pump } = self;
