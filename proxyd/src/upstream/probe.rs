@@ -159,8 +159,9 @@ async fn once(endpoint: &Endpoint, way: &Way, probe: &config::Probe, kept: &mut 
     let connected = open(endpoint, way, port, Alpn::Http1).await?;
     let mut wire = Wire::new(connected.socket);
     let keeps = ask(endpoint, http, &mut wire).await?;
-    // With a PROXY header, a connection says whose it is: probes keep none.
-    *kept = (keeps && way.proxy_header.is_none()).then_some(Kept { wire, served: 1 });
+    // With a PROXY header, a connection says whose it is: probes keep none. Those that began together do not end together.
+    let served = u32::try_from(random() % u64::from(PROBES_PER_CONNECTION)).unwrap_or(0);
+    *kept = (keeps && way.proxy_header.is_none()).then_some(Kept { wire, served });
     Ok(())
 }
 
