@@ -114,6 +114,7 @@ impl View {
         let members = upstream.members();
         let eligible = upstream.eligible(&members, now_us);
         let balancer = Balancer::new(upstream.method(), candidates(&members, &eligible), random);
+        tell_panic(upstream, &eligible);
         Self { pools: pools(&members), tokens: upstream.tokens(&members), members, version, eligible, balancer }
     }
 
@@ -135,15 +136,7 @@ impl View {
         }
         self.eligible = upstream.eligible(&self.members, now_us);
         self.balancer.update(upstream.method(), candidates(&self.members, &self.eligible));
-        let panics = !self.eligible.chosen.is_empty() && self.eligible.tier == Tier::Panic;
-        if upstream.live.set_panicking(panics) {
-            let upstream = &upstream.config.name;
-            if panics {
-                tracing::error!(%upstream, "too few endpoints are well: all of them are used");
-            } else {
-                tracing::info!(%upstream, "enough endpoints are well again");
-            }
-        }
+        tell_panic(upstream, &self.eligible);
     }
 
     /// When time alone may change who may be chosen.
@@ -167,6 +160,20 @@ impl View {
     fn place_of(&self, token: &[u8]) -> Option<usize> {
         let index = self.tokens.iter().position(|known| known.as_bytes() == token)?;
         self.eligible.chosen.iter().position(|(chosen, _)| *chosen == index)
+    }
+}
+
+/// Says when panic begins and ends: whichever worker sees it first, also in its first look.
+fn tell_panic(upstream: &Upstream, eligible: &Eligible) {
+    let panics = !eligible.chosen.is_empty() && eligible.tier == Tier::Panic;
+    if !upstream.live.set_panicking(panics) {
+        return;
+    }
+    let upstream = &upstream.config.name;
+    if panics {
+        tracing::error!(%upstream, "too few endpoints are well: all of them are used");
+    } else {
+        tracing::info!(%upstream, "enough endpoints are well again");
     }
 }
 
