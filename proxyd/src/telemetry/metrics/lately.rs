@@ -88,11 +88,11 @@ impl Metrics {
         taken.before = std::mem::replace(&mut taken.newest, Sample { at_us: now_us, of });
     }
 
-    /// What an endpoint did since the last sample but one; none where there is no sample yet.
+    /// What an endpoint did since the last sample but one; since the start, where the clock begins, before there is any.
     pub fn lately(&self, pair: &Pair, now_us: u64) -> Option<Lately> {
         let taken = self.samples.0.lock().unwrap_or_else(PoisonError::into_inner);
         let sample = if taken.before.at_us > 0 { &taken.before } else { &taken.newest };
-        let seconds = now_us.checked_sub(sample.at_us).filter(|_| sample.at_us > 0)? as f64 / 1e6;
+        let seconds = now_us.checked_sub(sample.at_us)? as f64 / 1e6;
         let nothing = Counts::default();
         let before = sample.of.get(pair).map_or(&nothing, |counts| counts);
         let now = self.counts_of(pair);
