@@ -87,6 +87,18 @@ struct Wanted {
     resolved: bool,
 }
 
+/// Whose service it is: `users.internal` of `_http._tcp.users.internal`. That is who its endpoints must prove to be in TLS; the
+/// targets of the records may be anyone's (RFC 6125 section 6.2.1).
+fn service_domain(name: &str) -> Arc<str> {
+    let mut domain = name;
+    while let Some((label, rest)) = domain.split_once('.')
+        && label.starts_with('_')
+    {
+        domain = rest;
+    }
+    domain.into()
+}
+
 impl Members {
     /// Gathers them. `endpoint` gives what is known by an address already, or makes one.
     pub fn gather(
@@ -111,8 +123,9 @@ impl Members {
                 let (weight, backup) = (written.weight, written.backup);
                 wanted.push(Wanted { at, weight, backup, origin: Origin::File, resolved: false });
             }
+            let host = if written.srv { service_domain(&written.host) } else { Arc::clone(&written.host) };
             wanted.extend(addresses.iter().map(|address| Wanted {
-                at: Whereabouts::resolved(&written.host, address.at),
+                at: Whereabouts::resolved(&host, address.at),
                 weight: address.weight.unwrap_or(1).saturating_mul(written.weight),
                 backup: written.backup || address.backup,
                 origin: Origin::Dns(Arc::clone(&written.address)),
