@@ -17,6 +17,7 @@ pub mod config;
 pub mod control;
 pub mod ctl;
 pub mod daemon;
+pub mod dns;
 pub mod http2;
 pub mod load;
 pub mod message;

@@ -22,6 +22,7 @@ mod black_box {
     mod conformance;
     mod control;
     mod endpoints;
+    mod failing;
     mod forwarding;
     mod grpc;
     mod life;

@@ -45,7 +45,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use shared::config::{self, Cause};
+use shared::config::{self, Cause, Initial};
 use shared::decide::eject::Ejections;
 use thiserror::Error;
 
@@ -208,7 +208,8 @@ impl Upstream {
             has_changed |= self.config.eject.is_none() && health.drop_ejection();
             has_changed |= match &self.config.probe {
                 None => health.drop_probe(),
-                Some(probe) => health.awaits_probe(probe.initial),
+                // It serves already: a probe that is new to it takes nothing away before it says so.
+                Some(_) => health.awaits_probe(Initial::Healthy),
             };
         }
         if has_changed {
