@@ -43,7 +43,7 @@ impl LocalUpstream {
             view: RefCell::new(View::new(upstream, make, now_us, ledger.random.next_u64())),
             upstream: Arc::clone(upstream),
             ledger: Rc::clone(ledger),
-            budget: budget.unwrap_or_else(|| Rc::new(RefCell::new(Budget::new(now_us)))),
+            budget: budget.unwrap_or_else(|| Rc::new(RefCell::new(Budget::one_of(now_us, workers)))),
             copies: predecessor.map(|before| Rc::clone(&before.copies)).unwrap_or_default(),
             worker,
             workers,

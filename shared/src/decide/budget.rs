@@ -26,12 +26,27 @@ pub struct Budget {
     retries: [u32; SLOTS + 1],
     requests_sum: u64,
     retries_sum: u64,
+    /// Retries beside the share, within a window.
+    floor: u64,
 }
 
 impl Budget {
     #[must_use]
     pub fn new(now_us: u64) -> Self {
-        Self { slot: now_us / SLOT_US, requests: [0; SLOTS], retries: [0; SLOTS + 1], requests_sum: 0, retries_sum: 0 }
+        Self::one_of(now_us, 1)
+    }
+
+    /// One of so many that share the traffic, and the floor; each has one retry at least.
+    #[must_use]
+    pub fn one_of(now_us: u64, sharers: usize) -> Self {
+        Self {
+            slot: now_us / SLOT_US,
+            requests: [0; SLOTS],
+            retries: [0; SLOTS + 1],
+            requests_sum: 0,
+            retries_sum: 0,
+            floor: FLOOR.div_ceil(u64::try_from(sharers).unwrap_or(u64::MAX).max(1)),
+        }
     }
 
     /// Counts a request: a client's, not one that is a retry itself.
@@ -71,7 +86,7 @@ impl Budget {
 
     fn settled_left(&self, share: Percent) -> u64 {
         let earned = u128::from(self.requests_sum) * u128::from(share.basis_points()) / 10_000;
-        u64::try_from(earned).unwrap_or(u64::MAX).saturating_add(FLOOR).saturating_sub(self.retries_sum)
+        u64::try_from(earned).unwrap_or(u64::MAX).saturating_add(self.floor).saturating_sub(self.retries_sum)
     }
 
     /// Forgets what is over.

@@ -84,7 +84,7 @@ impl Course<'_> {
             let picked = match self.upstream.admit(&ask, &tried, timeouts.connect, self.sending.until).await {
                 Ok(picked) => picked,
                 Err(error) => {
-                    if before.is_some() {
+                    if !tried.is_empty() {
                         exchange.finish.noted("not retried: no endpoint");
                         worker.ledger.metrics.retry_denied("no endpoint");
                     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tests::upstream::{Conn, nobody};
-use tests::{Http2, Proxyd, Request, Upstream, Wire};
+use tests::{Http2, Proxyd, Request, Start, Upstream, Wire};
 
 use super::{Moody, one_worker, row, users};
 
@@ -183,6 +183,22 @@ fn retries_are_a_share_of_the_requests() {
         proxyd.get("/off");
     }
     assert_eq!(one.upstream.requests() + two.upstream.requests() - sent, 30);
+}
+
+#[test]
+fn all_workers_share_one_budget() {
+    let mood = Moody::new("a");
+    mood.says(503);
+    let yaml = users(&[mood.upstream.url()], "retry: {budget: 0.01%, backoff: 0s}");
+    let proxyd = Start::new(&yaml).set("server.workers", "4").run();
+    let began = Instant::now();
+    // On connections of their own: all workers have some.
+    for _ in 0..60 {
+        proxyd.get("/");
+    }
+    let most = 4 * 3 + 4 * (began.elapsed().as_secs() as usize + 1);
+    let retries = mood.upstream.requests() - 60;
+    assert!((1..=most).contains(&retries), "{retries} of at most {most}");
 }
 
 #[test]
