@@ -23,7 +23,8 @@ const GRPC: (&str, &str) = ("content-type", "application/grpc");
 fn what_is_refused_is_said_as_grpc_says_it() {
     let upstream = Upstream::scripted(|conn| {
         while let Some(request) = conn.request_head() {
-            if request.target == "/slow" {
+            // Of what is too large, no more than the head may have come.
+            if matches!(request.target.as_str(), "/slow" | "/small") {
                 conn.wire.rest();
                 return;
             }
