@@ -18,6 +18,7 @@ pub mod control;
 pub mod ctl;
 pub mod daemon;
 pub mod dns;
+pub mod home;
 pub mod http2;
 pub mod load;
 pub mod message;
@@ -28,7 +29,8 @@ pub mod wire;
 
 pub use control::Control;
 pub use ctl::{Ran, proxyctl};
-pub use daemon::{Home, Proxyd, Start};
+pub use daemon::{Proxyd, Start};
+pub use home::Home;
 pub use http2::Http2;
 pub use message::{Request, Response};
 pub use upstream::{Conn, Upstream};

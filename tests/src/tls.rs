@@ -17,7 +17,7 @@ use rustls::{
     ServerConfig, ServerConnection, SignatureScheme,
 };
 
-use crate::daemon::Home;
+use crate::home::Home;
 use crate::wait::PATIENCE;
 
 fn provider() -> Arc<CryptoProvider> {

@@ -8,6 +8,7 @@ mod cells;
 mod gauges;
 mod histogram;
 mod lately;
+mod named;
 mod page;
 mod text;
 
@@ -15,17 +16,18 @@ mod text;
 mod tests;
 
 use std::array;
-use std::hash::{Hash, RandomState};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hashbrown::{Equivalent, HashMap};
+use hashbrown::HashMap;
 
 pub use cells::{Counter, Entry, Level, Tally};
 pub use gauges::{Audit, Certificate, EndpointGauge, Gauges, LastReload, Limiter, UpstreamGauge};
 pub use histogram::{BOUNDS_US, Durations, Histogram};
 pub use lately::{EVERY as SAMPLED_EVERY, Lately};
+
+use self::named::{Named, PairText};
 
 /// An upstream's name and an endpoint's address; or a rule's scope and its name.
 pub type Pair = (Arc<str>, Arc<str>);
@@ -453,57 +455,5 @@ impl StatusCells {
     fn count(&self, status: u16) {
         let exact = usize::from(status).checked_sub(100).and_then(|place| self.exact.get(place));
         exact.unwrap_or(if status == 0 { &self.none } else { &self.other }).add(1);
-    }
-}
-
-/// A [`Pair`] to look up, without making one.
-#[derive(PartialEq, Eq, Hash)]
-struct PairText<'a>(&'a str, &'a str);
-
-impl Equivalent<Pair> for PairText<'_> {
-    fn equivalent(&self, key: &Pair) -> bool {
-        *self.0 == *key.0 && *self.1 == *key.1
-    }
-}
-
-/// One worker's cells by name. The lock is almost always free: others take it to write a page, for as long as it takes to
-/// copy the list, and cells are counted in without it.
-#[derive(Debug)]
-struct Named<K, C>(Mutex<HashMap<K, Arc<C>, RandomState>>);
-
-impl<K, C> Default for Named<K, C> {
-    fn default() -> Self {
-        Self(Mutex::new(HashMap::with_hasher(RandomState::new())))
-    }
-}
-
-impl<K: Clone + Eq + Hash, C: Default> Named<K, C> {
-    /// Does something with the cells of a name; makes them on first use.
-    fn with<Q, T>(&self, name: &Q, key: impl FnOnce() -> K, act: impl FnOnce(&Arc<C>) -> T) -> T
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        let mut map = self.lock();
-        if let Some(cells) = map.get(name) {
-            return act(cells);
-        }
-        act(map.entry(key()).or_default())
-    }
-
-    fn find<Q: Hash + Equivalent<K> + ?Sized>(&self, name: &Q) -> Option<Arc<C>> {
-        self.lock().get(name).cloned()
-    }
-
-    fn retain(&self, keep: impl Fn(&K) -> bool) {
-        self.lock().retain(|key, _| keep(key));
-    }
-
-    /// All of them, so that a page is written without the lock.
-    fn list(&self) -> Vec<(K, Arc<C>)> {
-        self.lock().iter().map(|(key, cells)| (key.clone(), Arc::clone(cells))).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, Arc<C>, RandomState>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

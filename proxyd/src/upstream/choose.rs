@@ -173,7 +173,7 @@ fn tell_panic(upstream: &Upstream, eligible: &Eligible) {
     if panics {
         tracing::error!(%upstream, "too few endpoints are well: all of them are used");
     } else {
-        tracing::info!(%upstream, "enough endpoints are well again");
+        tracing::info!(%upstream, "no more are all endpoints used, whether they are well or not");
     }
 }
 

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use super::cells::{Counter, Level, Tally};
 use super::gauges::{EndpointGauge, Gauges, UpstreamGauge};
 use super::histogram::Durations;
+use super::named::Named;
 use super::text::{Kind, Text};
-use super::{EndpointCells, LimitCells, Metrics, Named, RouteCells, WorkerCells};
+use super::{EndpointCells, LimitCells, Metrics, RouteCells, WorkerCells};
 
 /// The page of these workers' cells and the control side's gauges.
 pub(super) fn write(metrics: &Metrics, gauges: &Gauges) -> String {

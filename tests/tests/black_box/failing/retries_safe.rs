@@ -173,6 +173,32 @@ fn after_an_answer_that_came_before_the_whole_body_the_next_gets_all_of_it_or_no
 }
 
 #[test]
+fn a_body_on_a_stream_that_was_answered_too_early_goes_on_to_the_next() {
+    let hasty = Upstream::scripted(|conn| {
+        let stream = conn.wire.stream().try_clone().expect("a socket can be shared");
+        let Some(mut server) = Http2::server(stream, &[]) else { return };
+        if server.until(|all| all.messages.contains_key(&1)) {
+            server.head(1, &[(":status", "503")], true);
+            server.until(|_| false);
+        }
+    });
+    let (good, bodies) = takes_http2(200);
+    let yaml = format!(
+        "upstreams:\n  users: {{endpoints: ['{}', {{url: '{}', backup: true}}], protocol: http2, retry: {{}}, \
+         eject: {{consecutive_errors: 1, max_percent: 50%}}}}\nroutes: [{{path: /, upstream: users}}]\n",
+        hasty.url(),
+        good.url()
+    );
+    let proxyd = one_worker(&yaml);
+    let mut wire = Wire::connect(proxyd.address());
+    wire.send("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nfirst");
+    eventually("the next endpoint is asked", || (good.requests() > 0 || good.connections() > 0).then_some(()));
+    wire.send(" last");
+    assert_eq!(wire.response("PUT").status, 200);
+    assert_eq!(*bodies.lock().unwrap(), ["first last"]);
+}
+
+#[test]
 fn bodies_on_streams_are_the_same_again() {
     // Answered only when all of it has come, on a stream: it is sent again with its body.
     let (busy, first) = takes_http2(503);
