@@ -9,6 +9,7 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
+use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
 use shared::config;
@@ -76,13 +77,13 @@ impl Resolver {
     }
 
     async fn addresses(&self, host: &str) -> Result<(Vec<IpAddr>, Instant), String> {
-        let found = self.0.lookup_ip(host).await.map_err(|error| error.to_string())?;
+        let found = self.0.lookup_ip(host).await.map_err(|error| problem(&error))?;
         Ok((found.iter().collect(), found.valid_until()))
     }
 
     /// Services (RFC 2782): those of the best priority are used, the others stand behind them.
     async fn look_up_services(&self, name: &str) -> Result<Found, String> {
-        let found = self.0.srv_lookup(name).await.map_err(|error| error.to_string())?;
+        let found = self.0.srv_lookup(name).await.map_err(|error| problem(&error))?;
         let mut until = found.valid_until();
         let services = found.answers().iter().filter_map(|record| {
             let RData::SRV(service) = &record.data else { return None };
@@ -117,6 +118,20 @@ impl Resolver {
             Some(_) | None => Ok(Found { addresses, until }),
         }
     }
+}
+
+/// Why a look-up failed, as people say it.
+fn problem(error: &NetError) -> String {
+    if error.is_nx_domain() {
+        return "there is no such name".to_owned();
+    }
+    if error.is_no_records_found() {
+        return "the name has no such records".to_owned();
+    }
+    if matches!(error, NetError::Timeout) {
+        return "no name server answered in time".to_owned();
+    }
+    error.to_string()
 }
 
 /// Looks a name up for as long as its upstream is there. `changed` is called when what is known of it has.

@@ -84,7 +84,7 @@ fn a_name_that_is_not_there_fails_no_start() {
     let answer = proxyd.get("/early");
     assert_eq!((answer.status, answer.error_code().as_str()), (503, "upstream_unavailable"));
     assert_eq!(row(&proxyd, "/early")["outcome"], "upstream_unavailable");
-    assert!(proxyd.output().contains("a name could not be resolved"), "{}", proxyd.output());
+    eventually("the log tells of it", || proxyd.output().contains("a name could not be resolved").then_some(()));
     proxyd.ctl(&["upstreams"]).exits(0).says(&["unresolved", &format!("users.test:{port}")]);
     // Nor a reload.
     proxyd.reload_with(&yaml.replace("3s", "4s"));
