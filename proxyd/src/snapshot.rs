@@ -109,6 +109,8 @@ pub enum Action {
     Forward(Forward),
     Redirect(config::Redirect),
     Respond(Fixed),
+    /// Pages of our own.
+    Serve(config::Serve),
 }
 
 /// Where and how a request is forwarded.
@@ -300,6 +302,7 @@ impl Action {
             }),
             config::Action::Redirect(redirect) => Self::Redirect(redirect.clone()),
             config::Action::Respond(respond) => Self::Respond(Fixed::compile(respond)),
+            config::Action::Serve(serve) => Self::Serve(*serve),
         }
     }
 }
@@ -332,13 +335,15 @@ impl Fixed {
 /// Filter chains made so far. Routes that inherit the same policies share one chain: with a hundred thousand routes
 /// there are still only as many chains as there are distinct sets of policies.
 #[derive(Default)]
-struct Chains(HashMap<[usize; 7], Chain>);
+struct Chains(HashMap<[usize; 9], Chain>);
 
 impl Chains {
     fn of(&mut self, policies: &config::Policies, limiters: &mut Limiters) -> Chain {
         let key = [
             identity(&policies.access),
             identity(&policies.cors),
+            identity(&policies.threats),
+            identity(&policies.auth),
             identity(&policies.rate_limit),
             identity(&policies.body_limit),
             identity(&policies.headers),

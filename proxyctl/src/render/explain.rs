@@ -62,6 +62,7 @@ fn verdict(verdict: &Verdict, look: &Look) -> String {
         Verdict::Redirect { route, status, location } => {
             format!("{} {status} to {} by route {}\n", good("redirect"), plain(location), plain(route))
         }
+        Verdict::Serve { route, pages } => format!("{} {} by route {}\n", good("serve"), plain(pages), plain(route)),
         Verdict::Respond { route, status } => format!("{} {status} by route {}\n", good("respond"), plain(route)),
         Verdict::Reject { code, status, message } => {
             format!("{} {status} {}: {}\n", paint("reject", RED, look.colour), plain(code), plain(message))

@@ -10,7 +10,7 @@ use std::time::Duration;
 use shared::audit::RequestFacts;
 use shared::config::{LogFormat, RequestAudit};
 
-use super::{Ledger, Part, Peer, Rejection, Trail, Upload, tries};
+use super::{Ledger, Part, Peer, Principal, Rejection, Trail, Upload, tries};
 use crate::audit::Place;
 use crate::telemetry::clock::Now;
 use crate::telemetry::metrics::{LimitCells, RouteCells};
@@ -41,6 +41,8 @@ pub struct Finish {
     route: Option<Rc<RouteTag>>,
     endpoint: Option<Rc<EndpointTag>>,
     pub upload: Option<Rc<Upload>>,
+    /// Who it is, once that is known.
+    pub principal: Option<Arc<Principal>>,
     pub attempts: u32,
     /// Why there was more than one attempt, or not another: see [`Finish::tried`] and [`Finish::noted`].
     pub tries: String,
@@ -102,6 +104,7 @@ impl Finish {
             route: None,
             endpoint: None,
             upload: None,
+            principal: None,
             attempts: 0,
             tries: String::new(),
             upstream_us: 0,
@@ -230,7 +233,10 @@ impl Drop for Finish {
             upstream_us: self.upstream_us,
             attempts: self.attempts,
             tries: &self.tries,
-            principal: self.peer.certificate.as_ref().map_or("", |certificate| certificate.called()),
+            principal: match &self.principal {
+                Some(principal) => &principal.user,
+                None => self.peer.certificate.as_ref().map_or("", |certificate| certificate.called()),
+            },
             generation: self.terms.generation,
             user_agent: self.trail.part(Part::UserAgent),
             matched: self.trail.part(Part::Matched),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http1::Fault;
 
 use super::head::{Headers, Name, Value, name};
-use super::{Body, Response, ResponseHead};
+use super::{Body, Challenges, Denial, Lack, Response, ResponseHead};
 
 /// A request that we answer with an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +32,26 @@ pub enum Rejection {
     /// The methods that the path would take.
     MethodNotAllowed(Vec<Arc<str>>),
     AccessDenied,
+    /// Refused for a while, for what its address did before.
+    Banned {
+        retry_after_s: u64,
+    },
+    /// It looks like an attack; or not as requests here must look. The rule is told, never what it found.
+    Threat {
+        rule: &'static str,
+        status: u16,
+    },
+    /// Nobody was recognised.
+    Unauthenticated {
+        why: Denial,
+        challenges: Challenges,
+    },
+    /// Recognised, and it may not.
+    Forbidden(Lack),
+    /// Whoever would know is not reached: fails closed.
+    AuthUnavailable,
+    /// The store of a limit does not answer, and the rule says `deny`.
+    StoreUnavailable,
     /// Whole seconds until one would pass.
     RateLimited {
         retry_after_s: u64,
@@ -84,7 +104,10 @@ impl Rejection {
             Self::Head(Fault::StartLineTooLong) => 414,
             Self::Head(Fault::FieldsTooLarge | Fault::TooManyFields) => 431,
             Self::BadHost | Self::BadPath(_) | Self::EncodedSlash | Self::BadBody | Self::Head(_) => 400,
-            Self::AccessDenied => 403,
+            Self::Unauthenticated { why: Denial::Locked, .. } => 429,
+            Self::Unauthenticated { .. } => 401,
+            Self::AccessDenied | Self::Banned { .. } | Self::Forbidden(_) => 403,
+            Self::Threat { status, .. } => *status,
             Self::RouteNotFound => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::BodyTimeout | Self::HeadTimeout => 408,
@@ -100,6 +123,8 @@ impl Rejection {
             | Self::UpstreamReset
             | Self::UpstreamProtocol => 502,
             Self::AuditUnavailable
+            | Self::AuthUnavailable
+            | Self::StoreUnavailable
             | Self::UpstreamQueueFull
             | Self::UpstreamQueueTimeout
             | Self::UpstreamUnavailable
@@ -129,6 +154,14 @@ impl Rejection {
             Self::RouteNotFound => "route_not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::AccessDenied => "access_denied",
+            Self::Banned { .. } => "banned",
+            Self::Threat { rule, .. } => rule,
+            Self::Unauthenticated { why, .. } => why.code(),
+            Self::Forbidden(Lack::Role(_)) => "role_missing",
+            Self::Forbidden(Lack::Scope(_)) => "scope_missing",
+            Self::Forbidden(Lack::NotAllowed) => "login_refused",
+            Self::AuthUnavailable => "auth_unavailable",
+            Self::StoreUnavailable => "store_unavailable",
             Self::RateLimited { .. } => "rate_limited",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTimeout => "body_timeout",
@@ -167,6 +200,14 @@ impl Rejection {
             Self::RouteNotFound => "No route matches this request.",
             Self::MethodNotAllowed(_) => "This path does not take this method.",
             Self::AccessDenied => "This address may not come in.",
+            Self::Banned { .. } => "This address may not come in for a while.",
+            Self::Threat { .. } => "The request is not taken as it is.",
+            Self::Unauthenticated { why, .. } => why.message(),
+            Self::Forbidden(Lack::Role(_)) => "A role is missing that is needed here.",
+            Self::Forbidden(Lack::Scope(_)) => "A scope is missing that is needed here.",
+            Self::Forbidden(Lack::NotAllowed) => "This account may not come in.",
+            Self::AuthUnavailable => "Who you are cannot be found out now.",
+            Self::StoreUnavailable => "The request cannot be counted now.",
             Self::RateLimited { .. } => "Too many requests.",
             Self::BodyTooLarge => "The request's body is too large.",
             Self::BodyTimeout => "The request's body came too slowly.",
@@ -208,6 +249,12 @@ impl Rejection {
             | Self::RouteNotFound
             | Self::MethodNotAllowed(_)
             | Self::AccessDenied
+            | Self::Banned { .. }
+            | Self::Threat { .. }
+            | Self::Unauthenticated { .. }
+            | Self::Forbidden(_)
+            | Self::AuthUnavailable
+            | Self::StoreUnavailable
             | Self::RateLimited { .. }
             | Self::AuditUnavailable
             | Self::UpstreamConnect
@@ -238,7 +285,9 @@ impl Rejection {
         const UNIMPLEMENTED: u32 = 12;
         const INTERNAL: u32 = 13;
         const UNAVAILABLE: u32 = 14;
+        const UNAUTHENTICATED: u32 = 16;
         match self.status() {
+            401 => UNAUTHENTICATED,
             403 => PERMISSION_DENIED,
             404 | 405 | 501 | 505 => UNIMPLEMENTED,
             408 | 504 => DEADLINE_EXCEEDED,
@@ -274,7 +323,21 @@ impl Rejection {
         {
             headers.set(&name::ALLOW, allow);
         }
-        if let Self::RateLimited { retry_after_s } | Self::UpstreamCircuitOpen { retry_after_s } = self {
+        if let Self::Unauthenticated { challenges, .. } = self {
+            for challenge in &*challenges.0 {
+                headers.add(&WWW_AUTHENTICATE, challenge);
+            }
+        }
+        if let Self::Forbidden(Lack::Scope(scope)) = self
+            && let Some(challenge) = Value::parse(&format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\""))
+        {
+            // RFC 6750 section 3.1.
+            headers.add(&WWW_AUTHENTICATE, challenge);
+        }
+        if let Self::RateLimited { retry_after_s }
+        | Self::UpstreamCircuitOpen { retry_after_s }
+        | Self::Banned { retry_after_s } = self
+        {
             headers.set_number(&name::RETRY_AFTER, *retry_after_s);
         } else if self.status() == 503 {
             headers.set(&name::RETRY_AFTER, Value::known("1"));
@@ -296,6 +359,7 @@ impl Rejection {
     }
 }
 
+static WWW_AUTHENTICATE: Name = Name::known("www-authenticate");
 static GRPC_STATUS: Name = Name::known("grpc-status");
 static GRPC_MESSAGE: Name = Name::known("grpc-message");
 

@@ -143,6 +143,8 @@ async fn travel<'a>(
             exchange.finish.answers_itself();
             Ok(fixed_response(fixed).into())
         }
+        // With identity's pages.
+        Action::Serve(_) => Err(Rejection::RouteNotFound),
     }
 }
 

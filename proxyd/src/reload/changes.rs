@@ -5,7 +5,7 @@ use std::fmt::{Debug, Write as _};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use shared::config::policy::{Fallback, FallbackTo, Mirror};
+use shared::config::policy::{Auth, Fallback, FallbackTo, Mirror};
 use shared::config::{Action, Config, Listen, Policies, Route, Scope, Setting, Share, Upstream};
 use shared::control::report::{Changes, Delta};
 
@@ -113,7 +113,8 @@ fn is_same_action((previous, before): (&Config, &Action), (next, after): (&Confi
         }
         (Action::Redirect(before), Action::Redirect(after)) => before == after,
         (Action::Respond(before), Action::Respond(after)) => before == after,
-        (Action::Forward(_) | Action::Redirect(_) | Action::Respond(_), _) => false,
+        (Action::Serve(before), Action::Serve(after)) => before == after,
+        (Action::Forward(_) | Action::Redirect(_) | Action::Respond(_) | Action::Serve(_), _) => false,
     }
 }
 
@@ -134,12 +135,27 @@ fn are_same_policies((previous, before): (&Config, &Policies), (next, after): (&
     fn same<T: PartialEq>(before: &Setting<T>, after: &Setting<T>) -> bool {
         same_by(before, after, |before, after| before == after)
     }
-    let Policies { access, cors, rate_limit, body_limit, headers, security_headers, fault, mirror, fallback } = before;
+    let Policies {
+        access,
+        cors,
+        threats,
+        auth,
+        rate_limit,
+        body_limit,
+        headers,
+        security_headers,
+        fault,
+        mirror,
+        fallback,
+    } = before;
+    let shown_auth = |a: Option<&Auth>, b: Option<&Auth>| auth_text(previous, a) == auth_text(next, b);
     let shown_mirrors = |a: Option<&Mirror>, b: Option<&Mirror>| mirror_text(previous, a) == mirror_text(next, b);
     let shown_fallbacks =
         |a: Option<&Fallback>, b: Option<&Fallback>| fallback_text(previous, a) == fallback_text(next, b);
     same(access, &after.access)
         && same(cors, &after.cors)
+        && same(threats, &after.threats)
+        && same_by(auth, &after.auth, shown_auth)
         && same(rate_limit, &after.rate_limit)
         && same(body_limit, &after.body_limit)
         && same(headers, &after.headers)
@@ -165,16 +181,37 @@ fn fallback_text(config: &Config, fallback: Option<&Fallback>) -> String {
     }
 }
 
+/// With the providers' names: they may have changed places.
+fn auth_text(config: &Config, auth: Option<&Auth>) -> String {
+    let names =
+        auth.map(|auth| auth.providers.iter().map(|provider| config.identity.name_of(provider)).collect::<Vec<_>>());
+    let rest = auth.map(|auth| Auth { providers: Vec::new(), ..auth.clone() });
+    format!("{names:?} {rest:?}")
+}
+
 /// The top level's policies, by name.
-fn policy_texts(config: &Config) -> [(&'static str, String); 9] {
+fn policy_texts(config: &Config) -> [(&'static str, String); 11] {
     fn text<T: Debug>(setting: &Setting<T>) -> String {
         format!("{:?}", setting.value)
     }
-    let Policies { access, cors, rate_limit, body_limit, headers, security_headers, fault, mirror, fallback } =
-        &config.policies;
+    let Policies {
+        access,
+        cors,
+        threats,
+        auth,
+        rate_limit,
+        body_limit,
+        headers,
+        security_headers,
+        fault,
+        mirror,
+        fallback,
+    } = &config.policies;
     [
         ("access", text(access)),
         ("cors", text(cors)),
+        ("threats", text(threats)),
+        ("auth", auth_text(config, auth.value.as_deref())),
         ("rate_limit", text(rate_limit)),
         ("body_limit", text(body_limit)),
         ("headers", text(headers)),

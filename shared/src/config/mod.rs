@@ -7,12 +7,14 @@ mod action;
 mod admin;
 mod asked;
 mod audit;
+mod bans;
 mod cause;
 mod certificates;
 mod effective;
 mod excerpt;
 mod field;
 mod fields;
+pub mod identity;
 mod listen;
 mod log;
 mod matching;
@@ -27,6 +29,7 @@ mod percent;
 pub mod policy;
 pub mod problem;
 mod reader;
+mod redis;
 mod reference;
 mod remark;
 mod render;
@@ -52,18 +55,21 @@ mod tests;
 pub use admin::{Admin, AdminAuth, AdminBasic, AdminToken, Role, Secret, SocketPlace};
 pub use asked::{EndpointAddress, closest, endpoint_address, show_time, time};
 pub use audit::{Audit, Keep, RequestAudit, WhenFull};
+pub use bans::Bans;
 pub use cause::{Cause, Causes};
 pub use excerpt::masked;
+pub use identity::Identity;
 pub use listen::{Listen, Protocols, ProxyProtocol};
 pub use log::{AccessLog, Level, Log, LogFormat, Redact};
 pub use origin::{Origin, Source};
 pub use percent::Percent;
 pub use policy::{Policies, Scope, Setting};
 pub use problem::{Problem, Problems, Severity};
+pub use redis::Redis;
 pub use remark::Remark;
 pub use route::{
     Action, EncodedSlash, ForwardHost, HeaderMatch, HostPattern, PathPattern, Pattern, QueryMatch, Redirect,
-    RedirectPart, Respond, Rewrite, Route, RouteTimeouts, Share, ValueMatch,
+    RedirectPart, Respond, Rewrite, Route, RouteTimeouts, Serve, Share, ValueMatch,
 };
 pub use server::{Limits, Server, ServerTimeouts};
 pub use source::{Input, References, Sources, Text};
@@ -94,6 +100,11 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// The policies written at the top level: they hold for requests that no route matches.
     pub policies: Policies,
+    /// Who can be recognised.
+    pub identity: Identity,
+    /// The engine that several proxies share.
+    pub redis: Option<Arc<Redis>>,
+    pub bans: Option<Arc<Bans>>,
 }
 
 /// A config that was read and found good.

@@ -18,7 +18,9 @@ use super::source::{Input, References, Text};
 use super::surroundings::Surroundings;
 use super::tree::{Node, Texts};
 use super::upstream;
-use super::{Checked, Config, Listen, Name, admin, audit, certificates, log, merge, reference, server, shadow};
+use super::{
+    Checked, Config, Identity, Listen, Name, admin, audit, certificates, log, merge, reference, server, shadow,
+};
 
 static SECTIONS: &[Field] = &[
     Field::new(
@@ -84,7 +86,18 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node<'a>) -> Option<Co
     }
     let routes = read_routes(&mut fields, &inherited, &mut around);
     let upstreams = around.upstreams.into_iter().map(Arc::new).collect();
-    Some(Config { server: server?, admin: admin?, log: log?, audit: audit?, upstreams, routes, policies: policies? })
+    Some(Config {
+        server: server?,
+        admin: admin?,
+        log: log?,
+        audit: audit?,
+        upstreams,
+        routes,
+        policies: policies?,
+        identity: Identity::default(),
+        redis: None,
+        bans: None,
+    })
 }
 
 /// Traffic and operators must not knock at the same door.

@@ -127,6 +127,31 @@ pub enum Action {
     Forward(Vec<Share>),
     Redirect(Redirect),
     Respond(Respond),
+    /// `serve`: answered by what `identity` brings along.
+    Serve(Serve),
+}
+
+/// Pages of our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serve {
+    /// Login, callback and logout, below `identity.session.path`.
+    Login,
+    /// The endpoints of `identity.accounts`, below its prefix.
+    Accounts,
+    /// The keys that our own tokens can be checked with.
+    Jwks,
+}
+
+impl Serve {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Accounts => "accounts",
+            Self::Jwks => "jwks",
+        }
+    }
 }
 
 /// One upstream's share of a route's traffic.

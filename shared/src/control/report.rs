@@ -171,6 +171,11 @@ pub enum Verdict {
         route: String,
         status: u16,
     },
+    /// Answered by pages of our own: `login`, `accounts`, `jwks`.
+    Serve {
+        route: String,
+        pages: String,
+    },
     /// Refused before or by routing or by a policy that depends on the request alone.
     Reject {
         code: String,

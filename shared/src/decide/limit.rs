@@ -95,7 +95,7 @@ impl Meter {
                 let per_us = u64::try_from(window.per.as_micros()).unwrap_or(u64::MAX).max(1);
                 let name = if is_only { rule_name.clone() } else { format!("{rule_name}-{}s", seconds(per_us)) };
                 let bucket = match rule.algorithm {
-                    Algorithm::SlidingWindow => None,
+                    Algorithm::SlidingWindow | Algorithm::FixedWindow | Algorithm::Concurrency { .. } => None,
                     Algorithm::TokenBucket { burst } => Some(burst.unwrap_or(window.requests)),
                 };
                 Limit { name, requests: window.requests, per_us, bucket }

@@ -156,6 +156,9 @@ pub(super) fn config(routes: Vec<Route>) -> Config {
         upstreams: Vec::new(),
         routes,
         policies: Policies::default(),
+        identity: crate::config::Identity::default(),
+        redis: None,
+        bans: None,
     }
 }
 

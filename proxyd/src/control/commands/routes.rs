@@ -97,6 +97,7 @@ fn action(config: &Config, action: &Action) -> String {
         }
         Action::Redirect(redirect) => format!("redirect {}", redirect.status),
         Action::Respond(respond) => format!("respond {}", respond.status),
+        Action::Serve(serve) => format!("serve {}", serve.name()),
     }
 }
 

@@ -87,7 +87,7 @@ impl Limiter {
         let headers = self.rule.by.iter().filter_map(|by| match by {
             Key::Header(name) => Some(self.header_key(name, text.as_bytes())),
             Key::Certificate => Some(self.certificate_key(text)),
-            Key::Ip => None,
+            Key::Ip | Key::User | Key::ApiKey => None,
         });
         address.into_iter().chain(headers).collect()
     }
@@ -144,6 +144,7 @@ impl Limiters {
             let (index, limiter) = self.limiter(rule, scope);
             let by = rule.by.iter().filter_map(|key| match key {
                 Key::Ip => Some(By::Ip),
+                Key::User | Key::ApiKey => None,
                 Key::Certificate => Some(By::Certificate),
                 Key::Header(name) => Name::parse(name).map(By::Header),
             });
@@ -194,6 +195,7 @@ mod tests {
             mode: Mode::Enforce,
             max_keys,
             ipv6_prefix: 64,
+            ..Rule::default()
         }
     }
 

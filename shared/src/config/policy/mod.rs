@@ -2,6 +2,7 @@
 //! default whole; `off` removes it. One file per policy holds its type, its keys and its checks.
 
 mod access;
+mod auth;
 mod body_limit;
 mod cors;
 mod fallback;
@@ -10,16 +11,19 @@ pub(super) mod headers;
 mod mirror;
 mod rate_limit;
 mod security_headers;
+mod threats;
 
 pub use access::{Access, CertificatePattern};
+pub use auth::{Auth, Combine, Needs};
 pub use body_limit::BodyLimit;
 pub use cors::{Cors, CorsOrigins, Names};
 pub use fallback::{Fallback, FallbackTo};
 pub use fault::{Fault, FaultAbort, FaultDelay};
 pub use headers::{HeaderEdit, HeaderEdits, Headers};
 pub use mirror::Mirror;
-pub use rate_limit::{Algorithm, Key, Mode, RateLimit, Rule, Window};
+pub use rate_limit::{Algorithm, Key, Mode, OnStoreError, RateLimit, Rule, Window};
 pub use security_headers::SecurityHeaders;
+pub use threats::{JsonShape, Shape, ThreatMode, Threats};
 
 use std::sync::Arc;
 
@@ -35,6 +39,8 @@ use super::{Name, Origin};
 pub struct Policies {
     pub access: Setting<Access>,
     pub cors: Setting<Cors>,
+    pub threats: Setting<Threats>,
+    pub auth: Setting<Auth>,
     pub rate_limit: Setting<RateLimit>,
     pub body_limit: Setting<BodyLimit>,
     pub headers: Setting<Headers>,
@@ -128,6 +134,8 @@ impl Policies {
         Some(Self {
             access: access?,
             cors: cors?,
+            threats: defaults.threats.clone(),
+            auth: defaults.auth.clone(),
             rate_limit: rate_limit?,
             body_limit: body_limit?,
             headers: headers?,

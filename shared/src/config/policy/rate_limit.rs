@@ -4,8 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::config::field::{Field, Kind, Section};
 use crate::config::fields::Fields;
+use crate::config::identity::StateStore;
 use crate::config::log::HEADER;
 use crate::config::problem::Code;
 use crate::config::reader::Reader;
@@ -24,7 +27,8 @@ pub struct RateLimit {
 pub struct Rule {
     /// What headers, metrics and `proxyctl limits` call it; unique within its policy.
     pub name: Name,
-    /// At least one, at most eight; taken together, all or none. Sorted by length, shortest first.
+    /// At least one, at most eight; taken together, all or none. Sorted by length, shortest first. None with
+    /// [`Algorithm::Concurrency`].
     pub limits: Vec<Window>,
     /// The first that is known; the address where none is.
     pub by: Vec<Key>,
@@ -34,6 +38,47 @@ pub struct Rule {
     pub max_keys: usize,
     /// IPv6 clients are counted together by this many leading bits.
     pub ipv6_prefix: u8,
+    /// What a request takes; at least 1.
+    pub cost: u32,
+    /// Only requests with these methods (upper case; `GET` holds for HEAD too); empty: all.
+    pub methods: Vec<Arc<str>>,
+    /// Addresses that are not counted.
+    pub exempt: Vec<IpNet>,
+    /// Users, names and prefixes of API keys that are not counted.
+    pub exempt_names: Vec<Name>,
+    pub store: StateStore,
+    pub on_store_error: OnStoreError,
+}
+
+/// One rule without limits, by address: what is not written.
+impl Default for Rule {
+    fn default() -> Self {
+        Self {
+            name: "default".into(),
+            limits: Vec::new(),
+            by: vec![Key::Ip],
+            algorithm: Algorithm::SlidingWindow,
+            mode: Mode::Enforce,
+            max_keys: 100_000,
+            ipv6_prefix: 64,
+            cost: 1,
+            methods: Vec::new(),
+            exempt: Vec::new(),
+            exempt_names: Vec::new(),
+            store: StateStore::Local,
+            on_store_error: OnStoreError::Local,
+        }
+    }
+}
+
+/// What a rule does while its store does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStoreError {
+    Allow,
+    /// 503.
+    Deny,
+    /// Each proxy counts by itself.
+    Local,
 }
 
 /// So many requests in so much time.
@@ -49,6 +94,10 @@ pub struct Window {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
     Ip,
+    /// Who it is, however that was recognised; an API key that acts for nobody counts as itself.
+    User,
+    /// By the API key.
+    ApiKey,
     /// By the client certificate's name: its common name, else its first alternative name.
     Certificate,
     /// By this header's value (lower-case name).
@@ -59,6 +108,12 @@ pub enum Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     SlidingWindow,
+    /// Each window begins with its first request.
+    FixedWindow,
+    /// So many requests at the same time.
+    Concurrency {
+        at_most: u32,
+    },
     /// `burst`: the bucket's size; none: each limit's own number of requests.
     TokenBucket {
         burst: Option<u32>,
@@ -212,6 +267,12 @@ fn read_rule<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, default_name: Stri
         mode: mode?,
         max_keys: max_keys?,
         ipv6_prefix: ipv6_prefix?,
+        cost: 1,
+        methods: Vec::new(),
+        exempt: Vec::new(),
+        exempt_names: Vec::new(),
+        store: StateStore::Local,
+        on_store_error: OnStoreError::Local,
     })
 }
 

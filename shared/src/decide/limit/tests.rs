@@ -20,6 +20,7 @@ fn meter(algorithm: Algorithm, limits: &[(u32, u64)]) -> Meter {
         mode: Mode::Enforce,
         max_keys: 1,
         ipv6_prefix: 64,
+        ..Rule::default()
     })
 }
 

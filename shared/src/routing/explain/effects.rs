@@ -113,6 +113,8 @@ fn rate(rule: &Rule, asked: &Asked, mask: &Mask) -> String {
     let limits = joined(rule.limits.iter().map(|window| format!("{}/{}", window.requests, show_duration(window.per))));
     let algorithm = match rule.algorithm {
         Algorithm::SlidingWindow => "sliding window".to_owned(),
+        Algorithm::FixedWindow => "fixed window".to_owned(),
+        Algorithm::Concurrency { at_most } => format!("{at_most} at the same time"),
         Algorithm::TokenBucket { burst: None } => "token bucket".to_owned(),
         Algorithm::TokenBucket { burst: Some(burst) } => format!("token bucket of {burst}"),
     };
@@ -129,6 +131,14 @@ fn key(rule: &Rule, asked: &Asked, mask: &Mask) -> String {
     for key in &rule.by {
         let known = match key {
             Key::Ip => Some(address(rule, asked.client)),
+            Key::User => {
+                before = "who it is, else ";
+                None
+            }
+            Key::ApiKey => {
+                before = "the API key, else ";
+                None
+            }
             Key::Certificate => {
                 before = "the client's certificate, else ";
                 None

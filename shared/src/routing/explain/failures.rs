@@ -36,7 +36,7 @@ impl Failures<'_> {
     fn shares(&self) -> impl Iterator<Item = usize> {
         let shares = match self.route.map(|route| &route.action) {
             Some(Action::Forward(shares)) => shares.as_slice(),
-            Some(Action::Redirect(_) | Action::Respond(_)) | None => &[],
+            Some(Action::Redirect(_) | Action::Respond(_) | Action::Serve(_)) | None => &[],
         };
         shares.iter().map(|share| share.upstream)
     }

@@ -134,9 +134,10 @@ fn rejected(route: Route, request: &str) -> (String, u16) {
             assert!(!message.is_empty());
             (code, status)
         }
-        other @ (Verdict::Forward { .. } | Verdict::Redirect { .. } | Verdict::Respond { .. }) => {
-            (format!("{other:?}"), 0)
-        }
+        other @ (Verdict::Forward { .. }
+        | Verdict::Redirect { .. }
+        | Verdict::Respond { .. }
+        | Verdict::Serve { .. }) => (format!("{other:?}"), 0),
     }
 }
 
@@ -262,6 +263,7 @@ fn policies_say_what_they_would_do() {
         mode,
         max_keys: 10,
         ipv6_prefix: 64,
+        ..Rule::default()
     };
     let by_key = rule("keys", vec![Key::Header("x-api-key".into()), Key::Ip], Mode::Shadow);
     Arc::make_mut(&mut all.policies).rate_limit =
@@ -314,6 +316,7 @@ fn certificates_are_asked_of_the_client() {
         mode: Mode::Enforce,
         max_keys: 10,
         ipv6_prefix: 64,
+        ..Rule::default()
     };
     Arc::make_mut(&mut all.policies).rate_limit = set(RateLimit { rules: vec![rule] }, Scope::TopLevel);
     let config = config(vec![all]);

@@ -64,6 +64,7 @@ fn action(config: &Config, asked: &Asked, route: &Route, path: &str) -> Verdict 
             location: location(redirect, asked.scheme, &asked.authority, path, &asked.query),
         },
         Action::Respond(respond) => Verdict::Respond { route: name, status: respond.status },
+        Action::Serve(serve) => Verdict::Serve { route: name, pages: serve.name().to_owned() },
     }
 }
 

@@ -1,0 +1,53 @@
+//! Who it is, once that is known.
+
+use std::sync::Arc;
+
+use super::{Name, Value};
+
+/// Somebody who was recognised. Made once and shared: what goes upstream stands ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// A token's subject, an account's name, an API key's name.
+    pub user: Box<str>,
+    /// Who recognised it: `jwt.main`, `api_key`, `login.github`.
+    pub provider: Arc<str>,
+    pub roles: Box<[Box<str>]>,
+    pub scopes: Box<[Box<str>]>,
+    /// The API key that it came with.
+    pub key: Option<KeyMark>,
+    /// What `identity.send` tells upstreams: these headers are set, over whatever came.
+    pub sent: Box<[(Name, Value)]>,
+}
+
+/// Which API key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyMark {
+    /// Never changes, over rotations too.
+    pub id: Box<str>,
+    /// The part of it that may be seen.
+    pub prefix: Box<str>,
+    /// Whether it acts for itself: its name is then the user.
+    pub is_user: bool,
+    /// Of this key, in place of the limits of every rule that counts it: so many requests in so many seconds.
+    pub limit: Option<(u32, u64)>,
+}
+
+impl Principal {
+    /// Whether it has one of these roles; with none asked for, it has.
+    pub fn has_role(&self, any: &[Arc<str>]) -> bool {
+        any.is_empty() || any.iter().any(|role| self.roles.iter().any(|own| **own == **role))
+    }
+
+    /// The first of these scopes that it lacks.
+    pub fn lacks<'a>(&self, all: &'a [Arc<str>]) -> Option<&'a Arc<str>> {
+        all.iter().find(|scope| !self.scopes.iter().any(|own| **own == ***scope))
+    }
+
+    /// What a limit by user counts it as.
+    pub fn counted_user(&self) -> &str {
+        match &self.key {
+            Some(key) if key.is_user => &key.id,
+            Some(_) | None => &self.user,
+        }
+    }
+}
