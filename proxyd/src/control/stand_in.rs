@@ -66,6 +66,9 @@ pub(super) fn config() -> Config {
         upstreams: Vec::new(),
         routes: Vec::new(),
         policies: Policies::default(),
+        identity: shared::config::Identity::default(),
+        redis: None,
+        bans: None,
     }
 }
 
