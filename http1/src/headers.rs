@@ -300,6 +300,21 @@ impl Headers {
         self.remove_bits(bit(TWIN));
     }
 
+    /// Removes every line whose name a server behind may take for one of these: in any case, and with anything in place of
+    /// its hyphens, since CGI makes underscores of them all (RFC 3875 section 4.1.18).
+    pub fn remove_alike(&mut self, names: &[Name]) {
+        let text = &self.text;
+        let is_meant = |line: &Line| {
+            let found = text.get(line.start as usize..line.name_end as usize).unwrap_or_default();
+            names.iter().any(|name| name::are_alike(found, name.as_str().as_bytes()))
+        };
+        if !self.lines.iter().any(is_meant) {
+            return;
+        }
+        self.lines.retain(|line| !is_meant(line));
+        self.present = self.lines.iter().filter(|line| line.number != 0).fold(0, |bits, line| bits | bit(line.number));
+    }
+
     /// Every line: name (in the case it came in) and value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.lines.iter().map(|line| {
@@ -383,6 +398,21 @@ mod tests {
             headers.add(&Name::parse(name).unwrap(), Value::parse(value).unwrap());
         }
         headers
+    }
+
+    #[test]
+    fn what_a_server_may_take_for_a_name_is_removed() {
+        let names = [Name::parse("x-user").unwrap(), Name::parse("x_roles").unwrap()];
+        for alike in ["x-user", "X-User", "x_user", "X_USER", "x.user", "X-ROLES", "x_roles"] {
+            let mut headers = Headers::new();
+            for name in ["host", alike, "x-users", "via", alike] {
+                assert!(headers.push(name.as_bytes(), b"v"));
+            }
+            headers.remove_alike(&names);
+            let left: Vec<_> = headers.iter().map(|(name, _)| name.to_owned()).collect();
+            assert_eq!(left, ["host", "x-users", "via"], "{alike}");
+            assert!(headers.has(&name::known::HOST) && headers.has(&name::known::VIA), "{alike}");
+        }
     }
 
     #[test]

@@ -213,6 +213,13 @@ pub struct Name {
     number: Number,
 }
 
+/// Whether a server that makes underscores of hyphens may take one name for the other: case and everything that is neither
+/// letter nor digit aside.
+pub(crate) fn are_alike(one: &[u8], other: &[u8]) -> bool {
+    let plain = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+    one.len() == other.len() && one.iter().map(plain).eq(other.iter().map(plain))
+}
+
 impl Name {
     /// A name known when this was written: lower case, a token.
     #[must_use]

@@ -9,6 +9,8 @@ mod headers;
 pub mod rate_limit;
 mod security_headers;
 
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use shared::config::Policies;
@@ -16,7 +18,7 @@ use shared::config::policy::{Access, Cors, Fault};
 
 pub use rate_limit::{Limiter, Limiters};
 
-use crate::exchange::{Exchange, Rejection, Request, Response};
+use crate::exchange::{Exchange, Ledger, Rejection, Request, Response};
 
 /// One filter, compiled.
 #[derive(Debug)]
@@ -37,7 +39,15 @@ pub enum Verdict {
     /// Answered here.
     Answer(Response),
     Reject(Rejection),
+    /// Somebody must be asked first.
+    Ask(Ask),
 }
+
+/// A question to somebody else. It owns what it needs; what follows from the answer is said in its turn.
+pub type Ask = Pin<Box<dyn Future<Output = Then>>>;
+
+/// What follows from an answer.
+pub type Then = Box<dyn FnOnce(&mut Exchange, &mut Request, &Rc<Ledger>) -> Verdict>;
 
 /// A route's filters, in order. Shared by all routes whose policies are the same.
 pub type Chain = Arc<[Filter]>;
@@ -90,23 +100,29 @@ impl<'a> Passed<'a> {
     }
 
     /// The request side, in order, until one ends the request.
-    pub fn on_request(
+    pub async fn on_request(
         &mut self,
         chain: &'a [Filter],
         exchange: &mut Exchange,
         request: &mut Request,
-        ledger: &crate::exchange::Ledger,
-    ) -> Verdict {
+        ledger: &Rc<Ledger>,
+    ) -> Result<Option<Response>, Rejection> {
         self.chain = chain;
         self.entered = 0;
         for filter in chain {
             self.entered += 1;
-            match filter.on_request(exchange, request, ledger) {
-                Verdict::Pass => {}
-                ended @ (Verdict::Answer(_) | Verdict::Reject(_)) => return ended,
+            let mut verdict = filter.on_request(exchange, request, ledger);
+            while let Verdict::Ask(question) = verdict {
+                let then = question.await;
+                verdict = then(exchange, request, ledger);
+            }
+            match verdict {
+                Verdict::Pass | Verdict::Ask(_) => {}
+                Verdict::Answer(response) => return Ok(Some(response)),
+                Verdict::Reject(rejection) => return Err(rejection),
             }
         }
-        Verdict::Pass
+        Ok(None)
     }
 
     /// The response side, in reverse, over rejections too.
@@ -118,7 +134,7 @@ impl<'a> Passed<'a> {
 }
 
 impl Filter {
-    fn on_request(&self, exchange: &mut Exchange, request: &mut Request, ledger: &crate::exchange::Ledger) -> Verdict {
+    fn on_request(&self, exchange: &mut Exchange, request: &mut Request, ledger: &Rc<Ledger>) -> Verdict {
         match self {
             Self::SecurityHeaders(_) => Verdict::Pass,
             Self::Cors(cors) => cors::on_request(cors, exchange, request),

@@ -19,7 +19,7 @@ use shared::routing::{Decision, Facts, PathProblem, Refusal, resolve};
 use crate::exchange::{
     Body, Exchange, Injected, Looked, Peer, Rejection, Request, Response, ResponseHead, Value, name,
 };
-use crate::filter::{Passed, Verdict};
+use crate::filter::Passed;
 use crate::health;
 use crate::snapshot::{Action, Fixed};
 use crate::worker::{Local, Worker};
@@ -115,13 +115,9 @@ async fn travel<'a>(
         }
         None => &snapshot.unmatched,
     };
-    match passed.on_request(chain, exchange, request, &worker.ledger) {
-        Verdict::Pass => {}
-        Verdict::Answer(response) => {
-            exchange.finish.answers_itself();
-            return Ok(response.into());
-        }
-        Verdict::Reject(rejection) => return Err(rejection),
+    if let Some(response) = passed.on_request(chain, exchange, request, &worker.ledger).await? {
+        exchange.finish.answers_itself();
+        return Ok(response.into());
     }
     let Some((route, _)) = route else { return Err(refusal.unwrap_or(Rejection::RouteNotFound)) };
     match &route.action {
