@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
+
 use super::{Name, Value};
 
 /// Somebody who was recognised. Made once and shared: what goes upstream stands ready.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Principal {
     /// A token's subject, an account's name, an API key's name.
     pub user: Box<str>,
@@ -17,6 +19,33 @@ pub struct Principal {
     pub key: Option<KeyMark>,
     /// What `identity.send` tells upstreams: these headers are set, over whatever came.
     pub sent: Box<[(Name, Value)]>,
+    /// The token of our own that upstreams are told with, as long as it is good.
+    pub minted: Minted,
+}
+
+/// A token that was minted for somebody, and until when it is sent along (seconds since the epoch). A copy begins without.
+#[derive(Debug, Default)]
+pub struct Minted(ArcSwapOption<(i64, Value)>);
+
+impl Minted {
+    /// The token, if it is good for longer than now; else a new one, which is kept.
+    pub fn or_mint(&self, now_s: i64, mint: impl FnOnce() -> Option<(i64, Value)>) -> Option<Value> {
+        if let Some(kept) = self.0.load().as_deref()
+            && kept.0 > now_s
+        {
+            return Some(kept.1.clone());
+        }
+        let made = mint()?;
+        let value = made.1.clone();
+        self.0.store(Some(Arc::new(made)));
+        Some(value)
+    }
+}
+
+impl Clone for Minted {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 /// Which API key.

@@ -14,6 +14,9 @@ fn via(version: Version) -> Value {
     }
 }
 
+/// What `Connection` names without meaning a line to be taken off, or one that goes with its hop anyway.
+const KNOWN_OPTIONS: [&str; 4] = ["keep-alive", "close", "upgrade", "te"];
+
 /// Lines of one hop (RFC 9110 section 7.6.1), and those that only a proxy would read.
 const HOP_BY_HOP: NameSet = NameSet::of(&[
     "connection",
@@ -31,21 +34,29 @@ const OURS: NameSet = NameSet::of(&["te", "proxy-authorization", "expect"]);
 /// What a client may say of where it comes from, beside the family of X-Forwarded.
 const ORIGINS: NameSet = NameSet::of(&["client-cert", "client-cert-chain", "forwarded", "x-real-ip"]);
 
-/// Takes off what belongs to this hop, with what `Connection` names. Two names it may not take: without them the message
-/// would be another.
-fn strip(headers: &mut Headers) {
-    if headers.has(&name::CONNECTION) {
-        let tokens = headers.all(&name::CONNECTION).flat_map(options);
-        let named: Vec<Name> = tokens
-            .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive") && !token.eq_ignore_ascii_case(b"close"))
-            .filter_map(|token| Name::parse(std::str::from_utf8(token).ok()?))
-            .filter(|named| *named != name::HOST && *named != name::CONTENT_LENGTH)
-            .collect();
-        for named in &named {
-            headers.remove(named);
-        }
+/// Takes off what `Connection` names. Two names it may not take: without them the message would be another.
+fn strip_named(headers: &mut Headers) {
+    if !headers.has(&name::CONNECTION) {
+        return;
     }
-    headers.remove_all(HOP_BY_HOP);
+    let known = |token: &&[u8]| KNOWN_OPTIONS.iter().any(|known| token.eq_ignore_ascii_case(known.as_bytes()));
+    let tokens = headers.all(&name::CONNECTION).flat_map(options).filter(|token| !known(token));
+    let named: Vec<Name> = tokens
+        .filter_map(|token| Name::parse(std::str::from_utf8(token).ok()?))
+        .filter(|named| *named != name::HOST && *named != name::CONTENT_LENGTH)
+        .collect();
+    for named in &named {
+        headers.remove(named);
+    }
+}
+
+/// Takes off a request, before anything looks at it, what belongs to the client's hop by its own word, and every header that
+/// only we may set. Later would be too late: `Connection: x-user` would take off what we say of who it is.
+pub(super) fn arrived(head: &mut RequestHead, barred: &[Name]) {
+    strip_named(head.headers_mut());
+    if !barred.is_empty() {
+        head.headers_mut().remove_alike(barred);
+    }
 }
 
 /// The members of a list (RFC 9110 section 5.6.1).
@@ -70,7 +81,7 @@ pub(super) fn upstream(exchange: &Exchange, head: &mut RequestHead, upgrade: Opt
     let named = if head.headers().has(&name::HOST) { None } else { head.authority().map(str::to_owned) };
     let headers = head.headers_mut();
     let trailers = headers.all(&name::TE).flat_map(options).any(is_trailers);
-    strip(headers);
+    headers.remove_all(HOP_BY_HOP);
     headers.remove_all(OURS);
     headers.remove_twins();
     if trailers {
@@ -140,7 +151,8 @@ fn forwarding(exchange: &Exchange, headers: &mut Headers) {
 /// Makes an upstream's answer one of our own hop.
 pub(super) fn from_upstream(head: &mut ResponseHead) {
     let via = via(head.version());
-    strip(head.headers_mut());
+    strip_named(head.headers_mut());
+    head.headers_mut().remove_all(HOP_BY_HOP);
     head.headers_mut().add(&name::VIA, via);
 }
 

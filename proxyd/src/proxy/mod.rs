@@ -44,7 +44,10 @@ pub async fn handle(mut request: Request, peer: &Rc<Peer>, worker: &Rc<Worker>) 
     let (mut exchange, fault) = open::open(&mut request, peer, &local, &worker.ledger);
     let mut passed = Passed::none();
     let outcome = match fault {
-        None => travel(&local, &mut exchange, &mut passed, &mut request, worker).await,
+        None => {
+            headers::arrived(&mut request.head, &[]);
+            travel(&local, &mut exchange, &mut passed, &mut request, worker).await
+        }
         Some(fault) => Err(fault),
     };
     let Answer { mut response, tunnel } =

@@ -1,0 +1,200 @@
+//! Where credentials stand in a request. Two of one kind are none: whoever reads the request behind us might take the other.
+
+use std::borrow::Cow;
+
+use shared::config::identity::TokenPlace;
+
+use crate::exchange::{Headers, Name, RequestHead, name};
+
+/// A place, with its name made ready.
+#[derive(Debug)]
+pub(super) enum Place {
+    Header { name: Name, scheme: Option<Box<[u8]>> },
+    Cookie(Box<[u8]>),
+    Query(Box<[u8]>),
+}
+
+/// What stands there.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found<'a> {
+    Nothing,
+    Ambiguous,
+    One(Cow<'a, [u8]>),
+}
+
+impl Place {
+    pub(super) fn of(place: &TokenPlace) -> Option<Self> {
+        Some(match place {
+            TokenPlace::Header { name, scheme } => {
+                Self::Header { name: Name::parse(name)?, scheme: scheme.as_deref().map(|scheme| scheme.as_bytes().into()) }
+            }
+            TokenPlace::Cookie(name) => Self::Cookie(name.as_bytes().into()),
+            TokenPlace::Query(name) => Self::Query(name.as_bytes().into()),
+        })
+    }
+
+    /// Whether others' credentials stand here too.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Header { name, .. } if *name == name::AUTHORIZATION)
+    }
+
+    /// What stands here.
+    pub(super) fn look<'a>(&self, head: &'a RequestHead) -> Found<'a> {
+        match self {
+            Self::Header { name, scheme } => {
+                let mut lines = head.headers().all(name);
+                let Some(line) = lines.next() else { return Found::Nothing };
+                if lines.next().is_some() {
+                    return Found::Ambiguous;
+                }
+                let value = match scheme {
+                    None => Some(line),
+                    Some(scheme) => behind(line, scheme),
+                };
+                value.filter(|value| !value.is_empty()).map_or(Found::Nothing, |value| Found::One(Cow::Borrowed(value)))
+            }
+            Self::Cookie(name) => only(cookies(head.headers()).filter_map(|(found, value)| (found == &**name).then_some(value))),
+            Self::Query(name) => {
+                let pairs = head.query().unwrap_or_default().as_bytes().split(|&byte| byte == b'&');
+                let values = pairs.filter_map(|pair| pair.strip_prefix(&**name)?.strip_prefix(b"="));
+                match only(values) {
+                    Found::One(value) => Found::One(decoded(value)),
+                    other @ (Found::Nothing | Found::Ambiguous) => other,
+                }
+            }
+        }
+    }
+
+    /// Takes what stands here off the request.
+    pub(super) fn take_off(&self, head: &mut RequestHead) {
+        match self {
+            Self::Header { name, .. } => head.headers_mut().remove(name),
+            Self::Cookie(name) => take_cookie(head.headers_mut(), |found| found == &**name),
+            // The query is part of what is logged, recorded and forwarded as one; `log.redact` hides it there.
+            Self::Query(_) => {}
+        }
+    }
+}
+
+/// What follows the scheme (RFC 9110 section 11.4), whose case does not matter.
+fn behind<'a>(line: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
+    let (found, rest) = line.split_at_checked(scheme.len())?;
+    let rest = rest.strip_prefix(b" ")?;
+    found.eq_ignore_ascii_case(scheme).then(|| rest.trim_ascii())
+}
+
+fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Found<'a> {
+    match (values.next().filter(|value| !value.is_empty()), values.next()) {
+        (_, Some(_)) => Found::Ambiguous,
+        (None, None) => Found::Nothing,
+        (Some(value), None) => Found::One(Cow::Borrowed(value)),
+    }
+}
+
+/// The cookies of a request (RFC 6265 section 4.2.1): names and values.
+fn cookies(headers: &Headers) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let pairs = headers.all(&name::COOKIE).flat_map(|line| line.split(|&byte| byte == b';'));
+    pairs.map(<[u8]>::trim_ascii).filter_map(|pair| {
+        let at = pair.iter().position(|&byte| byte == b'=')?;
+        let (name, value) = pair.split_at_checked(at)?;
+        Some((name, value.get(1..)?))
+    })
+}
+
+/// Takes cookies off a request; the others stay as they are.
+pub(super) fn take_cookie(headers: &mut Headers, is_meant: impl Fn(&[u8]) -> bool) {
+    if !cookies(headers).any(|(name, _)| is_meant(name)) {
+        return;
+    }
+    let mut kept: Vec<u8> = Vec::new();
+    for (name, value) in cookies(headers).filter(|(name, _)| !is_meant(name)) {
+        if !kept.is_empty() {
+            kept.extend_from_slice(b"; ");
+        }
+        kept.extend_from_slice(name);
+        kept.push(b'=');
+        kept.extend_from_slice(value);
+    }
+    headers.remove(&name::COOKIE);
+    if !kept.is_empty() {
+        headers.set_text(&name::COOKIE, &kept);
+    }
+}
+
+fn decoded(value: &[u8]) -> Cow<'_, [u8]> {
+    let hex = |byte: u8| (byte as char).to_digit(16);
+    if !value.contains(&b'%') {
+        return Cow::Borrowed(value);
+    }
+    let mut out = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = match (byte, after) {
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)),
+            _ => None,
+        };
+        match escaped {
+            Some((high, low)) => {
+                out.push((high * 16 + low) as u8);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                out.push(byte);
+                rest = after;
+            }
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(lines: &[(&str, &str)], target: &str) -> RequestHead {
+        let mut head = RequestHead::new("GET", target, http1::Version::Http11).unwrap();
+        for (name, value) in lines {
+            assert!(head.headers_mut().push(name.as_bytes(), value.as_bytes()));
+        }
+        head
+    }
+
+    fn check(place: &Place, lines: &[(&str, &str)], target: &str, expected: Option<&str>) {
+        let head = head(lines, target);
+        let expected = match expected {
+            None => Found::Nothing,
+            Some("two") => Found::Ambiguous,
+            Some(value) => Found::One(Cow::Borrowed(value.as_bytes())),
+        };
+        assert_eq!(place.look(&head), expected, "{lines:?} {target}");
+    }
+
+    #[test]
+    fn a_credential_stands_alone_in_its_place() {
+        let bearer = Place::of(&TokenPlace::Header { name: "authorization".into(), scheme: Some("Bearer".into()) }).unwrap();
+        check(&bearer, &[("authorization", "Bearer abc")], "/", Some("abc"));
+        check(&bearer, &[("Authorization", "bEaReR   abc ")], "/", Some("abc"));
+        check(&bearer, &[("authorization", "Bearerabc")], "/", None);
+        check(&bearer, &[("authorization", "Bearer")], "/", None);
+        check(&bearer, &[("authorization", "Basic abc")], "/", None);
+        check(&bearer, &[("authorization", "Bearer a"), ("Authorization", "Bearer b")], "/", Some("two"));
+        check(&bearer, &[("authorization", "Bearer a"), ("authorization", "Basic b")], "/", Some("two"));
+        let cookie = Place::Cookie(b"sid"[..].into());
+        check(&cookie, &[("cookie", "a=1; sid=x=y; b=2")], "/", Some("x=y"));
+        check(&cookie, &[("cookie", "xsid=1; sid2=1")], "/", None);
+        check(&cookie, &[("cookie", "sid=1"), ("cookie", "sid=2")], "/", Some("two"));
+        let query = Place::Query(b"token"[..].into());
+        check(&query, &[], "/?a=b&token=x%2Ey&c", Some("x.y"));
+        check(&query, &[], "/?token=a&token=b", Some("two"));
+        check(&query, &[], "/?xtoken=a&token", None);
+    }
+
+    #[test]
+    fn a_cookie_is_taken_and_the_others_stay() {
+        let mut head = head(&[("cookie", "a=1; sid=2"), ("cookie", "b=3")], "/");
+        take_cookie(head.headers_mut(), |name| name == b"sid");
+        assert_eq!(head.headers().all(&name::COOKIE).collect::<Vec<_>>(), [b"a=1; b=3"]);
+        take_cookie(head.headers_mut(), |name| name == b"a" || name == b"b");
+        assert!(!head.headers().has(&name::COOKIE));
+    }
+}

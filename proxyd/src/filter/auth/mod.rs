@@ -1,0 +1,190 @@
+//! The filter `auth`: who is let in. Each provider's credentials are looked for; what recognises somebody at once does, and
+//! where somebody must be asked, the request waits. What cannot be found out is refused.
+
+mod challenge;
+mod evidence;
+mod reckon;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use shared::config::policy;
+
+use self::challenge::Told401;
+use self::evidence::{Found, Place, take_cookie};
+use self::reckon::{Reckoning, Settled};
+use super::{Then, Verdict};
+use crate::exchange::{Denial, Exchange, Lack, Ledger, Rejection, Request, Response};
+use crate::identity::{Answer, Asking, Identities, Recognised, Recogniser, Said, Sends};
+
+/// The policy, with its providers made ready.
+#[derive(Debug)]
+pub struct Compiled(Arc<Auth>);
+
+#[derive(Debug)]
+struct Auth {
+    policy: Arc<policy::Auth>,
+    providers: Box<[Provider]>,
+    sends: Arc<Sends>,
+    told: Told401,
+}
+
+/// A provider that the policy names.
+#[derive(Debug)]
+struct Provider {
+    /// As it is written: `jwt.main`.
+    name: Arc<str>,
+    recogniser: Arc<Recogniser>,
+    places: Box<[Place]>,
+}
+
+impl Compiled {
+    /// Makes a policy ready. Its providers were checked with the config.
+    pub fn new(policy: &Arc<policy::Auth>, identities: &Identities) -> Self {
+        let provider = |provider| {
+            let (name, recogniser) = identities.find(provider)?;
+            let places = recogniser.places().iter().filter_map(Place::of).collect();
+            Some(Provider { name, recogniser, places })
+        };
+        let providers: Box<[Provider]> = policy.providers.iter().filter_map(provider).collect();
+        let told = Told401::of(providers.iter().map(|provider| &*provider.recogniser), &policy.realm);
+        Self(Arc::new(Auth {
+            policy: Arc::clone(policy),
+            providers,
+            sends: Arc::clone(&identities.sends),
+            told,
+        }))
+    }
+
+    pub(super) fn on_request(&self, exchange: &mut Exchange, request: &mut Request, ledger: &Rc<Ledger>) -> Verdict {
+        let auth = &self.0;
+        let asking = Asking { exchange, request, sends: &auth.sends, ledger, now_s: now_s(exchange) };
+        let mut reckoning = Reckoning::new(auth.policy.combine, auth.providers.len());
+        for (index, provider) in auth.providers.iter().enumerate() {
+            match provider.ask(&asking) {
+                Said::Now(answer) => {
+                    if reckoning.take(&provider.name, answer, ledger) {
+                        break;
+                    }
+                }
+                later @ Said::Later(_) => {
+                    let rest = auth.providers.iter().skip(index + 1).map(|provider| provider.ask(&asking));
+                    let left = std::iter::once(later).chain(rest).collect();
+                    return auth.wait(index, left, reckoning, ledger);
+                }
+            }
+        }
+        auth.settle(reckoning.settled(&auth.sends), exchange, request)
+    }
+}
+
+impl Provider {
+    /// Looks for credentials of its own, and asks about them.
+    fn ask(&self, asking: &Asking<'_>) -> Said {
+        if self.recogniser.looks_for_itself() {
+            return self.recogniser.ask(b"", asking);
+        }
+        for place in &self.places {
+            match place.look(&asking.request.head) {
+                Found::Nothing => {}
+                Found::Ambiguous => return Answer::Denied(Denial::Ambiguous).into(),
+                Found::One(value) if self.recogniser.could_read(&value, place.is_shared()) => {
+                    return self.recogniser.ask(&value, asking);
+                }
+                Found::One(_) => {}
+            }
+        }
+        Answer::Denied(Denial::Missing).into()
+    }
+}
+
+impl Auth {
+    /// Goes on once somebody has answered; the providers that are left have said what they can.
+    fn wait(
+        self: &Arc<Self>,
+        from: usize,
+        left: Vec<Said>,
+        mut reckoning: Reckoning,
+        ledger: &Rc<Ledger>,
+    ) -> Verdict {
+        let (auth, ledger) = (Arc::clone(self), Rc::clone(ledger));
+        Verdict::Ask(Box::pin(async move {
+            for (provider, said) in auth.providers.iter().skip(from).zip(left) {
+                let answer = match said {
+                    Said::Now(answer) => answer,
+                    Said::Later(question) => question.await,
+                };
+                if reckoning.take(&provider.name, answer, &ledger) {
+                    break;
+                }
+            }
+            let settled = reckoning.settled(&auth.sends);
+            let then: Then = Box::new(move |exchange, request, _| auth.settle(settled, exchange, request));
+            then
+        }))
+    }
+
+    /// Lets in or refuses.
+    fn settle(&self, settled: Settled, exchange: &mut Exchange, request: &mut Request) -> Verdict {
+        match settled {
+            Settled::Who(Recognised { principal, back }) => {
+                exchange.notes.back.extend(back);
+                let needs = self.policy.needs(exchange.method());
+                let lack = if principal.has_role(&needs.roles) {
+                    principal.lacks(&needs.scopes).map(|scope| Lack::Scope(Arc::clone(scope)))
+                } else {
+                    Some(Lack::Role(needs.roles.clone().into()))
+                };
+                self.clean(request);
+                for (name, value) in &principal.sent {
+                    request.head.headers_mut().set(name, value);
+                }
+                if let Some((name, value)) = self.sends.token_about(&principal, now_s(exchange), exchange.id()) {
+                    request.head.headers_mut().set(name, value);
+                }
+                exchange.finish.principal = Some(principal);
+                lack.map_or(Verdict::Pass, |lack| Verdict::Reject(Rejection::Forbidden(lack)))
+            }
+            Settled::Denied(Denial::Missing) if self.policy.optional => {
+                self.clean(request);
+                Verdict::Pass
+            }
+            Settled::Denied(denial) => match self.page(denial, exchange, request) {
+                Some(response) => Verdict::Answer(response),
+                None => {
+                    let challenges = self.told.challenges(denial);
+                    Verdict::Reject(Rejection::Unauthenticated { why: denial, challenges })
+                }
+            },
+            Settled::Refused(response) => Verdict::Answer(response),
+            Settled::Unavailable => Verdict::Reject(Rejection::AuthUnavailable),
+        }
+    }
+
+    /// The way to a login, for a browser that has no session.
+    fn page(&self, denial: Denial, exchange: &Exchange, request: &Request) -> Option<Response> {
+        if !matches!(denial, Denial::Missing | Denial::SessionInvalid | Denial::SessionExpired) {
+            return None;
+        }
+        self.providers.iter().find_map(|provider| provider.recogniser.challenge(request, exchange))
+    }
+
+    /// Takes off what must not go upstream: a session always, other credentials where the policy says so.
+    fn clean(&self, request: &mut Request) {
+        for provider in &self.providers {
+            if let Recogniser::Login { logins, .. } = &*provider.recogniser {
+                take_cookie(request.head.headers_mut(), |name| logins.is_own_cookie(name));
+            }
+            if !self.policy.forward_credentials {
+                for place in &provider.places {
+                    place.take_off(&mut request.head);
+                }
+            }
+        }
+    }
+}
+
+/// Seconds since the epoch, when the request came.
+fn now_s(exchange: &Exchange) -> i64 {
+    exchange.finish.started.unix_us.div_euclid(1_000_000)
+}

@@ -1,0 +1,120 @@
+//! What several recognisers together say of a request.
+
+use std::sync::Arc;
+
+use shared::config::policy::Combine;
+
+use crate::exchange::{Denial, Ledger, Principal, Response};
+use crate::identity::{Answer, Recognised, Sends};
+
+/// Answers so far.
+pub(super) struct Reckoning {
+    combine: Combine,
+    left: usize,
+    who: Vec<Recognised>,
+    denied: Option<Denial>,
+    unavailable: bool,
+    refused: Option<Response>,
+}
+
+/// What comes of them.
+pub(super) enum Settled {
+    Who(Recognised),
+    Denied(Denial),
+    Refused(Response),
+    Unavailable,
+}
+
+impl Reckoning {
+    pub(super) fn new(combine: Combine, providers: usize) -> Self {
+        Self { combine, left: providers, who: Vec::new(), denied: None, unavailable: false, refused: None }
+    }
+
+    /// Takes a provider's answer. Whether the outcome is certain.
+    pub(super) fn take(&mut self, provider: &Arc<str>, answer: Answer, ledger: &Ledger) -> bool {
+        self.left = self.left.saturating_sub(1);
+        let (outcome, is_good) = match answer {
+            Answer::Who(recognised) => {
+                self.who.push(recognised);
+                ("recognised", true)
+            }
+            Answer::Denied(denial) => {
+                self.denied = Some(self.denied.map_or(denial, |before| telling(before, denial)));
+                (denial.code(), false)
+            }
+            Answer::Unavailable => {
+                self.unavailable = true;
+                ("auth_unavailable", false)
+            }
+            Answer::Refused(response) => {
+                self.refused.get_or_insert(response);
+                (Denial::ForwardRefused.code(), false)
+            }
+        };
+        if outcome != Denial::Missing.code() {
+            ledger.metrics.auth(provider, outcome);
+        }
+        match self.combine {
+            Combine::Any => is_good,
+            Combine::All => !is_good,
+        }
+    }
+
+    /// The outcome. Whoever is not reached might have recognised somebody, or refused: then nothing is certain.
+    pub(super) fn settled(mut self, sends: &Sends) -> Settled {
+        let is_good = match self.combine {
+            Combine::Any => !self.who.is_empty(),
+            Combine::All => self.left == 0 && self.denied.is_none() && !self.unavailable && self.refused.is_none(),
+        };
+        if is_good && !self.who.is_empty() {
+            return together(self.who, sends).map_or(Settled::Denied(Denial::TokenClaims), Settled::Who);
+        }
+        if self.unavailable {
+            return Settled::Unavailable;
+        }
+        match (self.refused.take(), self.denied) {
+            (Some(response), None | Some(Denial::Missing)) => Settled::Refused(response),
+            (_, denied) => Settled::Denied(denied.unwrap_or(Denial::Missing)),
+        }
+    }
+}
+
+/// Of two denials the one that says more: of who looked at a credential that was meant for it.
+fn telling(one: Denial, other: Denial) -> Denial {
+    let rank = |denial: Denial| match denial {
+        Denial::Missing => 0,
+        Denial::TokenMalformed | Denial::KeyUnknown => 1,
+        Denial::TokenAlgorithm | Denial::TokenKeyUnknown => 2,
+        Denial::TokenSignature => 3,
+        Denial::TokenIssuer => 4,
+        _ => 5,
+    };
+    if rank(other) > rank(one) { other } else { one }
+}
+
+/// Who it is says the first; roles and scopes are those of all. None where that cannot be told upstream.
+fn together(mut all: Vec<Recognised>, sends: &Sends) -> Option<Recognised> {
+    if all.len() < 2 {
+        return all.pop();
+    }
+    let each: Vec<&Principal> = all.iter().map(|one| &*one.principal).collect();
+    let mut principal = Principal::clone(each.first()?);
+    let more = |own: &mut Box<[Box<str>]>, others: &[Box<str>]| {
+        let mut joined = std::mem::take(own).into_vec();
+        for other in others {
+            if !joined.contains(other) {
+                joined.push(other.clone());
+            }
+        }
+        *own = joined.into();
+    };
+    for other in each.iter().skip(1) {
+        more(&mut principal.roles, &other.roles);
+        more(&mut principal.scopes, &other.scopes);
+        if principal.key.is_none() {
+            principal.key.clone_from(&other.key);
+        }
+    }
+    principal.sent = sends.about_all(&principal, &each)?;
+    Some(Recognised { principal: Arc::new(principal), back: all.into_iter().flat_map(|one| one.back).collect() })
+}

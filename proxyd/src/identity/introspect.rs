@@ -1,0 +1,206 @@
+//! Introspection (RFC 7662): the issuer of an opaque token is asked whether it is good, and the answer stands for a while.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hashbrown::HashMap;
+use serde_json::Value as Json;
+use shared::config::Secret;
+use shared::config::identity::Introspection;
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::claims::Claims;
+use super::recogniser::Answer;
+use super::revoked::Revoked;
+use super::send::{Sends, Told};
+use crate::exchange::{Denial, Ledger, Principal};
+use crate::outside;
+
+/// A longer token is none.
+const MAX_TOKEN: usize = 16 * 1024;
+
+/// The most of an answer that is read.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// How many answers stand at once.
+const MAX_KNOWN: usize = 8192;
+
+/// `identity.introspection`, with the answers that still stand.
+pub struct Introspector {
+    config: Arc<Introspection>,
+    revoked: Arc<Revoked>,
+    /// Random: nobody can choose tokens that are taken for another.
+    secret: [u8; 16],
+    known: Mutex<HashMap<u128, Known>>,
+}
+
+/// An answer that stands until then.
+#[derive(Clone)]
+struct Known {
+    until_s: i64,
+    jti: Option<Box<str>>,
+    verdict: Result<Arc<Principal>, Denial>,
+}
+
+impl std::fmt::Debug for Introspector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Introspector").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Introspector {
+    /// Nothing is known yet.
+    pub fn new(config: &Arc<Introspection>, revoked: &Arc<Revoked>) -> Self {
+        let mut secret = [0; 16];
+        // Without randomness nothing is remembered: see `remember`.
+        let _ = getrandom::fill(&mut secret);
+        Self { config: Arc::clone(config), revoked: Arc::clone(revoked), secret, known: Mutex::default() }
+    }
+
+    /// Where its tokens stand.
+    pub fn config(&self) -> &Introspection {
+        &self.config
+    }
+
+    fn key(&self, token: &[u8]) -> u128 {
+        let mut hasher = SipHasher13::new_with_key(&self.secret);
+        std::hash::Hasher::write(&mut hasher, token);
+        hasher.finish128().as_u128()
+    }
+
+    /// What an answer that stands says.
+    pub fn known(&self, token: &[u8], now_s: i64) -> Option<Answer> {
+        if token.len() > MAX_TOKEN {
+            return Some(Answer::Denied(Denial::TooLarge));
+        }
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&self.key(token)).cloned()?;
+        if known.until_s <= now_s {
+            return None;
+        }
+        Some(self.told(&known))
+    }
+
+    fn told(&self, known: &Known) -> Answer {
+        match &known.verdict {
+            Ok(_) if known.jti.as_deref().is_some_and(|jti| self.revoked.is_revoked("introspection", jti)) => {
+                Answer::Denied(Denial::TokenRevoked)
+            }
+            Ok(principal) => Arc::clone(principal).into(),
+            Err(denial) => Answer::Denied(*denial),
+        }
+    }
+
+    /// Asks the issuer.
+    pub async fn ask(&self, token: &[u8], sends: &Sends, ledger: &Ledger, now_s: i64) -> Answer {
+        let Ok(text) = std::str::from_utf8(token) else { return Answer::Denied(Denial::TokenMalformed) };
+        let Some(claims) = self.exchange(text, ledger).await else { return Answer::Unavailable };
+        let known = self.judge(&claims, sends, now_s);
+        self.remember(token, &known, now_s);
+        self.told(&known)
+    }
+
+    async fn exchange(&self, token: &str, ledger: &Ledger) -> Option<Claims> {
+        let form = form_urlencoded(&[("token", token), ("token_type_hint", "access_token")]);
+        let mut request = http::Request::post(&*self.config.url)
+            .header("accept", "application/json")
+            .header("content-type", "application/x-www-form-urlencoded");
+        if let Some(id) = &self.config.client_id {
+            // RFC 6749 section 2.3.1: both are encoded before they are joined.
+            let secret = self.config.client_secret.as_ref().map_or("", Secret::reveal);
+            let both = STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret)));
+            request = request.header("authorization", format!("Basic {both}"));
+        }
+        let request = request.body(form.into_bytes()).ok()?;
+        let client = ledger.outside.client().ok()?;
+        let answer = outside::ask(client, request, self.config.timeout, MAX_ANSWER).await.ok()?;
+        if answer.status().as_u16() != 200 {
+            return None;
+        }
+        Claims::parse(answer.body()).ok()
+    }
+
+    fn judge(&self, claims: &Claims, sends: &Sends, now_s: i64) -> Known {
+        let stands = |until: Option<i64>| {
+            let longest = now_s.saturating_add(seconds(self.config.cache));
+            until.map_or(longest, |until| until.min(longest))
+        };
+        let denied = |denial| Known { until_s: stands(None), jti: None, verdict: Err(denial) };
+        if claims.get("active") != Some(&Json::Bool(true)) {
+            return denied(Denial::TokenInactive);
+        }
+        let exp = claims.number("exp").map(|exp| exp as i64);
+        if exp.is_some_and(|exp| exp <= now_s) {
+            return denied(Denial::TokenExpired);
+        }
+        if claims.number("nbf").is_some_and(|nbf| nbf as i64 > now_s) {
+            return denied(Denial::TokenNotYetValid);
+        }
+        if self.config.issuer.as_deref().is_some_and(|issuer| claims.text("iss").as_deref() != Some(issuer)) {
+            return denied(Denial::TokenIssuer);
+        }
+        let audience = claims.list("aud");
+        if !self.config.audience.is_empty()
+            && !self.config.audience.iter().any(|wanted| audience.iter().any(|found| **found == **wanted))
+        {
+            return denied(Denial::TokenAudience);
+        }
+        let named = claims.text(&self.config.user_claim);
+        let Some(user) = named.or_else(|| claims.text("client_id")).filter(|user| !user.is_empty()) else {
+            return denied(Denial::TokenClaims);
+        };
+        let boxed = |list: Vec<String>| list.into_iter().map(String::into_boxed_str).collect::<Box<[Box<str>]>>();
+        let (roles, scopes) = (boxed(claims.list(&self.config.roles_claim)), boxed(claims.list(&self.config.scopes_claim)));
+        let told = Told { user: &user, provider: "introspection", roles: &roles, scopes: &scopes, key: None };
+        let Some(sent) = sends.about(&told, |path| claims.text(path)) else { return denied(Denial::TokenClaims) };
+        let principal = Principal {
+            user: (*user).into(),
+            provider: "introspection".into(),
+            roles,
+            scopes,
+            key: None,
+            sent,
+            ..Principal::default()
+        };
+        let jti = claims.text("jti").map(|jti| (*jti).into());
+        Known { until_s: stands(exp), jti, verdict: Ok(Arc::new(principal)) }
+    }
+
+    fn remember(&self, token: &[u8], known: &Known, now_s: i64) {
+        if self.secret == [0; 16] || known.until_s <= now_s {
+            return;
+        }
+        let key = self.key(token);
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MAX_KNOWN {
+            all.retain(|_, known| known.until_s > now_s);
+            if all.len() >= MAX_KNOWN {
+                all.clear();
+            }
+        }
+        all.insert(key, known.clone());
+    }
+}
+
+fn seconds(time: Duration) -> i64 {
+    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// `application/x-www-form-urlencoded`.
+fn form_urlencoded(pairs: &[(&str, &str)]) -> String {
+    let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+    pairs.join("&")
+}
+
+fn encoded(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte as char);
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}

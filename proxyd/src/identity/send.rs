@@ -1,0 +1,225 @@
+//! What upstreams are told of who it is: headers that only we may set.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+use shared::config::identity::{Identity, InternalToken, Send};
+
+use super::claims::Claims;
+use super::mint::{Mint, TokenType};
+use crate::exchange::{Name, Principal, Value};
+
+/// `identity.send`, with its names made ready.
+#[derive(Debug, Default)]
+pub struct Sends {
+    user: Option<Name>,
+    roles: Option<Name>,
+    scopes: Option<Name>,
+    key: Option<Name>,
+    provider: Option<Name>,
+    claims: Box<[(Name, Arc<str>)]>,
+    token: Option<Token>,
+    /// Every header that a client may not send, forward-auth's too.
+    barred: Box<[Name]>,
+}
+
+/// A token of our own about whoever it is.
+#[derive(Debug)]
+struct Token {
+    header: Name,
+    config: InternalToken,
+    mint: Arc<Mint>,
+}
+
+/// What there is to tell of somebody.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told<'a> {
+    pub user: &'a str,
+    pub provider: &'a str,
+    pub roles: &'a [Box<str>],
+    pub scopes: &'a [Box<str>],
+    /// The prefix of the API key.
+    pub key: Option<&'a str>,
+}
+
+impl Sends {
+    /// Makes the names ready. They were checked with the config.
+    pub fn compile(identity: &Identity, mint: &Arc<Mint>) -> Self {
+        let Send { user, roles, scopes, key, provider, claims, token } = &identity.send;
+        let name = |name: &Option<Arc<str>>| name.as_deref().and_then(Name::parse);
+        let copied = identity.forward.iter().flat_map(|forward| &forward.copy);
+        let claim = |(header, claim): &(Arc<str>, Arc<str>)| Some((Name::parse(header)?, Arc::clone(claim)));
+        Self {
+            user: name(user),
+            roles: name(roles),
+            scopes: name(scopes),
+            key: name(key),
+            provider: name(provider),
+            claims: claims.iter().filter_map(claim).collect(),
+            token: token.as_ref().and_then(|token| {
+                Some(Token { header: Name::parse(&token.header)?, config: token.clone(), mint: Arc::clone(mint) })
+            }),
+            barred: identity.send.headers().chain(copied).filter_map(|header| Name::parse(header)).collect(),
+        }
+    }
+
+    /// Every header that a client may not send.
+    pub fn barred(&self) -> &[Name] {
+        &self.barred
+    }
+
+    /// The token about somebody, and its header; made when the one before has half of its time behind it. `id` makes its `jti`.
+    pub fn token_about(&self, principal: &Principal, now_s: i64, id: &str) -> Option<(&Name, Value)> {
+        let token = self.token.as_ref()?;
+        let value = principal.minted.or_mint(now_s, || token.mint(principal, now_s, id))?;
+        Some((&token.header, value))
+    }
+
+    /// The headers about somebody whom several recognised together: roles and scopes are those of all.
+    pub fn about_all(&self, principal: &Principal, each: &[&Principal]) -> Option<Box<[(Name, Value)]>> {
+        let told = Told {
+            user: &principal.user,
+            provider: &principal.provider,
+            roles: &principal.roles,
+            scopes: &principal.scopes,
+            key: principal.key.as_ref().map(|key| &*key.prefix),
+        };
+        let mut headers = self.about(&told, |_| None)?.into_vec();
+        for (name, value) in each.iter().flat_map(|principal| &principal.sent) {
+            if headers.iter().all(|(known, _)| known != name) {
+                headers.push((name.clone(), value.clone()));
+            }
+        }
+        Some(headers.into())
+    }
+
+    /// The headers about somebody; `claim` finds a claim's text. None where its name cannot stand in a header: an upstream that
+    /// is not told who it is must not be asked.
+    pub fn about<'c>(
+        &self,
+        told: &Told<'_>,
+        claim: impl Fn(&str) -> Option<Cow<'c, str>>,
+    ) -> Option<Box<[(Name, Value)]>> {
+        let mut headers = Vec::new();
+        let mut put = |name: &Option<Name>, text: &str| {
+            if let Some(name) = name {
+                headers.push((name.clone(), Value::parse(text)?));
+            }
+            Some(())
+        };
+        put(&self.user, told.user)?;
+        put(&self.provider, told.provider)?;
+        if !told.roles.is_empty() {
+            put(&self.roles, &joined(told.roles, ","))?;
+        }
+        if !told.scopes.is_empty() {
+            put(&self.scopes, &joined(told.scopes, " "))?;
+        }
+        if let Some(key) = told.key {
+            put(&self.key, key)?;
+        }
+        for (name, path) in &self.claims {
+            if let Some(value) = claim(path).and_then(|text| Value::parse(&text)) {
+                headers.push((name.clone(), value));
+            }
+        }
+        Some(headers.into())
+    }
+}
+
+impl Token {
+    /// RFC 7519; good from a moment ago, since clocks differ.
+    fn mint(&self, principal: &Principal, now_s: i64, id: &str) -> Option<(i64, Value)> {
+        const SKEW_S: i64 = 5;
+        let lasts_s = i64::try_from(self.config.lasts.as_secs()).ok()?;
+        let mut claims = json!({
+            "iss": &*self.config.issuer,
+            "sub": &*principal.user,
+            "provider": &*principal.provider,
+            "roles": &*principal.roles,
+            "scope": joined(&principal.scopes, " "),
+            "iat": now_s,
+            "nbf": now_s - SKEW_S,
+            "exp": now_s + lasts_s,
+            "jti": id,
+        });
+        if let Some(claims) = claims.as_object_mut() {
+            if let Some(audience) = &self.config.audience {
+                claims.insert("aud".to_owned(), Json::from(&**audience));
+            }
+            if let Some(key) = &principal.key {
+                claims.insert("key".to_owned(), Json::from(&*key.prefix));
+            }
+        }
+        let Json::Object(claims) = claims else { return None };
+        let token = self.mint.sign(TokenType::Jwt, &Claims::from(claims)).ok()?;
+        // Whoever gets it has at least half of its time left.
+        Some((now_s + lasts_s / 2, Value::parse(&token)?))
+    }
+}
+
+/// Those that are one member of a list when they are read again: `a,admin` would be two.
+fn joined(members: &[Box<str>], between: &str) -> String {
+    let is_one = |member: &&str| {
+        !member.is_empty() && !member.chars().any(|c| c == ',' || c.is_whitespace() || c.is_control())
+    };
+    let members: Vec<&str> = members.iter().map(|member| &**member).filter(is_one).collect();
+    members.join(between)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sends() -> Sends {
+        let mint = Arc::new(Mint::hs256(&[7; 32]).unwrap());
+        let name = |name: &str| Some(Arc::from(name));
+        Sends::compile(&Identity {
+            send: Send {
+                user: name("x-user"),
+                roles: name("x-roles"),
+                scopes: name("x-scopes"),
+                key: name("x-key"),
+                provider: None,
+                claims: vec![("x-mail".into(), "email".into())],
+                token: None,
+            },
+            ..Identity::default()
+        }, &mint)
+    }
+
+    fn check(user: &str, roles: &[&str], scopes: &[&str], expected: Option<&[(&str, &str)]>) {
+        let boxed = |texts: &[&str]| texts.iter().map(|text| Box::from(*text)).collect::<Vec<Box<str>>>();
+        let (roles, scopes) = (boxed(roles), boxed(scopes));
+        let told = Told { user, provider: "jwt.main", roles: &roles, scopes: &scopes, key: None };
+        let found = sends().about(&told, |claim| (claim == "email").then_some(Cow::Borrowed("a@example.org")));
+        let found = found.map(|headers| {
+            let text = |(name, value): &(Name, Value)| {
+                (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            };
+            headers.iter().map(text).collect::<Vec<_>>()
+        });
+        let expected =
+            expected.map(|lines| lines.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>());
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn nothing_that_is_sent_can_be_read_as_more_than_it_is() {
+        check("alice\r\nx-roles: admin", &[], &[], None);
+        check("alice", &["user,admin", "dev ops", "", "writer"], &["read:a", "b c"], Some(&[
+            ("x-user", "alice"),
+            ("x-roles", "writer"),
+            ("x-scopes", "read:a"),
+            ("x-mail", "a@example.org"),
+        ]));
+        check("alice", &[], &[], Some(&[("x-user", "alice"), ("x-mail", "a@example.org")]));
+    }
+
+    #[test]
+    fn what_only_we_may_set_is_barred() {
+        let barred: Vec<_> = sends().barred().iter().map(|name| name.as_str().to_owned()).collect();
+        assert_eq!(barred, ["x-user", "x-roles", "x-scopes", "x-key", "x-mail"]);
+    }
+}
