@@ -1,0 +1,69 @@
+//! Tokens that are not good any more, though they have not expired.
+
+use rusqlite::{Connection, params};
+
+use crate::{Directory, DirectoryError, bounds};
+
+/// A revoked token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevokedRow {
+    /// Whose it is: `jwt.main`, `accounts`, or `*` for every provider.
+    pub provider: String,
+    pub jti: String,
+    /// When it would have expired: it need not be remembered longer.
+    pub expires_s: i64,
+    pub revoked_s: i64,
+    /// Who revoked it.
+    pub by: String,
+}
+
+impl Directory {
+    /// What is revoked and has not expired.
+    pub fn revoked(&self, now_s: i64) -> Result<Vec<RevokedRow>, DirectoryError> {
+        self.read(|conn| {
+            let mut revoked = conn.prepare_cached(
+                "SELECT provider, jti, expires_s, revoked_s, by FROM revoked_tokens WHERE expires_s > ?1 \
+                 ORDER BY revoked_s, provider, jti",
+            )?;
+            let rows = revoked.query_map([now_s], |row| {
+                Ok(RevokedRow {
+                    provider: row.get(0)?,
+                    jti: row.get(1)?,
+                    expires_s: row.get(2)?,
+                    revoked_s: row.get(3)?,
+                    by: row.get(4)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Revokes a token. Once more: it is remembered until the later of the two expiries.
+    pub fn revoke(&mut self, row: &RevokedRow) -> Result<(), DirectoryError> {
+        bounds::text("a provider", &row.provider, bounds::NAME)?;
+        bounds::text("a token's jti", &row.jti, bounds::TEXT)?;
+        bounds::text("the actor", &row.by, bounds::TEXT)?;
+        self.write(|tx| {
+            bounds::room(tx, "revoked_tokens", "revoked tokens")?;
+            tx.prepare_cached(
+                "INSERT INTO revoked_tokens (provider, jti, expires_s, revoked_s, by) VALUES (?1, ?2, ?3, ?4, ?5) \
+                 ON CONFLICT DO UPDATE SET expires_s = max(expires_s, excluded.expires_s)",
+            )?
+            .execute(params![row.provider, row.jti, row.expires_s, row.revoked_s, row.by])?;
+            Ok(())
+        })
+    }
+
+    /// Takes a revocation back. Whether there was one.
+    pub fn unrevoke(&mut self, provider: &str, jti: &str) -> Result<bool, DirectoryError> {
+        self.write(|tx| {
+            let sql = "DELETE FROM revoked_tokens WHERE provider = ?1 AND jti = ?2";
+            Ok(tx.prepare_cached(sql)?.execute([provider, jti])? > 0)
+        })
+    }
+}
+
+/// Removes what has expired.
+pub(crate) fn sweep(conn: &Connection, now_s: i64) -> Result<usize, DirectoryError> {
+    Ok(conn.prepare_cached("DELETE FROM revoked_tokens WHERE expires_s <= ?1")?.execute([now_s])?)
+}
