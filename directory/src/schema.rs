@@ -73,7 +73,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, DirectoryError> {
     let lift = |error: DirectoryError| {
         if error.is_not_sqlite() { DirectoryError::NotSqlite { path: path.to_owned() } } else { error.at(path) }
     };
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(path, flags).map_err(|error| lift(error.into()))?;
     prepare(&mut conn, path).map_err(lift)?;
     if is_new && let Some(folder) = path.parent() {
