@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::Recorder;
 use crate::daemon::{Daemon, Order};
 use crate::exchange::{Ledger, Load, RouteTag, Terms};
+use crate::outside::Outside;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access_log::WorkerLog;
 use crate::telemetry::clock::Clock;
@@ -196,6 +197,7 @@ where
             metrics: daemon.metrics.worker(start.index),
             log: start.log,
             audit: start.recorder,
+            outside: Outside::default(),
         };
         let snapshot = daemon.snapshot();
         let worker = Rc::new(Worker {

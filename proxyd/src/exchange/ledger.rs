@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::audit::Recorder;
+use crate::outside::Outside;
 use crate::telemetry::access_log::WorkerLog;
 use crate::telemetry::clock::Clock;
 use crate::telemetry::ids::{Ids, Random};
@@ -16,4 +17,6 @@ pub struct Ledger {
     pub metrics: Rc<WorkerMetrics>,
     pub log: WorkerLog,
     pub audit: Recorder,
+    /// What it asks of identity providers and the like.
+    pub outside: Outside,
 }

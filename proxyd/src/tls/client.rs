@@ -1,6 +1,6 @@
 //! How an upstream is spoken to in TLS: whom it must prove to be, and who we are.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -137,6 +137,20 @@ impl Current {
             stamps,
         })
     }
+}
+
+/// How proxyd's own questions are asked in TLS: of whom this machine trusts. What it trusts is read once for the whole process.
+pub fn outgoing() -> Result<Arc<ClientConfig>, rustls::Error> {
+    static OUTGOING: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = OUTGOING.get() {
+        return Ok(Arc::clone(config));
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(system_roots())
+        .with_no_client_auth();
+    config.resumption = Resumption::in_memory_sessions(SESSIONS);
+    Ok(Arc::clone(OUTGOING.get_or_init(|| Arc::new(config))))
 }
 
 /// What this machine trusts. A store that is broken in parts is used for the rest of it.

@@ -8,7 +8,7 @@ mod names;
 mod server;
 
 pub use certificate::{Facts, PeerCertificate};
-pub use client::{Alpn, ClientTls};
+pub use client::{Alpn, ClientTls, outgoing};
 pub use files::{Refreshed, TlsError};
 pub use server::ServerTls;
 
