@@ -10,9 +10,17 @@ use crate::config::policy::{Mode, Window};
 const SECOND: u64 = 1_000_000;
 
 fn meter(algorithm: Algorithm, limits: &[(u32, u64)]) -> Meter {
+    Meter::new(&rule(algorithm, limits, 1))
+}
+
+fn costly(algorithm: Algorithm, limits: &[(u32, u64)], cost: u32) -> Meter {
+    Meter::new(&rule(algorithm, limits, cost))
+}
+
+fn rule(algorithm: Algorithm, limits: &[(u32, u64)], cost: u32) -> Rule {
     let limits =
         limits.iter().map(|(requests, per_s)| Window { requests: *requests, per: Duration::from_secs(*per_s) });
-    Meter::new(&Rule {
+    Rule {
         name: "default".into(),
         limits: limits.collect(),
         by: Vec::new(),
@@ -20,13 +28,18 @@ fn meter(algorithm: Algorithm, limits: &[(u32, u64)]) -> Meter {
         mode: Mode::Enforce,
         max_keys: 1,
         ipv6_prefix: 64,
+        cost,
         ..Rule::default()
-    })
+    }
 }
 
 /// Takes at each time; the numbers left, or how many seconds to wait.
 fn check(algorithm: Algorithm, limits: &[(u32, u64)], times_us: &[u64], expected: &[Result<u32, u64>]) {
-    let meter = meter(algorithm, limits);
+    check_cost(algorithm, limits, 1, times_us, expected);
+}
+
+fn check_cost(algorithm: Algorithm, limits: &[(u32, u64)], cost: u32, times_us: &[u64], expected: &[Result<u32, u64>]) {
+    let meter = costly(algorithm, limits, cost);
     let mut counters = Counters::default();
     let found: Vec<Result<u32, u64>> = times_us
         .iter()
@@ -59,6 +72,93 @@ fn buckets_drain() {
         &[Ok(1), Ok(1), Ok(0), Err(60), Err(1), Ok(0)],
     );
     check(bucket(None), &[(u32::MAX, 30 * 86_400)], &[u64::MAX, u64::MAX], &[Ok(u32::MAX - 1), Ok(u32::MAX - 2)]);
+}
+
+#[test]
+fn fixed_windows_begin_with_their_first_request() {
+    let fixed = Algorithm::FixedWindow;
+    check(fixed, &[(2, 10)], &[7, 8, 9, 10 * SECOND + 6], &[Ok(1), Ok(0), Err(10), Err(1)]);
+    check(
+        fixed,
+        &[(2, 10)],
+        &[3 * SECOND, 12 * SECOND, 13 * SECOND, 13 * SECOND, 13 * SECOND],
+        &[Ok(1), Ok(0), Ok(1), Ok(0), Err(10)],
+    );
+    check(fixed, &[(1, 10), (2, 60)], &[0, 1, 10 * SECOND, 20 * SECOND], &[Ok(0), Err(10), Ok(0), Err(40)]);
+    check(fixed, &[(1, 10)], &[50 * SECOND, 0, 60 * SECOND - 1, 60 * SECOND], &[Ok(0), Err(10), Err(1), Ok(0)]);
+}
+
+#[test]
+fn costs_are_taken_at_once_or_not_at_all() {
+    let (sliding, fixed) = (Algorithm::SlidingWindow, Algorithm::FixedWindow);
+    check_cost(sliding, &[(5, 10)], 6, &[0], &[Err(20)]);
+    check_cost(sliding, &[(5, 10)], 2, &[0, 0, 0], &[Ok(3), Ok(1), Err(13)]);
+    check_cost(sliding, &[(5, 10)], 2, &[0, 0, 12 * SECOND + 500_000], &[Ok(3), Ok(1), Ok(0)]);
+    check_cost(fixed, &[(5, 10)], 5, &[0, 1, 10 * SECOND], &[Ok(0), Err(10), Ok(0)]);
+    check_cost(fixed, &[(5, 10), (9, 60)], 3, &[0, 1, 10 * SECOND], &[Ok(2), Err(10), Ok(2)]);
+    let bucket = Algorithm::TokenBucket { burst: Some(4) };
+    check_cost(bucket, &[(1, 1)], 3, &[0, 0, 2 * SECOND], &[Ok(1), Err(2), Ok(0)]);
+    check_cost(Algorithm::Concurrency { at_most: 5 }, &[], 2, &[0, 0, 0], &[Ok(3), Ok(1), Err(1)]);
+}
+
+#[test]
+fn what_runs_at_the_same_time_is_given_back() {
+    let meter = meter(Algorithm::Concurrency { at_most: 2 }, &[]);
+    assert!(meter.is_concurrency());
+    let mut counters = Counters::default();
+    let take = |counters: &mut Counters| meter.take(counters, 0);
+    assert_eq!((take(&mut counters).remaining, take(&mut counters).remaining), (1, 0));
+    let refused = take(&mut counters);
+    assert_eq!((refused.allowed, refused.limit, refused.per_s, refused.retry_after_s), (false, 2, 0, 1));
+    assert!(!meter.is_spent(&counters, u64::MAX), "no time ends a request");
+    meter.give_back(&mut counters);
+    assert!(take(&mut counters).allowed);
+    for _ in 0..3 {
+        meter.give_back(&mut counters);
+    }
+    assert!(meter.is_spent(&counters, 0), "more than was taken does not come back");
+    assert_eq!(meter.policy_header(), "\"default\";q=2;qu=\"concurrent-requests\"");
+    let mut told = Vec::new();
+    meter.rate_limit_header(&refused, &mut told);
+    assert_eq!(told, b"\"default\";r=0");
+    let wider = Meter::new(&rule(Algorithm::Concurrency { at_most: 9 }, &[], 1));
+    assert!(wider.continues(&meter));
+}
+
+#[test]
+fn a_key_may_have_a_limit_of_its_own() {
+    let windows = [(60, 60), (1000, 3600)];
+    for algorithm in [Algorithm::SlidingWindow, Algorithm::FixedWindow, Algorithm::TokenBucket { burst: Some(7) }] {
+        let own = Meter::with_limit(&rule(algorithm, &windows, 1), (3, 10));
+        assert_eq!(own.policy_header(), "\"default\";q=3;w=10", "{algorithm:?}");
+        let mut counters = Counters::default();
+        let passed = (0..9).filter(|_| own.take(&mut counters, 0).allowed).count();
+        assert_eq!(passed, 3, "{algorithm:?}");
+    }
+    let at_once = Meter::with_limit(&rule(Algorithm::Concurrency { at_most: 2 }, &[], 1), (3, 10));
+    assert_eq!(at_once.policy_header(), "\"default\";q=2;qu=\"concurrent-requests\"");
+}
+
+#[test]
+fn a_script_is_told_and_tells() {
+    let sliding = costly(Algorithm::SlidingWindow, &[(60, 60), (1000, 3600)], 5);
+    assert_eq!(sliding.form(), "s:60/60000000:1000/3600000000");
+    assert_eq!(sliding.arguments(), [5, 60, 60_000_000, 60, 1000, 3_600_000_000, 1000]);
+    let bucket = meter(Algorithm::TokenBucket { burst: Some(9) }, &[(2, 10)]);
+    assert_eq!(bucket.form(), "b:2/10000000/9");
+    assert_eq!(bucket.arguments(), [1, 2, 10_000_000, 9]);
+    let fixed = meter(Algorithm::FixedWindow, &[(2, 10)]);
+    assert_eq!(fixed.form(), "f:2/10000000");
+    let told = fixed.told("1 15000000 14000000 1 0").unwrap();
+    assert_eq!((told.now_us, told.verdict.allowed), (15 * SECOND, true));
+    assert_eq!((told.verdict.remaining, told.verdict.reset_s), (1, 9));
+    assert_eq!(fixed.peek(&told.counters, 15 * SECOND).remaining, 1);
+    let level = bucket.told("0 15000000 42 7 0").unwrap();
+    assert_eq!(level.counters.slots[0], Slot::of_level(42 * (1 << 21) + 7));
+    for nonsense in ["", "1", "2 0 0 0 0", "1 0 0 0", "1 0 0 0 0 0", "1 a 0 0 0", "1 0 0 -1 0", "OK"] {
+        assert_eq!(fixed.told(nonsense), None, "{nonsense:?}");
+    }
+    assert_eq!(meter(Algorithm::SlidingWindow, &[(2, 10)]).told("1 0 0 4294967296 0"), None);
 }
 
 #[test]
@@ -97,7 +197,7 @@ fn headers_are_told() {
 
 #[test]
 fn looking_takes_nothing_and_unused_counters_are_spent() {
-    for algorithm in [Algorithm::SlidingWindow, Algorithm::TokenBucket { burst: None }] {
+    for algorithm in [Algorithm::SlidingWindow, Algorithm::FixedWindow, Algorithm::TokenBucket { burst: None }] {
         let meter = meter(algorithm, &[(2, 10)]);
         let mut counters = Counters::default();
         assert!(meter.is_spent(&counters, 0) && meter.peek(&counters, 0).allowed);
@@ -167,8 +267,8 @@ fn simulate(meter: &Meter, random: &mut Seeded, steps: u64) -> Vec<u64> {
             assert!(!meter.peek(&counters, now + too_early).allowed, "seed {}: {verdict:?}", random.seed);
         }
         let longest_us = meter.limits.iter().map(|limit| limit.per_us).max().unwrap();
-        let idle =
-            meter.limits.iter().any(|limit| limit.bucket.is_some()) || meter.is_spent(&counters, now + 2 * longest_us);
+        let idle = meter.limits.iter().any(|limit| matches!(limit.kind, Kind::Bucket { .. }))
+            || meter.is_spent(&counters, now + 2 * longest_us);
         assert!(idle, "seed {}", random.seed);
     }
     passed
@@ -192,6 +292,25 @@ fn bounds_hold_for_two_hundred_seeds() {
         let mut random = Seeded { seed, state: seed };
         let limits: Vec<(u32, u64)> =
             (1..=1 + random.below(3)).map(|n| (1 + random.below(20 * n) as u32, n * (1 + random.below(4)))).collect();
+
+        let passed = simulate(&meter(Algorithm::FixedWindow, &limits), &mut random, 400);
+        for (requests, per_s) in &limits {
+            let mut rest = &passed[..];
+            while let Some(start) = rest.first() {
+                let within = rest.iter().take_while(|now| *now - start < per_s * SECOND).count();
+                assert!(within <= *requests as usize, "seed {seed}: {limits:?}");
+                rest = &rest[within..];
+            }
+        }
+
+        let cost = 1 + random.below(u64::from(limits.iter().map(|(requests, _)| *requests).min().unwrap())) as u32;
+        for algorithm in [Algorithm::SlidingWindow, Algorithm::FixedWindow, Algorithm::TokenBucket { burst: None }] {
+            let passed = simulate(&costly(algorithm, &limits, cost), &mut random, 200);
+            for (requests, per_s) in &limits {
+                let most = most_within(&passed, per_s * SECOND) * u64::from(cost);
+                assert!(most <= 2 * u64::from(*requests), "seed {seed}: {limits:?} at {cost}");
+            }
+        }
 
         let passed = simulate(&meter(Algorithm::SlidingWindow, &limits), &mut random, 400);
         for (requests, per_s) in &limits {
@@ -231,13 +350,30 @@ proptest! {
     fn any_times_and_limits_have_an_answer(
         limits in prop::collection::vec((1..=u32::MAX, 1..=2_592_000_u64), 0..10),
         times in prop::collection::vec(any::<u64>(), 0..20),
-        sliding in any::<bool>(),
+        algorithm in 0..4_u8,
+        cost in any::<u32>(),
     ) {
-        let algorithm = if sliding { Algorithm::SlidingWindow } else { Algorithm::TokenBucket { burst: Some(u32::MAX) } };
-        let meter = meter(algorithm, &limits);
+        let algorithm = match algorithm {
+            0 => Algorithm::SlidingWindow,
+            1 => Algorithm::FixedWindow,
+            2 => Algorithm::Concurrency { at_most: 7 },
+            _ => Algorithm::TokenBucket { burst: Some(u32::MAX) },
+        };
+        let meter = costly(algorithm, &limits, cost);
         let mut counters = Counters::default();
         for now in times {
             meter.take(&mut counters, now);
+            meter.give_back(&mut counters);
         }
+    }
+
+    #[test]
+    fn what_a_script_says_never_panics(text in "[01] [0-9]{1,20}( [0-9]{1,20}){0,6}", algorithm in 0..3_u8) {
+        let algorithm = match algorithm {
+            0 => Algorithm::SlidingWindow,
+            1 => Algorithm::FixedWindow,
+            _ => Algorithm::TokenBucket { burst: None },
+        };
+        let _ = meter(algorithm, &[(3, 60), (5, 3600)]).told(&text);
     }
 }
