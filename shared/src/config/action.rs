@@ -10,12 +10,12 @@ use super::report::Fault;
 use super::routes::{LOCATION, REDIRECT, RESPOND, REWRITE, SPLIT};
 use super::surroundings::Surroundings;
 use super::tree::{Entry, Node, Place, Value};
-use super::{Action, Redirect, RedirectPart, Respond, Rewrite, RouteTimeouts, Share, name, path, pattern, url};
+use super::{Action, Redirect, RedirectPart, Respond, Rewrite, RouteTimeouts, Serve, Share, name, path, pattern, url};
 
 pub(super) fn read_action(fields: &mut Fields<'_, '_>, around: &mut Surroundings) -> Option<Action> {
-    let keys = ["target", "upstream", "split", "redirect", "respond"];
+    let keys = ["target", "upstream", "split", "redirect", "respond", "serve"];
     let written: Vec<&Entry<'_>> = keys.iter().filter_map(|key| fields.written(key)).collect();
-    let list = "`target`, `upstream`, `split`, `redirect` and `respond`";
+    let list = "`target`, `upstream`, `split`, `redirect`, `respond` and `serve`";
     match written.as_slice() {
         [] => {
             let fault = Fault::new(Code::MissingKey, "this route does not say what becomes of its requests")
@@ -53,10 +53,14 @@ pub(super) fn read_action(fields: &mut Fields<'_, '_>, around: &mut Surroundings
     });
     let redirect = fields.get("redirect", |reader, node, _| read_redirect(reader, node)).map(Action::Redirect);
     let respond = fields.get("respond", |reader, node, _| read_respond(reader, node, around)).map(Action::Respond);
+    let serve = fields.get("serve", |reader, node, field| {
+        let words = [Serve::Login, Serve::Accounts, Serve::Jwks].map(|serve| (serve.name(), serve));
+        reader.choice(node, &field.kind, &words)
+    });
     if written.len() != 1 {
         return None;
     }
-    target.or(upstream).or(split).or(redirect).or(respond)
+    target.or(upstream).or(split).or(redirect).or(respond).or(serve.map(Action::Serve))
 }
 
 fn read_redirect<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Redirect> {
@@ -227,7 +231,7 @@ pub(super) fn read_timeouts(fields: &mut Fields<'_, '_>) -> Option<RouteTimeouts
 /// Keys about forwarding on a route that forwards nothing.
 pub(super) fn warn_idle_keys(fields: &mut Fields<'_, '_>) {
     let forwards = ["target", "upstream", "split"].iter().any(|key| fields.written(key).is_some());
-    let answers = ["redirect", "respond"].iter().any(|key| fields.written(key).is_some());
+    let answers = ["redirect", "respond", "serve"].iter().any(|key| fields.written(key).is_some());
     if forwards || !answers {
         return;
     }

@@ -5,6 +5,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::field::{Field, Kind, Section};
+use super::fields::Fields;
+use super::policy::THREAT_RULES;
+use super::problem::Code;
+use super::reader::closest;
+use super::report::Fault;
+use super::server::{NETWORK, network};
+
 /// `bans`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bans {
@@ -15,10 +23,131 @@ pub struct Bans {
     /// … keep an address out for so long; each time again twice as long, up to `longest`.
     pub lasts: Duration,
     pub longest: Duration,
-    /// Which refusals count: their codes.
+    /// Which refusals count: their codes; `threat` stands for every rule of `threats`.
     pub on: Vec<Arc<str>>,
     /// Never banned.
     pub exempt: Vec<IpNet>,
     /// IPv6 clients are counted, and banned, together by this many leading bits.
     pub ipv6_prefix: u8,
+}
+
+/// The refusals that may count: codes as they stand in answers and audit rows; `threat` stands for every rule of `threats`.
+const CODES: &[&str] = &[
+    "access_denied",
+    "auth_locked",
+    "auth_refused",
+    "auth_required",
+    "bad_host",
+    "body_malformed",
+    "body_timeout",
+    "body_too_large",
+    "certificate_required",
+    "credentials_ambiguous",
+    "credentials_too_large",
+    "headers_too_large",
+    "key_expired",
+    "key_revoked",
+    "key_unknown",
+    "login_refused",
+    "method_not_allowed",
+    "password_wrong",
+    "path_encoded_slash",
+    "path_malformed",
+    "rate_limited",
+    "request_line_too_long",
+    "request_malformed",
+    "role_missing",
+    "route_not_found",
+    "scope_missing",
+    "session_invalid",
+    "threat",
+    "token_algorithm",
+    "token_audience",
+    "token_claims",
+    "token_expired",
+    "token_inactive",
+    "token_issuer",
+    "token_key_unknown",
+    "token_malformed",
+    "token_not_yet_valid",
+    "token_revoked",
+    "token_signature",
+];
+
+/// The declaration of the section.
+pub(super) static BANS: Section = Section {
+    name: "bans",
+    doc: "Addresses that earn refusals are refused for a while (403), whatever they ask for. `on` is the section with its defaults; `proxyctl bans` lists and lifts them, and they outlive a restart.",
+    fields: &[&[
+        Field::new("refusals", Kind::Integer { min: 1, max: 1_000_000 }, "So many refusals …").default("20"),
+        Field::new("within", Kind::Duration { min: "1s", max: "24h" }, "… within so long …").default("1m"),
+        Field::new(
+            "for",
+            Kind::Duration { min: "1s", max: "365d" },
+            "… keep an address out for so long; each time again twice as long.",
+        )
+        .default("10m"),
+        Field::new("longest", Kind::Duration { min: "1s", max: "365d" }, "But never longer than this.").default("24h"),
+        Field::new(
+            "on",
+            Kind::OneOrMany(&Kind::Text {
+                what: "the code of a refusal, such as `password_wrong`",
+                sample: "password_wrong",
+            }),
+            "Which refusals count, by their codes; `threat` stands for every rule of `threats`.",
+        )
+        .default("[password_wrong, key_unknown, token_signature, token_algorithm, auth_locked, access_denied, threat]"),
+        Field::new("exempt", Kind::OneOrMany(&NETWORK), "Addresses and networks that are never banned.").default("[]"),
+        Field::new(
+            "ipv6_prefix",
+            Kind::Integer { min: 1, max: 128 },
+            "IPv6 clients are counted, and banned, together by this many leading bits.",
+        )
+        .default("64"),
+    ]],
+};
+
+/// Reads the section.
+pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Bans> {
+    let refusals = fields.count("refusals");
+    let within = fields.duration("within");
+    let (lasts, longest) = (fields.duration("for"), fields.duration("longest"));
+    if let (Some(lasts), Some(longest)) = (lasts, longest)
+        && lasts > longest
+    {
+        let key = if fields.written("longest").is_some() { "longest" } else { "for" };
+        let fault = Fault::new(Code::Conflict, "the first ban would be longer than the longest");
+        fields.fault(key, fault.hint("write `longest` at least as long as `for`"));
+    }
+    let on = fields.items("on", |reader, node, kind| reader.parse(node, kind, code));
+    if let Some([]) = on.as_deref() {
+        fields
+            .fault("on", Fault::invalid("no refusal is named here").hint("on: [password_wrong, key_unknown, threat]"));
+    }
+    let exempt = fields.items("exempt", |reader, node, _| network(reader, node));
+    let ipv6_prefix = fields.count("ipv6_prefix");
+    Some(Bans {
+        refusals: refusals?,
+        within: within?,
+        lasts: lasts?,
+        longest: longest?,
+        on: on?,
+        exempt: exempt?,
+        ipv6_prefix: ipv6_prefix?,
+    })
+}
+
+fn code(text: &str) -> Result<Arc<str>, Fault> {
+    let all = || CODES.iter().chain(THREAT_RULES).copied();
+    if all().any(|code| code == text) {
+        return Ok(text.into());
+    }
+    if text == "banned" {
+        return Err(Fault::invalid("a ban does not earn the next one").hint("remove it"));
+    }
+    let fault = Fault::new(Code::UnknownName, "no refusal that an address could be banned for has this code");
+    Err(match closest(text, all()) {
+        Some(near) => fault.hint(format!("did you mean `{near}`?")),
+        None => fault.hint(format!("known are {}, and each rule of `threats`", CODES.join(", "))),
+    })
 }

@@ -6,12 +6,18 @@ use super::reader::{Reader, is_word};
 use super::report::Fault;
 use super::tree::{Entry, Node, Value};
 
-const HINT: &str = "name who signs them under `server.listen`: `tls: {certificates: […], client_ca: clients.pem}`";
+/// What to do about it.
+pub(super) const HINT: &str =
+    "name who signs them under `server.listen`: `tls: {certificates: […], client_ca: clients.pem}`";
+
+/// Whether a listener asks clients for certificates.
+pub(super) fn are_asked_for(listen: &[Listen]) -> bool {
+    listen.iter().any(|listen| listen.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()))
+}
 
 /// Looks through the policies at the top level and on routes.
 pub(super) fn check<'a>(reader: &mut Reader<'a>, entries: &'a [Entry<'a>], listen: &[Listen]) {
-    let asks = |listen: &Listen| listen.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-    if listen.iter().any(asks) {
+    if are_asked_for(listen) {
         return;
     }
     policies(reader, entries);

@@ -46,6 +46,18 @@ impl<'a> Fields<'_, 'a> {
         None
     }
 
+    /// Reads what was written under `key`; the inner none where nobody wrote it.
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Reader<'a>, &'a Node<'a>, &'static Field) -> Option<T>,
+    ) -> Read<Option<T>> {
+        match self.written(key) {
+            None => self.declared(key).map(|_| None),
+            Some(_) => self.get(key, read).map(Some),
+        }
+    }
+
     /// Reads the scalar under `key`, or its default.
     pub(super) fn scalar<T>(
         &mut self,
@@ -209,6 +221,20 @@ impl<'a> Fields<'_, 'a> {
             let mut fields = reader.section(&entry.value, section)?;
             read(&mut fields).map(Some)
         })
+    }
+
+    /// Reads the section under `key` by `read`; `on` is the section with its defaults, one that is absent or `off` is none.
+    pub(super) fn section_or_switch<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Fields<'_, 'a>) -> Option<T>,
+    ) -> Read<Option<T>> {
+        let Some(entry) = self.written(key).filter(|entry| is_word(&entry.value, "on")) else {
+            return self.section_or_off(key, read);
+        };
+        let section = self.declared(key)?.kind.section()?;
+        let place = entry.value.place;
+        self.reader.under(&entry.key, |reader| read(&mut Fields { reader, entries: &[], section, place }).map(Some))
     }
 
     /// Reads the section under `key` by `read`; an absent one is read as an empty map, so that its defaults hold.

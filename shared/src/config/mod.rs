@@ -15,6 +15,7 @@ mod excerpt;
 mod field;
 mod fields;
 pub mod identity;
+mod implied;
 mod listen;
 mod log;
 mod matching;

@@ -82,6 +82,37 @@ pub(super) fn editable_header(text: &str) -> Result<Arc<str>, Fault> {
     Ok(name)
 }
 
+/// A role: one of a list apart by commas.
+pub(super) fn role(text: &str) -> Result<Name, Fault> {
+    let name = free(text).map_err(|_| Fault::invalid("this is not a role").hint(ROLE_FORM))?;
+    if text.contains(',') {
+        return Err(Fault::invalid("a role has no comma: roles stand in headers apart by commas").hint(ROLE_FORM));
+    }
+    Ok(name)
+}
+
+const ROLE_FORM: &str = "a role has 1 to 128 bytes, no commas, no control characters and no spaces around it";
+
+/// A scope-token of OAuth (RFC 6749, 3.3): one of a list apart by spaces.
+pub(super) fn scope(text: &str) -> Result<Arc<str>, Fault> {
+    let sound = text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
+    if text.is_empty() || text.len() > MAX_NAME_BYTES || !sound {
+        return Err(Fault::invalid("this is not a scope")
+            .hint("a scope has 1 to 128 visible ASCII characters, without quotes and backslashes: `read:users`"));
+    }
+    Ok(text.into())
+}
+
+/// What `WWW-Authenticate` names in quotes (RFC 9110, 11.5).
+pub(super) fn realm(text: &str) -> Result<Arc<str>, Fault> {
+    let sound = text.bytes().all(|b| (b == b' ' || b.is_ascii_graphic()) && b != b'"' && b != b'\\');
+    if text.is_empty() || text.len() > MAX_NAME_BYTES || !sound {
+        return Err(Fault::invalid("this is not a realm")
+            .hint("a realm has 1 to 128 ASCII characters, without quotes and backslashes"));
+    }
+    Ok(text.into())
+}
+
 /// A header's value (RFC 9110, 5.5): visible characters, spaces and tabs within.
 pub(super) fn header_value(text: &str) -> Result<Arc<str>, Fault> {
     let sound = text.bytes().all(|b| b == b'\t' || (b >= 0x20 && b != 0x7f));
@@ -178,5 +209,15 @@ mod tests {
         check(free(" a"), None);
         check(method("get"), Some("GET"));
         check(method("connect"), None);
+        check(role("Domain Admins"), Some("Domain Admins"));
+        for wrong in ["", "a,b", " a", "a\n"] {
+            check(role(wrong), None);
+        }
+        check(scope("read:users"), Some("read:users"));
+        for wrong in ["", "a b", "a\"", "é"] {
+            check(scope(wrong), None);
+        }
+        check(realm("Acme API"), Some("Acme API"));
+        check(realm("a\"b"), None);
     }
 }

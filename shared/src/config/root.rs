@@ -19,7 +19,8 @@ use super::surroundings::Surroundings;
 use super::tree::{Node, Texts};
 use super::upstream;
 use super::{
-    Checked, Config, Identity, Listen, Name, admin, audit, certificates, log, merge, reference, server, shadow,
+    Checked, Config, Listen, Name, admin, audit, bans, certificates, identity, implied, log, merge, redis, reference,
+    server, shadow,
 };
 
 static SECTIONS: &[Field] = &[
@@ -32,6 +33,18 @@ static SECTIONS: &[Field] = &[
     Field::new("admin", Kind::Section(&admin::ADMIN), "The operator's doors and who may pass them.").filled(),
     Field::new("log", Kind::Section(&log::LOG), "Diagnostics, the access log, and what both hide.").filled(),
     Field::new("audit", Kind::Section(&audit::AUDIT), "Which requests are recorded, where, and for how long.").filled(),
+    Field::new(
+        "redis",
+        Kind::Or("off", &Kind::Section(&redis::REDIS)),
+        "The engine by which several proxies are one gateway.",
+    ),
+    Field::new("identity", Kind::Section(&identity::IDENTITY), "Who can be recognised."),
+    Field::new(
+        "bans",
+        Kind::Or("off", &Kind::Or("on", &Kind::Section(&bans::BANS))),
+        "Addresses that earn refusals are refused for a while.",
+    )
+    .default("off"),
     Field::new("upstreams", Kind::Map(&Kind::Section(&upstream::UPSTREAM)), "Named groups of endpoints."),
     Field::new("routes", Kind::List(&Kind::Section(&routes::ROUTE)), "Which requests, and what becomes of them."),
 ];
@@ -74,8 +87,13 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node<'a>) -> Option<Co
     let log = fields.section("log", log::read);
     let state_dir = server.as_ref().map_or_else(Default::default, |server| server.state_dir.clone());
     let audit = fields.section("audit", |fields| audit::read(fields, &state_dir));
-    let (upstreams, names) = read_upstreams(&mut fields);
-    let mut around = Surroundings::new(fields.reader(), upstreams, names)?;
+    let redis = fields.section_or_off("redis", redis::read);
+    let has_redis = redis.as_ref().is_none_or(Option::is_some);
+    let bans = fields.section_or_switch("bans", bans::read);
+    let identity = fields.section("identity", |fields| Some(identity::read(fields, has_redis))).unwrap_or_default();
+    let upstreams = read_upstreams(&mut fields);
+    let mut around = Surroundings::new(fields.reader(), upstreams, identity, has_redis)?;
+    around.providers.asks_certificates = server.as_ref().map(|server| certificates::are_asked_for(&server.listen));
     let policies = Policies::read_defaults(&mut fields, &mut around);
     // Broken top-level policies are reported once; the routes are still read, without them.
     let stand_in = fields.reader().defaults(&ROOT, |fields| Policies::read_defaults(fields, &mut around))?;
@@ -84,7 +102,12 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node<'a>) -> Option<Co
         let entries = fields.entries;
         certificates::check(fields.reader(), entries, &server.listen);
     }
-    let routes = read_routes(&mut fields, &inherited, &mut around);
+    let mut routes = read_routes(&mut fields, &inherited, &mut around);
+    if !fields.reader().failed() {
+        let listen = server.as_ref().map_or(Default::default(), |server| server.listen.as_slice());
+        identity::review::warn(&mut fields, &around, listen, &inherited, &routes);
+    }
+    routes.extend(implied::routes(&mut fields, &around.identity, &inherited, &routes));
     let upstreams = around.upstreams.into_iter().map(Arc::new).collect();
     Some(Config {
         server: server?,
@@ -94,9 +117,9 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node<'a>) -> Option<Co
         upstreams,
         routes,
         policies: policies?,
-        identity: Identity::default(),
-        redis: None,
-        bans: None,
+        identity: around.identity,
+        redis: redis?.map(Arc::new),
+        bans: bans?.map(Arc::new),
     })
 }
 

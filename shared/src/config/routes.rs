@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::action::{authority, check_stand_ins, read_action, read_rewrite, read_timeouts, warn_idle_keys};
 use super::field::{Field, Kind, Section};
 use super::fields::Fields;
+use super::identity::review;
 use super::matching::{read_headers, read_hosts, read_path, read_query, without_repeats};
 use super::namer::Namer;
 use super::policy::{self, Policies, Scope};
@@ -14,7 +15,7 @@ use super::report::Fault;
 use super::surroundings::{Surroundings, UPSTREAM_NAME};
 use super::tree::{Node, Place, Value};
 use super::upstream::{self, WEIGHT};
-use super::{EncodedSlash, ForwardHost, Name, Route, name};
+use super::{Action, EncodedSlash, ForwardHost, Name, Route, implied, name};
 
 const TIME: Kind = Kind::Duration { min: "1ms", max: "24h" };
 const PATH: Kind = Kind::Text { what: "a path such as `/api/`", sample: "/sample" };
@@ -158,6 +159,11 @@ static OWN_FIELDS: &[Field] = &[
     Field::new("redirect", Kind::Short(&LOCATION, &REDIRECT), "Sent elsewhere: a location, or the long form."),
     Field::new("respond", Kind::Section(&RESPOND), "Answered here."),
     Field::new(
+        "serve",
+        Kind::Choice(&["login", "accounts", "jwks"]),
+        "Answered by what `identity` brings along: the pages of a login (below `identity.session.path`), the endpoints of `identity.accounts` (below its `prefix`), or the keys that our own tokens are checked with. Such routes are there without being written; write one to give it policies of its own. The top level's `auth` does not hold on it.",
+    ),
+    Field::new(
         "rewrite",
         Kind::Section(&REWRITE),
         "What the path becomes on its way upstream; the default leaves it untouched.",
@@ -173,7 +179,7 @@ static OWN_FIELDS: &[Field] = &[
 /// The declaration of one route.
 pub(super) static ROUTE: Section = Section {
     name: "routes[]",
-    doc: "Which requests, and what becomes of them: exactly one of `target`, `upstream`, `split`, `redirect` and `respond`; and any policy, over the top level's.",
+    doc: "Which requests, and what becomes of them: exactly one of `target`, `upstream`, `split`, `redirect`, `respond` and `serve`; and any policy, over the top level's.",
     fields: &[OWN_FIELDS, policy::FIELDS],
 };
 
@@ -257,9 +263,14 @@ fn read<'a>(
     };
     let scope = Scope::Route(name.clone().unwrap_or_else(|| "".into()));
     let policies = Policies::read_on_route(&mut fields, around, inherited, &scope);
-    if let (Some(action), Some(policies)) = (&action, &policies) {
-        check_stand_ins(&mut fields, action, policies);
-    }
+    let policies = action.as_ref().zip(policies).map(|(action, policies)| {
+        check_stand_ins(&mut fields, action, &policies);
+        review::warn_route(&mut fields, &policies);
+        if let (Action::Serve(serve), Some(path)) = (action, &path) {
+            return implied::check_written(&mut fields, *serve, path, policies, &around.identity);
+        }
+        policies
+    });
     Some(Route {
         name: name?,
         at,

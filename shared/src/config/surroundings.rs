@@ -1,10 +1,12 @@
-//! What policies and routes are read with: the upstreams that they may name, and which of them they did.
+//! What policies and routes are read with: the upstreams and the providers of identity that they may name, and which of them
+//! they did.
 
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
 use super::field::Kind;
+use super::identity::{Identity, Providers};
 use super::problem::Code;
 use super::reader::{Reader, closest, shown};
 use super::report::Fault;
@@ -25,13 +27,22 @@ pub(super) struct Surroundings {
     by_name: HashMap<Name, usize>,
     /// Which upstreams something names.
     pub(super) used: HashSet<Name>,
+    pub(super) identity: Identity,
+    pub(super) providers: Providers,
+    /// Whether there is a section `redis`, even a broken one.
+    pub(super) has_redis: bool,
     /// The header of answers that name no type: one for all of them.
     pub(super) plain_text: (Arc<str>, Arc<str>),
 }
 
 impl Surroundings {
     /// `names`: those of broken upstreams too.
-    pub(super) fn new(reader: &mut Reader<'_>, upstreams: Vec<Upstream>, names: HashSet<Name>) -> Option<Self> {
+    pub(super) fn new(
+        reader: &mut Reader<'_>,
+        (upstreams, names): (Vec<Upstream>, HashSet<Name>),
+        (identity, providers): (Identity, Providers),
+        has_redis: bool,
+    ) -> Option<Self> {
         let by_name =
             upstreams.iter().enumerate().map(|(index, upstream)| (Arc::clone(&upstream.name), index)).collect();
         Some(Self {
@@ -40,6 +51,9 @@ impl Surroundings {
             names,
             by_name,
             used: HashSet::new(),
+            identity,
+            providers,
+            has_redis,
             plain_text: ("content-type".into(), "text/plain; charset=utf-8".into()),
         })
     }

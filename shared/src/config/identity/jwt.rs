@@ -4,6 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::{address, claim, secret, token_place};
+use crate::config::field::{Field, Kind, Section};
+use crate::config::fields::Fields;
+use crate::config::problem::Code;
+use crate::config::reader::{Read, Reader, is_word};
+use crate::config::report::Fault;
+use crate::config::tree::Node;
 use crate::config::{Name, Secret};
 
 /// `identity.jwt.NAME`.
@@ -79,4 +86,267 @@ pub enum JwtAlgorithm {
     Es256,
     Es384,
     EdDsa,
+}
+
+/// Every algorithm with its name and, of the HMACs, how long a secret must be.
+const ALGORITHMS: [(&str, JwtAlgorithm, Option<usize>); 12] = [
+    ("HS256", JwtAlgorithm::Hs256, Some(32)),
+    ("HS384", JwtAlgorithm::Hs384, Some(48)),
+    ("HS512", JwtAlgorithm::Hs512, Some(64)),
+    ("RS256", JwtAlgorithm::Rs256, None),
+    ("RS384", JwtAlgorithm::Rs384, None),
+    ("RS512", JwtAlgorithm::Rs512, None),
+    ("PS256", JwtAlgorithm::Ps256, None),
+    ("PS384", JwtAlgorithm::Ps384, None),
+    ("PS512", JwtAlgorithm::Ps512, None),
+    ("ES256", JwtAlgorithm::Es256, None),
+    ("ES384", JwtAlgorithm::Es384, None),
+    ("EdDSA", JwtAlgorithm::EdDsa, None),
+];
+
+impl JwtAlgorithm {
+    /// As it is written in `alg`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        ALGORITHMS.iter().find(|(_, algorithm, _)| *algorithm == self).map_or("", |(name, ..)| name)
+    }
+}
+
+const ALGORITHM: Kind = Kind::Choice(&[
+    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA",
+]);
+
+static KEYS: Section = Section {
+    name: "identity.jwt.NAME.keys",
+    doc: "What signatures are checked with: exactly one of `secret`, `pem`, `jwks_file` and `jwks_url`.",
+    fields: &[&[
+        Field::new(
+            "secret",
+            secret::KEY,
+            "A secret that issuer and proxy share (HS256, HS384, HS512), by reference: `${env:JWT_SECRET}`. At least 32 bytes; 48 where `algorithms` names HS384 and nothing shorter, 64 for HS512.",
+        ),
+        Field::new(
+            "pem",
+            Kind::Text { what: "the path of a PEM file", sample: "sample.pem" },
+            "A PEM file with a public key or a certificate: RSA of 2048 bits or more, P-256, P-384 or Ed25519.",
+        ),
+        Field::new(
+            "jwks_file",
+            Kind::Text { what: "the path of a JSON file", sample: "jwks.json" },
+            "A file with public keys (JWKS, RFC 7517), read at start and at every reload.",
+        ),
+        Field::new(
+            "jwks_url",
+            address::URL,
+            "Where public keys are fetched from: `https://`, or `http://` to a loopback address. The last good ones are kept while it does not answer.",
+        ),
+        Field::new("refresh", Kind::Duration { min: "10s", max: "24h" }, "`jwks_url`: fetched again after this long.")
+            .default("10m"),
+        Field::new(
+            "refresh_floor",
+            Kind::Duration { min: "1s", max: "1h" },
+            "`jwks_url`: a token with an unknown `kid` has the keys fetched again, but not sooner than this after the last time.",
+        )
+        .default("30s"),
+        Field::new("timeout", Kind::Duration { min: "10ms", max: "1m" }, "`jwks_url`: of each fetch.").default("5s"),
+    ]],
+};
+
+/// The declaration of one issuer.
+pub(super) static JWT: Section = Section {
+    name: "identity.jwt.NAME",
+    doc: "JSON Web Tokens (RFC 7519) of one issuer; `auth` names it `jwt.NAME`. Which algorithm a token may use is said by the key and by `algorithms`, never by the token.",
+    fields: &[&[
+        Field::new("keys", Kind::Section(&KEYS), "What signatures are checked with.").required(),
+        Field::new(
+            "algorithms",
+            Kind::OneOrMany(&ALGORITHM),
+            "What the keys may be used with; the default is whatever their kind allows.",
+        ),
+        Field::new("issuer", Kind::Word { what: "an issuer", sample: "sample" }, "`iss` must be this."),
+        Field::new(
+            "audience",
+            Kind::OneOrMany(&Kind::Word { what: "an audience", sample: "sample" }),
+            "`aud` must hold one of these; without it `aud` is not looked at.",
+        ),
+        Field::new(
+            "leeway",
+            Kind::Duration { min: "0s", max: "10m" },
+            "How far the issuer's clock may be from ours.",
+        )
+        .default("30s"),
+        Field::new(
+            "from",
+            token_place::FROM,
+            "Where the token is looked for, in this order. The default is `{header: authorization, scheme: Bearer}`.",
+        ),
+        Field::new(
+            "require",
+            Kind::Map(&Kind::Word { what: "a value, or `present`", sample: "present" }),
+            "Claims that a token must have: with this value (a list must hold it), or with any (`present`).",
+        ),
+        Field::new("require_exp", Kind::Boolean, "Whether a token that never expires is refused.").default("true"),
+        Field::new(
+            "max_age",
+            Kind::Duration { min: "1s", max: "3650d" },
+            "The longest that a token may still be good for; the default is as long as it says.",
+        ),
+        Field::new(
+            "user_claim",
+            claim::CLAIM,
+            "Who it is: a path into the claims, its steps apart by dots; a step that holds dots stands in double quotes.",
+        )
+        .default("sub"),
+        Field::new("roles_claim", claim::CLAIM, "A list of roles, or words apart by spaces.").default("roles"),
+        Field::new("scopes_claim", claim::CLAIM, "A list of scopes, or words apart by spaces.").default("scope"),
+    ]],
+};
+
+/// Reads one issuer.
+pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, name: Name) -> Option<Jwt> {
+    let mut fields = reader.section(node, &JWT)?;
+    let algorithms = fields.list_of("algorithms", |reader, node, kind| {
+        if is_word(node, "none") {
+            let fault = Fault::invalid("`none` is no signature: anybody could write such a token")
+                .hint("name what the issuer signs with, such as `RS256`");
+            reader.error(node.place, fault);
+            return None;
+        }
+        let words = ALGORITHMS.map(|(name, algorithm, _)| (name, algorithm));
+        reader.choice(node, kind, &words)
+    });
+    if let Some([]) = algorithms.as_deref()
+        && fields.written("algorithms").is_some()
+    {
+        fields.fault("algorithms", Fault::invalid("this list is empty").hint("algorithms: [RS256]"));
+    }
+    let keys = fields.get("keys", |reader, node, _| read_keys(reader, node, algorithms.as_deref().unwrap_or_default()));
+    if let (Some(keys), Some(algorithms)) = (&keys, &algorithms) {
+        check_algorithms(&mut fields, keys, algorithms);
+    }
+    let issuer = optional_word(&mut fields, "issuer");
+    let audience = fields.list_of("audience", |reader, node, kind| word(reader, node, kind));
+    let leeway = fields.duration("leeway");
+    let from = token_place::read(&mut fields);
+    let require = read_require(&mut fields);
+    let require_exp = fields.boolean("require_exp");
+    let max_age = fields.optional("max_age", |reader, node, field| reader.duration(node, &field.kind));
+    let [user_claim, roles_claim, scopes_claim] =
+        ["user_claim", "roles_claim", "scopes_claim"].map(|key| read_claim(&mut fields, key));
+    Some(Jwt {
+        name,
+        from: from?.unwrap_or_else(|| vec![token_place::bearer()]),
+        keys: keys?,
+        algorithms: algorithms?,
+        issuer: issuer?,
+        audience: audience?,
+        leeway: leeway?,
+        require: require?,
+        require_exp: require_exp?,
+        max_age: max_age?,
+        user_claim: user_claim?,
+        roles_claim: roles_claim?,
+        scopes_claim: scopes_claim?,
+    })
+}
+
+fn read_keys<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, algorithms: &[JwtAlgorithm]) -> Option<JwtKeys> {
+    let mut fields = reader.section(node, &KEYS)?;
+    let sources = ["secret", "pem", "jwks_file", "jwks_url"];
+    let written: Vec<&str> = sources.into_iter().filter(|key| fields.written(key).is_some()).collect();
+    match written.as_slice() {
+        [] => {
+            let fault = Fault::new(Code::MissingKey, "no key is named here: no token could be checked")
+                .hint("keys: {secret: \"${env:JWT_SECRET}\"}, or one of `pem`, `jwks_file` and `jwks_url`");
+            fields.reader().error(node.place, fault);
+        }
+        [_] => {}
+        [_, second, ..] => {
+            let fault = Fault::new(Code::Conflict, "keys come from one place: whoever has one kind could forge the other")
+                .hint("write an issuer for each: `jwt: {main: {…}, partner: {…}}`; a route may take `[jwt.main, jwt.partner]`");
+            let key = sources.into_iter().find(|key| key == second).unwrap_or("secret");
+            fields.fault(key, fault);
+        }
+    }
+    if !written.contains(&"jwks_url") {
+        for key in ["refresh", "refresh_floor", "timeout"] {
+            if fields.written(key).is_some() {
+                let fault = Fault::new(Code::Unused, format!("`{key}` is for `jwks_url`: nothing is fetched here"));
+                fields.warn(key, fault.hint("remove it"));
+            }
+        }
+    }
+    let least = algorithms.iter().filter_map(|algorithm| secret_bytes(*algorithm)).min().unwrap_or(secret::KEY_BYTES);
+    let secret = fields.get("secret", |reader, node, _| secret::key(reader, node, least)).map(JwtKeys::Secret);
+    let pem = fields.get("pem", |reader, node, field| reader.file_path(node, &field.kind)).map(JwtKeys::Pem);
+    let file = fields.get("jwks_file", |reader, node, field| reader.file_path(node, &field.kind));
+    let url = fields.get("jwks_url", |reader, node, field| reader.parse(node, &field.kind, address::guarded));
+    let (refresh, floor) = (fields.duration("refresh"), fields.duration("refresh_floor"));
+    let timeout = fields.duration("timeout");
+    let fetched = match url {
+        Some(url) => Some(JwtKeys::JwksUrl { url, refresh: refresh?, floor: floor?, timeout: timeout? }),
+        None => None,
+    };
+    if written.len() == 1 { secret.or(pem).or(file.map(JwtKeys::JwksFile)).or(fetched) } else { None }
+}
+
+fn secret_bytes(algorithm: JwtAlgorithm) -> Option<usize> {
+    ALGORITHMS.iter().find(|(_, known, _)| *known == algorithm)?.2
+}
+
+/// A public key that is taken for the secret of an HMAC lets everybody sign: no config can ask for it.
+fn check_algorithms(fields: &mut Fields<'_, '_>, keys: &JwtKeys, algorithms: &[JwtAlgorithm]) {
+    let is_secret = matches!(keys, JwtKeys::Secret(_));
+    let Some(wrong) = algorithms.iter().find(|algorithm| secret_bytes(**algorithm).is_some() != is_secret) else {
+        return;
+    };
+    let name = wrong.name();
+    let fault = if is_secret {
+        Fault::new(Code::Conflict, format!("{name} is checked with a public key, and `keys` has a secret"))
+            .hint("name HS256, HS384 or HS512, or give `keys` a `pem`, `jwks_file` or `jwks_url`")
+    } else {
+        Fault::new(
+            Code::Conflict,
+            format!("{name} is checked with a secret, and `keys` are public: everybody could sign with them"),
+        )
+        .hint("name what the issuer signs with, such as RS256, ES256 or EdDSA")
+    };
+    fields.fault("algorithms", fault);
+}
+
+fn read_require(fields: &mut Fields<'_, '_>) -> Option<Vec<(Arc<str>, Option<Arc<str>>)>> {
+    let found = fields.optional("require", |reader, node, field| {
+        reader.map(node, &field.kind, |reader, entry| {
+            let claim = match claim::path(&entry.key) {
+                Ok(claim) => claim,
+                Err(fault) => {
+                    reader.error(entry.key_place, fault);
+                    return None;
+                }
+            };
+            let value = reader.text(&entry.value, field.kind.map_item()?)?;
+            Some((claim, (value != "present").then(|| value.into())))
+        })
+    });
+    found.map(Option::unwrap_or_default)
+}
+
+/// Reads a path into the claims, or its default.
+pub(super) fn read_claim(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Arc<str>> {
+    fields.scalar(key, |reader, node, field| reader.parse(node, &field.kind, claim::path))
+}
+
+/// Text of some length that is not shown to terminals as it is.
+pub(super) fn word(reader: &mut Reader<'_>, node: &Node<'_>, kind: &Kind) -> Option<Arc<str>> {
+    reader.parse(node, kind, |text| {
+        if text.is_empty() || text.len() > 1024 || text.chars().any(char::is_control) {
+            return Err(Fault::invalid("this text must have 1 to 1024 bytes and no control characters"));
+        }
+        Ok(text.into())
+    })
+}
+
+/// The same, where it may be left out.
+pub(super) fn optional_word(fields: &mut Fields<'_, '_>, key: &'static str) -> Read<Option<Arc<str>>> {
+    fields.optional(key, |reader, node, field| word(reader, node, &field.kind))
 }

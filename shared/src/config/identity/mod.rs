@@ -1,14 +1,21 @@
 //! The section `identity`: who can be recognised. Routes name these in `auth`.
 
 mod accounts;
+mod address;
 mod api_key;
 mod basic;
+mod claim;
 mod forward;
 mod introspection;
 mod jwt;
 mod login;
+mod outgoing;
+mod providers;
+pub(super) mod review;
+pub(super) mod secret;
 mod send;
 mod session;
+mod token_place;
 
 use std::sync::Arc;
 
@@ -22,7 +29,13 @@ pub use login::{Allow, Login, LoginKind};
 pub use send::{InternalToken, Send};
 pub use session::{SameSite, Session, SessionStore};
 
-use super::Name;
+pub(super) use providers::{PROVIDER, Providers};
+
+use super::field::{Field, Kind, Section};
+use super::fields::Fields;
+use super::reader::Reader;
+use super::tree::Node;
+use super::{Name, name, redis};
 
 /// `identity`. What is not written can recognise nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,6 +96,130 @@ impl Identity {
             Provider::Forward => "forward".to_owned(),
             Provider::Accounts => "accounts".to_owned(),
             Provider::Certificate => "certificate".to_owned(),
+        }
+    }
+}
+
+/// The declaration of the section.
+pub(super) static IDENTITY: Section = Section {
+    name: "identity",
+    doc: "Who can be recognised. Routes say whom they take in `auth`; nothing here lets anybody in or keeps anybody out by itself.",
+    fields: &[&[
+        Field::new("jwt", Kind::Map(&Kind::Section(&jwt::JWT)), "JSON Web Tokens, by issuer: `jwt.NAME`."),
+        Field::new(
+            "api_key",
+            Kind::Or("off", &Kind::Or("on", &Kind::Section(&api_key::API_KEY))),
+            "Keys that `proxyctl keys create` gives out: `api_key`.",
+        ),
+        Field::new("basic", Kind::Or("off", &Kind::Section(&basic::BASIC)), "Names and passwords: `basic`."),
+        Field::new(
+            "login",
+            Kind::Map(&Kind::Section(&login::LOGIN)),
+            "People who log in with a browser: `login.NAME`.",
+        ),
+        Field::new("session", Kind::Section(&session::SESSION), "How those who logged in stay so."),
+        Field::new(
+            "introspection",
+            Kind::Or("off", &Kind::Section(&introspection::INTROSPECTION)),
+            "Tokens that their issuer is asked about: `introspection`.",
+        ),
+        Field::new(
+            "forward",
+            Kind::Or("off", &Kind::Section(&forward::FORWARD)),
+            "Another service is asked about each request: `forward`.",
+        ),
+        Field::new(
+            "accounts",
+            Kind::Or("off", &Kind::Or("on", &Kind::Section(&accounts::ACCOUNTS))),
+            "Accounts of our own: `accounts`.",
+        ),
+        Field::new("send", Kind::Section(&send::SEND), "What upstreams are told of who it is."),
+        Field::new(
+            "revocations",
+            Kind::Choice(&["local", "redis"]),
+            "Where revoked tokens are known: to this proxy, or to all proxies of one `redis`.",
+        )
+        .default("local"),
+    ]],
+};
+
+/// Reads the section: what of it is sound, and every name, those of broken ones too.
+pub(super) fn read(fields: &mut Fields<'_, '_>, has_redis: bool) -> (Identity, Providers) {
+    let mut names = Providers::default();
+    let jwt = read_named(fields, "jwt", &mut names, jwt::read, Provider::Jwt);
+    let api_key = read_one(fields, "api_key", &mut names, Provider::ApiKey, api_key::read);
+    let basic = read_one(fields, "basic", &mut names, Provider::Basic, basic::read);
+    let login = read_named(fields, "login", &mut names, login::read, Provider::Login);
+    let session = fields.section("session", |fields| session::read(fields, has_redis));
+    let introspection = read_one(fields, "introspection", &mut names, Provider::Introspection, introspection::read);
+    let mut named = outgoing::Named::default();
+    let forward =
+        read_one(fields, "forward", &mut names, Provider::Forward, |fields| forward::read(fields, &mut named));
+    let accounts = read_one(fields, "accounts", &mut names, Provider::Accounts, accounts::read);
+    let send = fields.section("send", |fields| send::read(fields, &mut named));
+    let revocations = fields.choice("revocations", &[("local", StateStore::Local), ("redis", StateStore::Redis)]);
+    if revocations == Some(StateStore::Redis) {
+        redis::check_there(fields, "revocations", has_redis);
+    }
+    let identity = Identity {
+        jwt,
+        api_key,
+        basic,
+        login,
+        session: session.unwrap_or_default(),
+        introspection,
+        forward,
+        accounts,
+        send: send.unwrap_or_default(),
+        revocations: revocations.unwrap_or_default(),
+    };
+    (identity, names)
+}
+
+/// One that there may be several of, each with a name.
+fn read_named<'a, T>(
+    fields: &mut Fields<'_, 'a>,
+    key: &'static str,
+    names: &mut Providers,
+    read: fn(&mut Reader<'a>, &'a Node<'a>, Name) -> Option<T>,
+    provider: fn(usize) -> Provider,
+) -> Vec<Arc<T>> {
+    let mut sound = Vec::new();
+    fields.get(key, |reader, node, field| {
+        reader.map(node, &field.kind, |reader, entry| {
+            let name = match name::plain(&entry.key) {
+                Ok(name) => name,
+                Err(fault) => {
+                    reader.error(entry.key_place, fault);
+                    return None;
+                }
+            };
+            let found = read(reader, &entry.value, Name::clone(&name));
+            names.add(format!("{key}.{name}"), found.as_ref().map(|_| provider(sound.len())));
+            sound.extend(found.map(Arc::new));
+            Some(())
+        })
+    });
+    sound
+}
+
+/// One that there is once.
+fn read_one<'a, T>(
+    fields: &mut Fields<'_, 'a>,
+    key: &'static str,
+    names: &mut Providers,
+    provider: Provider,
+    read: impl FnOnce(&mut Fields<'_, 'a>) -> Option<T>,
+) -> Option<Arc<T>> {
+    match fields.section_or_switch(key, read) {
+        Some(None) => None,
+        Some(Some(found)) => {
+            names.add(key.to_owned(), Some(provider));
+            Some(Arc::new(found))
+        }
+        None => {
+            names.add(key.to_owned(), None);
+            None
         }
     }
 }

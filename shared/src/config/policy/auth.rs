@@ -2,8 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::config::Name;
-use crate::config::identity::Provider;
+use crate::config::field::{Field, Kind, Section};
+use crate::config::fields::Fields;
+use crate::config::identity::{PROVIDER, Provider, Providers};
+use crate::config::problem::Code;
+use crate::config::reader::{Read, Reader, is_word};
+use crate::config::report::Fault;
+use crate::config::tree::{Node, Value};
+use crate::config::{Name, name};
 
 /// `auth`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,5 +52,262 @@ impl Auth {
     pub fn needs(&self, method: &str) -> &Needs {
         let of = |method: &str| self.methods.iter().find(|(named, _)| **named == *method).map(|(_, needs)| needs);
         of(method).or_else(|| if method == "HEAD" { of("GET") } else { None }).unwrap_or(&self.needs)
+    }
+}
+
+/// How roles are written.
+pub(in crate::config) const ROLES: Kind = Kind::OneOrMany(&Kind::Word { what: "a role", sample: "sample" });
+/// How scopes are written.
+pub(in crate::config) const SCOPES: Kind = Kind::OneOrMany(&Kind::Text { what: "a scope", sample: "sample" });
+
+const NEEDS_FIELDS: &[Field] = &[
+    Field::new("roles", ROLES, "One of these roles is needed (403 without)."),
+    Field::new("scopes", SCOPES, "All of these scopes are needed (403 without)."),
+];
+
+static NEEDS: Section = Section {
+    name: "auth.methods.METHOD",
+    doc: "What somebody must be for requests with this method, in place of what the policy asks of all.",
+    fields: &[NEEDS_FIELDS],
+};
+
+const PROVIDERS: Kind = Kind::OneOrMany(&PROVIDER);
+
+/// The declaration of the policy.
+pub(super) static AUTH: Section = Section {
+    name: "auth",
+    doc: "Who is let in: exactly one of `any_of` and `all_of`, with names from `identity` (`jwt.NAME`, `api_key`, `basic`, `login.NAME`, `introspection`, `forward`, `accounts`) or `certificate`, the client's. Nobody recognised: 401; recognised, but without the roles or scopes: 403. A name, or a list of names, is short for `any_of`.",
+    fields: &[
+        &[
+            Field::new("any_of", PROVIDERS, "The first of these whose credentials the request brings decides."),
+            Field::new(
+                "all_of",
+                PROVIDERS,
+                "Each of these must recognise somebody; who it is says the first, roles and scopes are those of all together.",
+            ),
+            Field::new(
+                "optional",
+                Kind::Boolean,
+                "Whether a request without credentials goes on, as nobody; bad credentials are refused all the same.",
+            )
+            .default("false"),
+        ],
+        NEEDS_FIELDS,
+        &[
+            Field::new(
+                "methods",
+                Kind::Map(&Kind::Section(&NEEDS)),
+                "By method, what is needed in place of the `roles` and `scopes` beside it. GET holds for HEAD too, where HEAD is not written.",
+            ),
+            Field::new(
+                "forward_credentials",
+                Kind::Boolean,
+                "Whether the credentials that were used go upstream; the cookie of a session never does.",
+            )
+            .default("false"),
+            Field::new(
+                "realm",
+                Kind::Word { what: "a realm", sample: "proxyd" },
+                "What `WWW-Authenticate` calls this place.",
+            )
+            .default("proxyd"),
+        ],
+    ],
+};
+
+/// How the policy is written.
+pub(super) static POLICY: Kind = Kind::Short(&PROVIDERS, &AUTH);
+
+/// Reads the policy: names, or the long form.
+pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, providers: &mut Providers) -> Option<Auth> {
+    if let Value::Map(_) = &node.value {
+        let mut fields = reader.section(node, &AUTH)?;
+        return read_long(&mut fields, providers);
+    }
+    if is_word(node, "on") || is_word(node, "true") {
+        let fault = Fault::invalid("`auth` names who recognises").hint(example(providers));
+        reader.error(node.place, fault);
+        return None;
+    }
+    let named = reader.one_or_many(node, &PROVIDERS, |reader, node| provider(reader, node, providers))?;
+    check(reader, node, &named, Combine::Any)?;
+    let realm = reader.defaults(&AUTH, read_realm)?;
+    Some(Auth {
+        providers: named,
+        combine: Combine::Any,
+        optional: false,
+        needs: Needs::default(),
+        methods: Vec::new(),
+        forward_credentials: false,
+        realm,
+    })
+}
+
+fn example(providers: &Providers) -> String {
+    match providers.names().as_slice() {
+        [] => "auth: api_key, with `identity: {api_key: on}` at the top level".to_owned(),
+        [only] => format!("auth: {only}"),
+        names => format!("auth: [{}]", names.join(", ")),
+    }
+}
+
+fn read_long(fields: &mut Fields<'_, '_>, providers: &mut Providers) -> Option<Auth> {
+    let written = (fields.written("any_of").is_some(), fields.written("all_of").is_some());
+    match written {
+        (true, false) | (false, true) => {}
+        (true, true) => {
+            let fault = Fault::new(
+                Code::Conflict,
+                "either one of several recognises (`any_of`), or each of them must (`all_of`)",
+            );
+            fields.fault("all_of", fault.hint("keep one of the two"));
+        }
+        (false, false) => {
+            let place = fields.place;
+            let fault = Fault::new(Code::MissingKey, "this policy does not say who recognises").hint(format!(
+                "a route's own `auth` replaces the top level's whole: write `any_of` too, as in `{}`",
+                example(providers)
+            ));
+            fields.reader().error(place, fault);
+        }
+    }
+    let any = read_providers(fields, "any_of", providers, Combine::Any);
+    let all = read_providers(fields, "all_of", providers, Combine::All);
+    let optional = fields.boolean("optional");
+    let needs = read_needs(fields);
+    let methods = read_methods(fields);
+    let forward_credentials = fields.boolean("forward_credentials");
+    let realm = read_realm(fields);
+    if optional == Some(true) {
+        check_optional(fields, written.1, needs.as_ref(), methods.as_deref());
+    }
+    let (combine, named) = match written {
+        (true, false) => (Combine::Any, any?),
+        (false, true) => (Combine::All, all?),
+        _ => return None,
+    };
+    Some(Auth {
+        providers: named?,
+        combine,
+        optional: optional?,
+        needs: needs?,
+        methods: methods?,
+        forward_credentials: forward_credentials?,
+        realm: realm?,
+    })
+}
+
+fn read_realm(fields: &mut Fields<'_, '_>) -> Option<Arc<str>> {
+    fields.scalar("realm", |reader, node, field| reader.parse(node, &field.kind, name::realm))
+}
+
+fn read_providers(
+    fields: &mut Fields<'_, '_>,
+    key: &'static str,
+    providers: &mut Providers,
+    combine: Combine,
+) -> Read<Option<Vec<Provider>>> {
+    fields.optional(key, |reader, node, field| {
+        let named = reader.one_or_many(node, &field.kind, |reader, node| provider(reader, node, providers))?;
+        check(reader, node, &named, combine).map(|()| named)
+    })
+}
+
+fn provider(reader: &mut Reader<'_>, node: &Node<'_>, providers: &mut Providers) -> Option<Provider> {
+    providers.resolve(reader, node)
+}
+
+/// What cannot stand in one list. `named` is whole: one for each item.
+fn check<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, named: &[Provider], combine: Combine) -> Option<()> {
+    if named.is_empty() {
+        reader.error(
+            node.place,
+            Fault::invalid("this list is empty: nobody could come in").hint("write `auth: off` to let everyone in"),
+        );
+        return None;
+    }
+    let items: &[Node<'_>] = if let Value::List(items) = &node.value { items } else { std::slice::from_ref(node) };
+    let mut sound = Some(());
+    for (index, (provider, item)) in named.iter().zip(items).enumerate() {
+        let fault = if named.iter().take(index).any(|earlier| earlier == provider) {
+            Fault::new(Code::DuplicateName, "this name stands here twice").hint("remove it")
+        } else if combine == Combine::All && matches!(provider, Provider::Login(_)) {
+            Fault::new(Code::Conflict, "who logs in with a browser brings nothing else: `all_of` would let nobody in")
+                .hint("write it under `any_of`")
+        } else if combine == Combine::Any && *provider == Provider::Forward && index + 1 < named.len() {
+            let message = "`forward` is asked whatever the request brings: what stands behind it is never reached";
+            let fault = Fault::new(Code::Unused, message).hint("write it last");
+            at_item(reader, node, index, |reader| reader.warn(item.place, fault));
+            continue;
+        } else {
+            continue;
+        };
+        at_item(reader, node, index, |reader| reader.error(item.place, fault));
+        sound = None;
+    }
+    sound
+}
+
+fn at_item<'a>(reader: &mut Reader<'a>, node: &Node<'_>, index: usize, note: impl FnOnce(&mut Reader<'a>)) {
+    if matches!(node.value, Value::List(_)) { reader.at(index, note) } else { note(reader) }
+}
+
+fn read_needs(fields: &mut Fields<'_, '_>) -> Option<Needs> {
+    let roles = fields.list_of("roles", |reader, node, kind| reader.parse(node, kind, name::role));
+    let scopes = fields.list_of("scopes", |reader, node, kind| reader.parse(node, kind, name::scope));
+    for (key, is_empty) in
+        [("roles", roles.as_ref().is_some_and(Vec::is_empty)), ("scopes", scopes.as_ref().is_some_and(Vec::is_empty))]
+    {
+        if is_empty && fields.written(key).is_some() {
+            fields.fault(key, Fault::invalid("this list is empty").hint("remove it: then none is needed"));
+        }
+    }
+    Some(Needs { roles: roles?, scopes: scopes? })
+}
+
+fn read_methods(fields: &mut Fields<'_, '_>) -> Option<Vec<(Arc<str>, Needs)>> {
+    let methods = fields.optional("methods", |reader, node, field| {
+        let mut seen: Vec<Arc<str>> = Vec::new();
+        reader.map(node, &field.kind, |reader, entry| {
+            let method = match name::method(&entry.key) {
+                Ok(method) => method,
+                Err(fault) => {
+                    reader.error(entry.key_place, fault);
+                    return None;
+                }
+            };
+            if seen.contains(&method) {
+                reader.error(entry.key_place, Fault::new(Code::DuplicateKey, "this method is named twice here"));
+                return None;
+            }
+            seen.push(Arc::clone(&method));
+            let mut fields = reader.section(&entry.value, &NEEDS)?;
+            read_needs(&mut fields).map(|needs| (method, needs))
+        })
+    });
+    methods.map(Option::unwrap_or_default)
+}
+
+/// Whether anybody could come in as nobody.
+fn check_optional(
+    fields: &mut Fields<'_, '_>,
+    all: bool,
+    needs: Option<&Needs>,
+    methods: Option<&[(Arc<str>, Needs)]>,
+) {
+    if all {
+        let fault = Fault::new(Code::Conflict, "with `all_of` each must recognise somebody: none of it is optional")
+            .hint("remove `optional`, or write `any_of`");
+        fields.fault("optional", fault);
+        return;
+    }
+    let asks = |needs: &Needs| *needs != Needs::default();
+    if needs.is_some_and(asks) && methods.is_some_and(|methods| methods.iter().all(|(_, needs)| asks(needs))) {
+        let fault = Fault::new(
+            Code::Conflict,
+            "who comes as nobody has no roles and no scopes: `optional` would let nobody in",
+        )
+        .hint("remove `optional`; or ask by method, as in `methods: {POST: {roles: [admin]}}`");
+        fields.fault("optional", fault);
     }
 }

@@ -2,7 +2,7 @@
 //! default whole; `off` removes it. One file per policy holds its type, its keys and its checks.
 
 mod access;
-mod auth;
+pub(super) mod auth;
 mod body_limit;
 mod cors;
 mod fallback;
@@ -23,7 +23,7 @@ pub use headers::{HeaderEdit, HeaderEdits, Headers};
 pub use mirror::Mirror;
 pub use rate_limit::{Algorithm, Key, Mode, OnStoreError, RateLimit, Rule, Window};
 pub use security_headers::SecurityHeaders;
-pub use threats::{JsonShape, Shape, ThreatMode, Threats};
+pub use threats::{JsonShape, Shape, THREAT_RULES, ThreatMode, Threats};
 
 use std::sync::Arc;
 
@@ -74,6 +74,8 @@ pub(super) static FIELDS: &[Field] = &[
     Field::new("security_headers", Kind::Or("off", &security_headers::SECURITY_HEADERS), "What every answer tells browsers to beware of: `on` for the defaults (HSTS on TLS, `x-content-type-options: nosniff`, `x-frame-options: SAMEORIGIN`, `referrer-policy: strict-origin-when-cross-origin`), or a map of headers over them; `off` for one leaves it out.").default("off"),
     Field::new("cors", Kind::Or("off", &Kind::Section(&cors::CORS)), "Which origins' scripts may read the answers.").default("off"),
     Field::new("access", Kind::Or("off", &Kind::Section(&access::ACCESS)), "Who may come in, by address and by client certificate.").default("off"),
+    Field::new("threats", Kind::Or("off", &threats::POLICY), "Requests that look like an attack: `shadow`, `block`, or a map.").default("off"),
+    Field::new("auth", Kind::Or("off", &auth::POLICY), "Who is let in: names from `identity`, or a map.").default("off"),
     Field::new("rate_limit", Kind::Or("off", &Kind::OneOrMany(&Kind::Section(&rate_limit::RULE))), "How many requests in how much time, by whom.").default("off"),
     Field::new("body_limit", Kind::Or("off", &body_limit::BODY_LIMIT), "How large a request body may be (413 beyond it).").default(body_limit::DEFAULT),
     Field::new("fault", Kind::Or("off", &Kind::Section(&fault::FAULT)), "Failures on purpose, for tests.").default("off"),
@@ -116,7 +118,14 @@ impl Policies {
     fn read(fields: &mut Fields<'_, '_>, around: &mut Surroundings, defaults: &Self, scope: &Scope) -> Option<Self> {
         let access = setting(fields, "access", &defaults.access, scope, access::read);
         let cors = setting(fields, "cors", &defaults.cors, scope, cors::read);
-        let rate_limit = setting(fields, "rate_limit", &defaults.rate_limit, scope, rate_limit::read);
+        let threats = setting(fields, "threats", &defaults.threats, scope, threats::read);
+        let auth = setting(fields, "auth", &defaults.auth, scope, |reader, node| {
+            auth::read(reader, node, &mut around.providers)
+        });
+        let has_redis = around.has_redis;
+        let rate_limit = setting(fields, "rate_limit", &defaults.rate_limit, scope, |reader, node| {
+            rate_limit::read(reader, node, has_redis)
+        });
         let body_limit =
             setting(fields, "body_limit", &defaults.body_limit, scope, |reader, node| body_limit::read(reader, node));
         let headers = match scope {
@@ -134,8 +143,8 @@ impl Policies {
         Some(Self {
             access: access?,
             cors: cors?,
-            threats: defaults.threats.clone(),
-            auth: defaults.auth.clone(),
+            threats: threats?,
+            auth: auth?,
             rate_limit: rate_limit?,
             body_limit: body_limit?,
             headers: headers?,

@@ -11,8 +11,10 @@ use crate::config::fields::Fields;
 use crate::config::identity::StateStore;
 use crate::config::log::HEADER;
 use crate::config::problem::Code;
-use crate::config::reader::Reader;
+use crate::config::reader::{Reader, closest};
+use crate::config::redis;
 use crate::config::report::Fault;
+use crate::config::server::{NETWORK, network};
 use crate::config::tree::{Node, Value};
 use crate::config::{Name, name};
 
@@ -149,7 +151,19 @@ static HEADER_KEY: Section = Section {
     fields: &[&[Field::new("header", HEADER, "By this header's value.").required()]],
 };
 
-const KEY: Kind = Kind::Short(&Kind::Choice(&["ip", "certificate"]), &HEADER_KEY);
+const KEY: Kind = Kind::Short(&Kind::Choice(&KEYS), &HEADER_KEY);
+const KEYS: [&str; 4] = ["ip", "user", "api_key", "certificate"];
+
+static EXEMPT: Section = Section {
+    name: "rate_limit.exempt[]",
+    doc: "Somebody who is not counted: exactly one of the two.",
+    fields: &[&[
+        Field::new("user", NAMED, "This user."),
+        Field::new("api_key", NAMED, "The API key with this name or prefix."),
+    ]],
+};
+
+const NAMED: Kind = Kind::Word { what: "a name", sample: "sample" };
 
 /// The declaration of one rule.
 pub(super) static RULE: Section = Section {
@@ -170,11 +184,20 @@ pub(super) static RULE: Section = Section {
         Field::new(
             "by",
             Kind::OneOrMany(&KEY),
-            "Whom the rule counts: the first that is known, the address where none is. `ip`, `certificate` (the common name of the client's certificate, else its first alternative name) or `header: NAME`.",
+            "Whom the rule counts: the first that is known, the address where none is. `ip`, `user` (whoever `auth` recognised; an API key that acts for nobody counts as itself), `api_key`, `certificate` (the common name of the client's certificate, else its first alternative name) or `header: NAME`.",
         )
         .default("ip"),
-        Field::new("algorithm", Kind::Choice(&["sliding_window", "token_bucket"]), "How the rule counts.")
-            .default("sliding_window"),
+        Field::new(
+            "algorithm",
+            Kind::Choice(&["sliding_window", "token_bucket", "fixed_window", "concurrency"]),
+            "How the rule counts; `concurrency`: how many requests are under way at once.",
+        )
+        .default("sliding_window"),
+        Field::new(
+            "concurrent",
+            Kind::Integer { min: 1, max: 1_000_000 },
+            "`concurrency` only, in place of `limits`: so many requests at the same time.",
+        ),
         Field::new(
             "burst",
             REQUESTS,
@@ -186,7 +209,34 @@ pub(super) static RULE: Section = Section {
             "What a refusal does; `shadow`: it is counted and reported only.",
         )
         .default("enforce"),
-        Field::new("store", Kind::Choice(&["memory"]), "Where the counters live.").default("memory"),
+        Field::new(
+            "cost",
+            Kind::Integer { min: 1, max: 1000 },
+            "What one request takes of the limits.",
+        )
+        .default("1"),
+        Field::new(
+            "methods",
+            Kind::OneOrMany(&Kind::Text { what: "a method", sample: "GET" }),
+            "Only requests with these methods are counted; GET takes in HEAD. The default is all.",
+        ),
+        Field::new(
+            "exempt",
+            Kind::OneOrMany(&Kind::Short(&NETWORK, &EXEMPT)),
+            "Who is not counted: addresses, networks, `{user: NAME}`, `{api_key: NAME}`.",
+        ),
+        Field::new(
+            "store",
+            Kind::Choice(&["memory", "redis"]),
+            "Where the counters live: in this process, or in `redis`, for several proxies together.",
+        )
+        .default("memory"),
+        Field::new(
+            "on_store_error",
+            Kind::Choice(&["local", "allow", "deny"]),
+            "`store: redis` only: what holds while it does not answer. `local`: each proxy counts by itself; `allow`: nothing is counted; `deny`: 503.",
+        )
+        .default("local"),
         Field::new(
             "max_keys",
             Kind::Integer { min: 1, max: 100_000_000 },
@@ -206,13 +256,13 @@ pub(super) static RULE: Section = Section {
 pub(super) static RULES: Kind = Kind::OneOrMany(&Kind::Section(&RULE));
 
 /// Reads the policy: one rule or a list.
-pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<RateLimit> {
+pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, has_redis: bool) -> Option<RateLimit> {
     let mut seen = HashSet::new();
     let mut index = 0;
     let rules = reader.one_or_many(node, &RULES, |reader, node| {
         index += 1;
         let default_name = if index == 1 { "default".to_owned() } else { format!("rule-{index}") };
-        let rule = read_rule(reader, node, default_name)?;
+        let rule = read_rule(reader, node, default_name, has_redis)?;
         if seen.insert(Arc::clone(&rule.name)) {
             return Some(rule);
         }
@@ -229,13 +279,13 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Ra
     Some(RateLimit { rules })
 }
 
-fn read_rule<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, default_name: String) -> Option<Rule> {
+fn read_rule<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, default_name: String, has_redis: bool) -> Option<Rule> {
     let mut fields = reader.section(node, &RULE)?;
     let name = match fields.written("name") {
         Some(_) => fields.get("name", |reader, node, field| reader.parse(node, &field.kind, name::plain)),
         None => Some(default_name.into()),
     };
-    let limits = read_limits(&mut fields);
+    let counting = read_counting(&mut fields);
     let by = match fields.written("by") {
         Some(_) => fields.list_of("by", |reader, node, _| read_key(reader, node)),
         None => Some(vec![Key::Ip]),
@@ -243,37 +293,160 @@ fn read_rule<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, default_name: Stri
     if let (Some([]), Some(entry)) = (by.as_deref(), fields.written("by")) {
         fields.reader().error(entry.value.place, Fault::invalid("this list is empty").hint("by: ip"));
     }
-    let bucket = fields.choice("algorithm", &[("sliding_window", false), ("token_bucket", true)]);
-    let burst = match fields.written("burst") {
-        Some(_) => fields.count("burst").map(Some),
-        None => Some(None),
-    };
-    if let (Some(false), Some(entry)) = (bucket, fields.written("burst")) {
-        let fault = Fault::new(Code::Conflict, "`burst` is the size of a token bucket; a sliding window has none")
-            .hint("add `algorithm: token_bucket`, or remove `burst`");
-        fields.reader().error(entry.key_place, fault);
-    }
     let mode = fields.choice("mode", &[("enforce", Mode::Enforce), ("shadow", Mode::Shadow)]);
-    let store = fields.choice("store", &[("memory", ())]);
+    let cost = fields.count("cost");
+    if let (Some(cost), Some((limits, algorithm))) = (cost, &counting) {
+        check_cost(&mut fields, cost, limits, *algorithm);
+    }
+    let methods = fields.list_of("methods", |reader, node, kind| reader.parse(node, kind, name::method));
+    if let (Some([]), Some(_)) = (methods.as_deref(), fields.written("methods")) {
+        fields.fault("methods", Fault::invalid("this list is empty: nothing would be counted").hint("remove it"));
+    }
+    let (mut exempt, mut exempt_names) = (Vec::new(), Vec::new());
+    let exempted = fields.list_of("exempt", |reader, node, _| {
+        match read_exempt(reader, node)? {
+            Exempt::Network(network) => exempt.push(network),
+            Exempt::Name(name) => exempt_names.push(name),
+        }
+        Some(())
+    });
+    let (store, on_store_error) = read_store(&mut fields, has_redis);
     let max_keys = fields.count("max_keys");
     let ipv6_prefix = fields.count("ipv6_prefix");
-    let burst = burst?;
-    store?;
+    exempted?;
+    let (limits, algorithm) = counting?;
     Some(Rule {
         name: name?,
-        limits: limits?,
+        limits,
         by: by?,
-        algorithm: if bucket? { Algorithm::TokenBucket { burst } } else { Algorithm::SlidingWindow },
+        algorithm,
         mode: mode?,
         max_keys: max_keys?,
         ipv6_prefix: ipv6_prefix?,
-        cost: 1,
-        methods: Vec::new(),
-        exempt: Vec::new(),
-        exempt_names: Vec::new(),
-        store: StateStore::Local,
-        on_store_error: OnStoreError::Local,
+        cost: cost?,
+        methods: methods?,
+        exempt,
+        exempt_names,
+        store: store?,
+        on_store_error: on_store_error?,
     })
+}
+
+/// The limits, and how they are counted.
+fn read_counting(fields: &mut Fields<'_, '_>) -> Option<(Vec<Window>, Algorithm)> {
+    let words = [
+        ("sliding_window", Algorithm::SlidingWindow),
+        ("token_bucket", Algorithm::TokenBucket { burst: None }),
+        ("fixed_window", Algorithm::FixedWindow),
+        ("concurrency", Algorithm::Concurrency { at_most: 1 }),
+    ];
+    let algorithm = fields.choice("algorithm", &words);
+    let burst = fields.optional("burst", count);
+    let concurrent = fields.optional("concurrent", count);
+    let is_bucket = matches!(algorithm, Some(Algorithm::TokenBucket { .. }));
+    let is_concurrency = matches!(algorithm, Some(Algorithm::Concurrency { .. }));
+    if algorithm.is_some() && !is_bucket && fields.written("burst").is_some() {
+        let fault = Fault::new(Code::Conflict, "`burst` is the size of a token bucket; no other algorithm has one")
+            .hint("add `algorithm: token_bucket`, or remove `burst`");
+        fields.fault("burst", fault);
+    }
+    if algorithm.is_some() && !is_concurrency && fields.written("concurrent").is_some() {
+        let fault = Fault::new(
+            Code::Conflict,
+            "`concurrent` is the limit of `algorithm: concurrency`; the others count requests in time",
+        )
+        .hint("add `algorithm: concurrency`, or write `limits`");
+        fields.fault("concurrent", fault);
+    }
+    if !is_concurrency {
+        let limits =
+            if fields.written("concurrent").is_some() && !has_limits(fields) { None } else { read_limits(fields) };
+        let (burst, limits) = (burst?, limits?);
+        return Some((limits, if is_bucket { Algorithm::TokenBucket { burst } } else { algorithm? }));
+    }
+    for key in ["requests_per_minute", "limits"] {
+        if fields.written(key).is_some() {
+            let fault = Fault::new(Code::Conflict, "`algorithm: concurrency` counts requests under way, not in time")
+                .hint("write `concurrent: 10` in place of it, or a rule of its own for each");
+            fields.fault(key, fault);
+        }
+    }
+    if fields.written("concurrent").is_none() {
+        let place = fields.place;
+        let fault = Fault::new(Code::MissingKey, "this rate limit says no number of requests").hint("concurrent: 10");
+        fields.reader().error(place, fault);
+    }
+    Some((Vec::new(), Algorithm::Concurrency { at_most: concurrent?? }))
+}
+
+fn has_limits(fields: &Fields<'_, '_>) -> bool {
+    fields.written("limits").is_some() || fields.written("requests_per_minute").is_some()
+}
+
+fn count(reader: &mut Reader<'_>, node: &Node<'_>, field: &'static Field) -> Option<u32> {
+    reader.integer(node, &field.kind).and_then(|number| u32::try_from(number).ok())
+}
+
+/// A request that costs more than a limit has would never pass.
+fn check_cost(fields: &mut Fields<'_, '_>, cost: u32, limits: &[Window], algorithm: Algorithm) {
+    let smallest = limits.iter().map(|window| window.requests).min();
+    let most = match algorithm {
+        Algorithm::TokenBucket { burst: Some(burst) } => Some(burst),
+        Algorithm::Concurrency { .. } => Some(1),
+        Algorithm::SlidingWindow | Algorithm::FixedWindow | Algorithm::TokenBucket { burst: None } => smallest,
+    };
+    match most {
+        Some(most) if cost > most => {
+            let fault = match algorithm {
+                Algorithm::Concurrency { .. } => {
+                    Fault::new(Code::Conflict, "each request under way is one: `concurrency` has no `cost`")
+                        .hint("remove `cost`")
+                }
+                _ => Fault::new(
+                    Code::Conflict,
+                    format!("no request would ever pass: it costs {cost}, and the smallest limit has {most}"),
+                )
+                .hint("lower `cost`, or raise the limit"),
+            };
+            fields.fault("cost", fault);
+        }
+        Some(_) | None => {}
+    }
+}
+
+fn read_store(fields: &mut Fields<'_, '_>, has_redis: bool) -> (Option<StateStore>, Option<OnStoreError>) {
+    let store = fields.choice("store", &[("memory", StateStore::Local), ("redis", StateStore::Redis)]);
+    if store == Some(StateStore::Redis) {
+        redis::check_there(fields, "store", has_redis);
+    }
+    let words = [("local", OnStoreError::Local), ("allow", OnStoreError::Allow), ("deny", OnStoreError::Deny)];
+    let on_store_error = fields.choice("on_store_error", &words);
+    if store == Some(StateStore::Local) && fields.written("on_store_error").is_some() {
+        let fault =
+            Fault::new(Code::Unused, "`on_store_error` has no effect: this process's own memory always answers");
+        fields.warn("on_store_error", fault.hint("add `store: redis`, or remove it"));
+    }
+    (store, on_store_error)
+}
+
+enum Exempt {
+    Network(IpNet),
+    Name(Name),
+}
+
+fn read_exempt<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Exempt> {
+    let Value::Map(_) = &node.value else { return network(reader, node).map(Exempt::Network) };
+    let mut fields = reader.section(node, &EXEMPT)?;
+    let is_one = fields.written("user").is_some() != fields.written("api_key").is_some();
+    let user = fields.get("user", |reader, node, field| reader.parse(node, &field.kind, name::free));
+    let key = fields.get("api_key", |reader, node, field| reader.parse(node, &field.kind, name::free));
+    if !is_one {
+        let fault = Fault::new(Code::Conflict, "an exemption has exactly one of `user` and `api_key`")
+            .hint("exempt: [10.0.0.0/8, {user: ann}, {api_key: ci}]");
+        reader.error(node.place, fault);
+        return None;
+    }
+    user.or(key).map(Exempt::Name)
 }
 
 fn read_limits(fields: &mut Fields<'_, '_>) -> Option<Vec<Window>> {
@@ -332,13 +505,14 @@ fn read_key<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Key> {
     reader.parse(node, &KEY, |text| match text {
         "ip" => Ok(Key::Ip),
         "certificate" => Ok(Key::Certificate),
-        "user" | "api_key" => Err(Fault::new(
-            Code::Unsupported,
-            format!("`{text}` comes with identity, which is not part of this version"),
-        )
-        .hint("count by `ip`, by `certificate` or by `header: NAME`")),
+        "user" => Ok(Key::User),
+        "api_key" => Ok(Key::ApiKey),
         _ => {
-            Err(Fault::invalid("expected `ip`, `certificate` or `header: NAME`").hint("by: [{header: x-api-key}, ip]"))
+            let fault = Fault::invalid("expected `ip`, `user`, `api_key`, `certificate` or `header: NAME`");
+            Err(match closest(text, KEYS.into_iter()) {
+                Some(near) => fault.hint(format!("did you mean `{near}`?")),
+                None => fault.hint("by: [user, api_key, ip], or by: {header: x-tenant}"),
+            })
         }
     })
 }

@@ -1,0 +1,121 @@
+//! Warnings about `identity` and `auth` that only the whole config shows.
+
+use std::sync::Arc;
+
+use super::address;
+use crate::config::fields::Fields;
+use crate::config::policy::{Key, Policies, Scope, Setting};
+use crate::config::problem::Code;
+use crate::config::report::Fault;
+use crate::config::surroundings::Surroundings;
+use crate::config::tree::{Entry, Place, Value};
+use crate::config::{Listen, Route};
+
+/// Notes them all; nothing else is wrong with the config.
+pub(in crate::config) fn warn(
+    fields: &mut Fields<'_, '_>,
+    around: &Surroundings,
+    listen: &[Listen],
+    inherited: &Arc<Policies>,
+    routes: &[Route],
+) {
+    warn_unused(fields, around);
+    warn_in_clear(fields, listen, inherited, routes);
+    let shares = |route: &&Route| route.policies.rate_limit.scope == Scope::TopLevel;
+    let mut sharing = routes.iter().filter(shares).peekable();
+    if sharing.peek().is_some()
+        && follows_identity(inherited)
+        && sharing.all(|route| route.policies.auth.value.is_none())
+    {
+        fields.warn("rate_limit", nobody_known("no route that it holds on has `auth`"));
+    }
+}
+
+/// A route's own limit that counts by who it is, where nobody is recognised.
+pub(in crate::config) fn warn_route(fields: &mut Fields<'_, '_>, policies: &Policies) {
+    let is_own = matches!(policies.rate_limit.scope, Scope::Route(_));
+    if is_own && policies.auth.value.is_none() && follows_identity(policies) {
+        fields.warn("rate_limit", nobody_known("this route has no `auth`"));
+    }
+}
+
+fn nobody_known(why: &str) -> Fault {
+    Fault::new(Code::Unused, format!("`user` and `api_key` are never known here: {why}"))
+        .hint("add `auth`, with `optional: true` to let everybody in; or count by something else")
+}
+
+fn follows_identity(policies: &Policies) -> bool {
+    let rules = policies.rate_limit.value.iter().flat_map(|limit| &limit.rules);
+    rules.flat_map(|rule| &rule.by).any(|key| matches!(key, Key::User | Key::ApiKey))
+}
+
+fn warn_unused(fields: &mut Fields<'_, '_>, around: &Surroundings) {
+    let Some(identity) = fields.written("identity") else { return };
+    let Value::Map(sections) = &identity.value.value else { return };
+    fields.reader().under("identity", |reader| {
+        let unused = |name: &str| {
+            Fault::new(Code::Unused, "no route's `auth` names it: nobody is recognised by it")
+                .hint(format!("write `auth: {name}` on a route or at the top level, or remove it"))
+        };
+        for section in sections {
+            let key = &*section.key;
+            match key {
+                "jwt" | "login" => {
+                    let Value::Map(named) = &section.value.value else { continue };
+                    reader.under(key, |reader| {
+                        for one in named {
+                            let name = format!("{key}.{}", one.key);
+                            if !around.providers.is_used(&name) {
+                                reader.under(&one.key, |reader| reader.warn(one.key_place, unused(&name)));
+                            }
+                        }
+                    });
+                }
+                // Accounts have endpoints of their own.
+                "api_key" | "basic" | "introspection" | "forward" => {
+                    if around.providers.names().contains(&key) && !around.providers.is_used(key) {
+                        reader.under(key, |reader| reader.warn(section.key_place, unused(key)));
+                    }
+                }
+                "session" if around.identity.login.is_empty() => {
+                    let fault =
+                        Fault::new(Code::Unused, "nobody logs in here: `session` is for `login`").hint("remove it");
+                    reader.under(key, |reader| reader.warn(section.key_place, fault));
+                }
+                _ => {}
+            }
+        }
+    });
+}
+
+/// Credentials that everybody on the way can read. One warning is enough.
+fn warn_in_clear(fields: &mut Fields<'_, '_>, listen: &[Listen], inherited: &Arc<Policies>, routes: &[Route]) {
+    let is_open = |listen: &&Listen| {
+        let stays_here = address::is_loopback(&listen.address.ip().to_string());
+        listen.tls.is_none() && listen.https_redirect.is_none() && listen.proxy_protocol.is_none() && !stays_here
+    };
+    let Some(open) = listen.iter().find(is_open) else { return };
+    let asks = |setting: &Setting<_>| setting.value.is_some();
+    let Some(place) = place_of_auth(fields, asks(&inherited.auth), routes) else { return };
+    let message = format!(
+        "credentials are asked for, and `server.listen` {} takes them in clear text: everybody on the way can read them",
+        open.address
+    );
+    let fault = Fault::new(Code::ClearSecret, message)
+        .hint("give the listener `tls`, or listen on 127.0.0.1 behind something that has it");
+    fields.reader().warn(place, fault);
+}
+
+fn place_of_auth(fields: &Fields<'_, '_>, at_top: bool, routes: &[Route]) -> Option<Place> {
+    if at_top {
+        return fields.written("auth").map(|entry| entry.key_place);
+    }
+    routes.iter().any(|route| route.policies.auth.value.is_some()).then_some(())?;
+    let Value::List(items) = &fields.written("routes")?.value.value else { return None };
+    let own = |entry: &&Entry<'_>| &*entry.key == "auth";
+    let auths = items.iter().filter_map(|item| match &item.value {
+        Value::Map(entries) => entries.iter().find(own),
+        Value::Scalar(_) | Value::List(_) => None,
+    });
+    auths.map(|entry| entry.key_place).next()
+}

@@ -1,0 +1,208 @@
+//! The routes that `identity` brings along: pages of its own need addresses. They are like routes that were written last, with
+//! the top level's policies but `auth`: whoever is to log in has not done so yet.
+
+use std::sync::Arc;
+
+use super::fields::Fields;
+use super::identity::{Identity, TokenAlgorithm};
+use super::policy::{Policies, Scope, Setting};
+use super::problem::Code;
+use super::report::Fault;
+use super::{Action, EncodedSlash, ForwardHost, Origin, PathPattern, Route, RouteTimeouts, Serve};
+
+/// One of them.
+struct Implied {
+    name: &'static str,
+    path: PathPattern,
+    serve: Serve,
+    /// Where it is asked for, below `identity`.
+    keys: &'static [&'static str],
+}
+
+fn all(identity: &Identity) -> Vec<Implied> {
+    let mut all = Vec::new();
+    if !identity.login.is_empty() {
+        let path = PathPattern::Prefix(Arc::clone(&identity.session.path));
+        all.push(Implied { name: "identity-login", path, serve: Serve::Login, keys: &["login"] });
+    }
+    if let Some(accounts) = &identity.accounts {
+        let path = PathPattern::Prefix(format!("{}/", accounts.prefix).into());
+        all.push(Implied { name: "identity-accounts", path, serve: Serve::Accounts, keys: &["accounts"] });
+    }
+    if let Some((path, keys)) = jwks(identity) {
+        let path = PathPattern::Exact(path);
+        all.push(Implied { name: "identity-jwks", path, serve: Serve::Jwks, keys });
+    }
+    all
+}
+
+/// Where our own keys are served: where tokens of ours are signed with them.
+fn jwks(identity: &Identity) -> Option<(Arc<str>, &'static [&'static str])> {
+    const DEFAULT: &str = "/.well-known/proxyd/jwks.json";
+    if let Some(token) = &identity.send.token {
+        return Some((Arc::clone(&token.jwks_path), &["send", "token"]));
+    }
+    let signs = identity.accounts.as_ref().is_some_and(|accounts| accounts.algorithm == TokenAlgorithm::EdDsa);
+    signs.then(|| (DEFAULT.into(), ["accounts", "algorithm"].as_slice()))
+}
+
+/// Those that nobody wrote.
+pub(super) fn routes(
+    fields: &mut Fields<'_, '_>,
+    identity: &Identity,
+    inherited: &Arc<Policies>,
+    written: &[Route],
+) -> Vec<Route> {
+    let implied: Vec<Implied> = all(identity).into_iter().filter(|implied| !is_written(implied, written)).collect();
+    if implied.is_empty() {
+        return Vec::new();
+    }
+    let policies = without_auth(inherited);
+    let mut routes = Vec::with_capacity(implied.len());
+    for Implied { name, path, serve, keys } in implied {
+        let at = origin(fields, keys);
+        warn_hidden(fields, &path, serve, keys, written);
+        routes.push(Route {
+            name: free_name(name, written).into(),
+            at,
+            hosts: Vec::new(),
+            path,
+            methods: Vec::new(),
+            headers: Vec::new(),
+            query: Vec::new(),
+            priority: 0,
+            encoded_slash: EncodedSlash::Refuse,
+            forward_host: ForwardHost::Keep,
+            action: Action::Serve(serve),
+            rewrite: None,
+            timeouts: RouteTimeouts::default(),
+            retry: None,
+            policies: Arc::clone(&policies),
+        });
+    }
+    routes
+}
+
+fn has_no_conditions(route: &Route) -> bool {
+    route.hosts.is_empty() && route.methods.is_empty() && route.headers.is_empty() && route.query.is_empty()
+}
+
+fn is_written(implied: &Implied, written: &[Route]) -> bool {
+    let same = |route: &Route| {
+        route.path == implied.path
+            && has_no_conditions(route)
+            && matches!(route.action, Action::Serve(serve) if serve == implied.serve)
+    };
+    written.iter().any(same)
+}
+
+/// A route of the operator's that takes every request before it.
+fn warn_hidden(
+    fields: &mut Fields<'_, '_>,
+    path: &PathPattern,
+    serve: Serve,
+    keys: &[&'static str],
+    written: &[Route],
+) {
+    let serves = |route: &Route| matches!(route.action, Action::Serve(_));
+    let hides =
+        |route: &&Route| route.path == *path && has_no_conditions(route) && route.priority >= 0 && !serves(route);
+    let Some(route) = written.iter().find(hides) else { return };
+    let message =
+        format!("`{}` ({}) takes every request that `serve: {}` is there for", route.name, route.at, serve.name());
+    let fault = Fault::new(Code::Unreachable, message).hint("give one of the two another path");
+    let place = node(fields, keys).unwrap_or(fields.place);
+    fields.reader().under_declared("identity", |reader| match keys {
+        [one] => reader.under_declared(one, |reader| reader.warn(place, fault)),
+        [one, two, ..] => {
+            reader.under_declared(one, |reader| reader.under_declared(two, |reader| reader.warn(place, fault)));
+        }
+        [] => reader.warn(place, fault),
+    });
+}
+
+fn node(fields: &Fields<'_, '_>, keys: &[&str]) -> Option<super::tree::Place> {
+    let entry = fields.written("identity")?;
+    let mut found = &entry.value;
+    for key in keys {
+        found = found.get(key)?;
+    }
+    Some(found.place)
+}
+
+fn origin(fields: &mut Fields<'_, '_>, keys: &[&str]) -> Origin {
+    let place = node(fields, keys).unwrap_or(fields.place);
+    fields.reader().texts.origin(place)
+}
+
+fn free_name(name: &str, written: &[Route]) -> String {
+    let is_taken = |name: &str| written.iter().any(|route| &*route.name == name);
+    let mut free = name.to_owned();
+    for number in 2..written.len() + 3 {
+        if !is_taken(&free) {
+            break;
+        }
+        free = format!("{name}#{number}");
+    }
+    free
+}
+
+fn without_auth(policies: &Arc<Policies>) -> Arc<Policies> {
+    if policies.auth.value.is_none() {
+        return Arc::clone(policies);
+    }
+    Arc::new(Policies { auth: Setting::default(), ..Policies::clone(policies) })
+}
+
+/// Checks a written route that serves such pages, and takes the top level's `auth` away from it.
+pub(super) fn check_written(
+    fields: &mut Fields<'_, '_>,
+    serve: Serve,
+    path: &PathPattern,
+    policies: Arc<Policies>,
+    identity: &Identity,
+) -> Arc<Policies> {
+    let below: Option<Arc<str>> = match serve {
+        Serve::Login => (!identity.login.is_empty()).then(|| Arc::clone(&identity.session.path)),
+        Serve::Accounts => identity.accounts.as_ref().map(|accounts| format!("{}/", accounts.prefix).into()),
+        Serve::Jwks => jwks(identity).map(|_| "/".into()),
+    };
+    match below {
+        None => {
+            let (missing, hint) = match serve {
+                Serve::Login => ("no login", "identity: {login: {NAME: {kind: oidc, …}}}"),
+                Serve::Accounts => ("no accounts", "identity: {accounts: on}"),
+                Serve::Jwks => ("no token of our own that could be checked", "identity: {send: {token: on}}"),
+            };
+            let fault = Fault::new(Code::MissingKey, format!("there is {missing} to serve here")).hint(hint);
+            fields.fault("serve", fault);
+        }
+        Some(below) if !meets(path, &below) => {
+            let fault = Fault::invalid(format!(
+                "what `serve: {}` serves is below `{below}`: no such page is here",
+                serve.name()
+            ))
+            .hint(format!("write a path below `{below}`, or change that path under `identity`"));
+            fields.fault("serve", fault);
+        }
+        Some(_) => {}
+    }
+    if serve == Serve::Login && policies.auth.value.is_some() && matches!(policies.auth.scope, Scope::Route(_)) {
+        let fault = Fault::new(Code::Conflict, "nobody could log in: this page is for those who have not done so yet");
+        fields.fault("auth", fault.hint("remove `auth` here"));
+    }
+    if matches!(policies.auth.scope, Scope::Route(_)) { policies } else { without_auth(&policies) }
+}
+
+/// Whether some path of the pattern lies below.
+fn meets(path: &PathPattern, below: &str) -> bool {
+    match path {
+        PathPattern::Exact(path) => path.starts_with(below),
+        PathPattern::Prefix(path) => {
+            let folder = format!("{}/", path.trim_end_matches('/'));
+            folder.starts_with(below) || below.starts_with(&folder)
+        }
+        // What a pattern finds is not known.
+        PathPattern::Regex(_) => true,
+    }
+}
