@@ -1,6 +1,7 @@
 //! Tokens of our own: signed here, and the key set to check them with.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
@@ -11,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use super::claims::Claims;
+use super::jwt::KeySet;
 
 /// The shortest secret for HS256 (RFC 7518 section 3.2).
 const SHORTEST_SECRET: usize = 32;
@@ -21,6 +23,7 @@ pub struct Mint {
     /// The key's thumbprint (RFC 7638); none for a shared secret, of which it would give something away.
     kid: Option<Box<str>>,
     jwks: Box<str>,
+    keys: Arc<KeySet>,
 }
 
 enum Key {
@@ -60,7 +63,8 @@ impl Mint {
         let kid = URL_SAFE_NO_PAD.encode(thumbprint.as_ref());
         let key = json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid, "use": "sig", "alg": "EdDSA"});
         let jwks = json!({"keys": [key]}).to_string().into();
-        Ok(Self { key: Key::EdDsa(Box::new(pair)), kid: Some(kid.into()), jwks })
+        let keys = KeySet::of_ed25519(pair.public_key().as_ref(), &kid).map_err(|_| MintError::Key)?;
+        Ok(Self { key: Key::EdDsa(Box::new(pair)), kid: Some(kid.into()), jwks, keys: Arc::new(keys) })
     }
 
     /// Signs with a shared secret.
@@ -69,7 +73,8 @@ impl Mint {
             return Err(MintError::Short);
         }
         let key = Key::Hs256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)));
-        Ok(Self { key, kid: None, jwks: r#"{"keys":[]}"#.into() })
+        let keys = KeySet::of_secret(secret).map_err(|_| MintError::Short)?;
+        Ok(Self { key, kid: None, jwks: r#"{"keys":[]}"#.into(), keys: Arc::new(keys) })
     }
 
     /// A new Ed25519 key in PKCS#8, to be kept.
@@ -107,6 +112,11 @@ impl Mint {
     /// The public keys that its tokens are checked with (RFC 7517); none where the key is a secret.
     pub fn jwks(&self) -> &str {
         &self.jwks
+    }
+
+    /// What its tokens are checked with here.
+    pub(super) fn keys(&self) -> &Arc<KeySet> {
+        &self.keys
     }
 
     fn algorithm(&self) -> &'static str {

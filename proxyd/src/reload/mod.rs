@@ -6,6 +6,7 @@ pub mod changes;
 mod endpoints;
 mod first;
 pub mod history;
+mod identity_keys;
 pub mod load;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub use self::endpoints::tend as tend_endpoints;
 use self::first::headline;
 pub use self::first::{First, begin};
 use self::history::{History, Kept};
+pub use self::identity_keys::KeyFetches;
 use self::load::Loaded;
 use crate::daemon::{ConfigSource, Daemon, Life};
 use crate::server;

@@ -23,6 +23,8 @@ pub struct Gauges {
     /// One for each upstream, and one for each endpoint.
     pub upstreams: Vec<UpstreamGauge>,
     pub endpoints: Vec<EndpointGauge>,
+    /// One for each verifier of tokens.
+    pub verifiers: Vec<Verifier>,
     /// Access log lines that were lost because their target did not take them in time.
     pub access_log_dropped: u64,
     pub process: Process,
@@ -61,6 +63,30 @@ pub struct Limiter {
     pub max_keys: u64,
     /// Keys that were forgotten for want of room.
     pub evictions: u64,
+}
+
+/// A verifier of tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verifier {
+    /// `jwt.main`.
+    pub provider: String,
+    /// Tokens that were known already.
+    pub hits: u64,
+    /// Tokens whose signature had to be checked.
+    pub misses: u64,
+    /// Keys there are now.
+    pub keys: u64,
+    /// Where its keys come from a URL.
+    pub fetches: Option<KeyFetches>,
+}
+
+/// How the keys of a verifier are fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyFetches {
+    pub done: u64,
+    pub failed: u64,
+    /// Seconds since the Unix epoch, of the newest good one.
+    pub fresh_s: Option<i64>,
 }
 
 /// A certificate that a listener shows.

@@ -25,6 +25,7 @@ pub(super) fn write(metrics: &Metrics, gauges: &Gauges) -> String {
     endpoints(&mut text, gauges);
     failing(&mut text, &workers);
     limits(&mut text, &workers, gauges);
+    verifiers(&mut text, gauges);
     records(&mut text, gauges);
     process(&mut text, gauges);
     text.finish()
@@ -310,6 +311,40 @@ fn limits(text: &mut Text, workers: &Workers<'_>, gauges: &Gauges) {
     text.family("proxyd_rate_limit_evictions_total", Kind::Counter, "Keys forgotten for want of room.");
     for limiter in &gauges.limiters {
         text.sample(&[("scope", &limiter.scope), ("rule", &limiter.rule)], limiter.evictions);
+    }
+}
+
+fn verifiers(text: &mut Text, gauges: &Gauges) {
+    text.family(
+        "proxyd_token_checks_total",
+        Kind::Counter,
+        "Tokens looked at: known, its verdict stood already; checked, its signature had to be checked.",
+    );
+    for verifier in &gauges.verifiers {
+        for (outcome, count) in [("known", verifier.hits), ("checked", verifier.misses)] {
+            text.sample(&[("provider", &verifier.provider), ("outcome", outcome)], count);
+        }
+    }
+    text.family("proxyd_token_keys", Kind::Gauge, "Keys that tokens are checked with now.");
+    for verifier in &gauges.verifiers {
+        text.sample(&[("provider", &verifier.provider)], verifier.keys);
+    }
+    let fetched = || gauges.verifiers.iter().filter_map(|verifier| Some((&verifier.provider, verifier.fetches?)));
+    text.family("proxyd_token_key_fetches_total", Kind::Counter, "Fetches of keys by outcome: done or failed.");
+    for (provider, fetches) in fetched() {
+        for (outcome, count) in [("done", fetches.done), ("failed", fetches.failed)] {
+            text.sample(&[("provider", provider), ("outcome", outcome)], count);
+        }
+    }
+    text.family(
+        "proxyd_token_keys_fetched_timestamp_seconds",
+        Kind::Gauge,
+        "When keys were last fetched well; they are kept until newer ones come.",
+    );
+    for (provider, fetches) in fetched() {
+        if let Some(fresh_s) = fetches.fresh_s {
+            text.sample(&[("provider", provider)], fresh_s);
+        }
     }
 }
 

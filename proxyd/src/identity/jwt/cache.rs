@@ -1,0 +1,207 @@
+//! Verdicts on tokens that were good: bounded in number, in shards, so that two workers rarely want the same lock. Bad tokens
+//! are not remembered: they would push out the good ones.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashTable;
+use siphasher::sip128::{Hasher128, SipHasher13};
+use std::hash::Hasher;
+
+use super::verified::Verified;
+
+/// A power of two, as with the counters of rate limits.
+const SHARDS: usize = 64;
+
+/// Tokens that one verifier remembers.
+const CAPACITY: usize = 8192;
+
+const SHARE: usize = CAPACITY / SHARDS;
+
+/// A token's keyed hash: what is kept instead of the token. 128 bits: nobody finds another token with the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TokenHash(u128);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Cache {
+    secret: (u64, u64),
+    shards: Box<[Apart]>,
+}
+
+/// On cache lines of its own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Apart(Mutex<Shard>);
+
+#[derive(Debug, Default)]
+struct Shard {
+    /// Indices into `entries`, by the low half of the hash.
+    slots: HashTable<u32>,
+    entries: Vec<Entry>,
+    /// Where the search for room goes on (second chance).
+    hand: usize,
+    hits: u64,
+    misses: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    token: TokenHash,
+    verdict: Verdict,
+    used: bool,
+}
+
+/// What was found, and with what.
+#[derive(Clone, Debug)]
+pub(super) struct Verdict {
+    pub(super) verified: Arc<Verified>,
+    /// The set of keys that its signature was checked with.
+    pub(super) keys: u64,
+    /// The revocations that it was looked for in.
+    pub(super) epoch: u64,
+}
+
+impl Cache {
+    /// Fails where there is no randomness: with a hash that others can compute, they could make a token look like another.
+    pub(super) fn new() -> Result<Self, getrandom::Error> {
+        let mut secret = [0; 16];
+        getrandom::fill(&mut secret)?;
+        let whole = u128::from_le_bytes(secret);
+        let shards = (0..SHARDS).map(|_| Apart(Mutex::default())).collect();
+        Ok(Self { secret: ((whole >> 64) as u64, whole as u64), shards })
+    }
+
+    pub(super) fn hash(&self, token: &[u8]) -> TokenHash {
+        let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
+        hasher.write(token);
+        TokenHash(hasher.finish128().as_u128())
+    }
+
+    fn shard(&self, token: TokenHash) -> Option<MutexGuard<'_, Shard>> {
+        let Apart(shard) = self.shards.get((token.0 >> 64) as usize % SHARDS)?;
+        Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The verdict on a token, if it was reached with these keys.
+    pub(super) fn find(&self, token: TokenHash, keys: u64) -> Option<Verdict> {
+        let mut shard = self.shard(token)?;
+        let index = shard.find(token);
+        match index.and_then(|index| shard.entries.get_mut(index)) {
+            Some(entry) if entry.verdict.keys == keys => {
+                entry.used = true;
+                let verdict = entry.verdict.clone();
+                shard.hits += 1;
+                Some(verdict)
+            }
+            Some(_) | None => {
+                shard.misses += 1;
+                None
+            }
+        }
+    }
+
+    /// Remembers a verdict, in place of an earlier one on the same token.
+    pub(super) fn keep(&self, token: TokenHash, verdict: Verdict) {
+        if let Some(mut shard) = self.shard(token) {
+            let gone = shard.keep(Entry { token, verdict, used: false });
+            drop(shard);
+            // Freed outside the lock.
+            drop(gone);
+        }
+    }
+
+    /// Hits and misses.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        let count = |Apart(shard): &Apart| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            (shard.hits, shard.misses)
+        };
+        self.shards.iter().map(count).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(|Apart(shard)| shard.lock().unwrap().entries.len()).sum()
+    }
+}
+
+impl Shard {
+    fn find(&self, token: TokenHash) -> Option<usize> {
+        let same = |slot: &u32| self.entries.get(*slot as usize).is_some_and(|entry| entry.token == token);
+        self.slots.find(token.0 as u64, same).map(|slot| *slot as usize)
+    }
+
+    /// Puts an entry in. Who had to go for it.
+    fn keep(&mut self, entry: Entry) -> Option<Entry> {
+        let token = entry.token;
+        if let Some(before) = self.find(token).and_then(|index| self.entries.get_mut(index)) {
+            return Some(std::mem::replace(before, entry));
+        }
+        let (index, gone) = if self.entries.len() < SHARE {
+            self.entries.push(entry);
+            (self.entries.len() - 1, None)
+        } else {
+            let index = self.victim();
+            (index, self.replace(index, entry))
+        };
+        let entries = &self.entries;
+        let hash = |slot: &u32| entries.get(*slot as usize).map_or(0, |entry| entry.token.0 as u64);
+        self.slots.insert_unique(token.0 as u64, index as u32, hash);
+        gone
+    }
+
+    fn replace(&mut self, index: usize, fresh: Entry) -> Option<Entry> {
+        let old = std::mem::replace(self.entries.get_mut(index)?, fresh);
+        if let Ok(occupied) = self.slots.find_entry(old.token.0 as u64, |slot| *slot as usize == index) {
+            occupied.remove();
+        }
+        Some(old)
+    }
+
+    /// Who makes room: going round, the first who was not used since the last round.
+    fn victim(&mut self) -> usize {
+        for _ in 0..self.entries.len() * 2 {
+            let index = self.hand;
+            self.hand = (self.hand + 1) % self.entries.len().max(1);
+            if let Some(entry) = self.entries.get_mut(index) {
+                if !entry.used {
+                    return index;
+                }
+                entry.used = false;
+            }
+        }
+        self.hand
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::claims::Claims;
+
+    #[test]
+    fn it_is_bounded_and_keeps_what_is_used() {
+        let cache = Cache::new().unwrap();
+        let verdict = |user: &str, keys| Verdict {
+            verified: Arc::new(Verified::new(Claims::default(), user.into())),
+            keys,
+            epoch: 0,
+        };
+        let kept = cache.hash(b"kept");
+        cache.keep(kept, verdict("ada", 1));
+        for number in 0..CAPACITY * 4 {
+            let token = cache.hash(&number.to_le_bytes());
+            assert!(cache.find(token, 1).is_none());
+            cache.keep(token, verdict("bob", 1));
+            assert_eq!(&*cache.find(kept, 1).unwrap().verified.user, "ada");
+        }
+        assert!(cache.len() <= CAPACITY);
+        let newest = cache.hash(&(CAPACITY * 4 - 1).to_le_bytes());
+        assert_eq!(&*cache.find(newest, 1).unwrap().verified.user, "bob");
+        assert!(cache.find(kept, 2).is_none(), "other keys know nothing of it");
+        cache.keep(kept, verdict("eve", 2));
+        assert_eq!(&*cache.find(kept, 2).unwrap().verified.user, "eve");
+        assert_eq!(cache.counts().1, CAPACITY as u64 * 4 + 1);
+        assert_ne!(Cache::new().unwrap().hash(b"kept"), kept, "each has a hash of its own");
+    }
+}
