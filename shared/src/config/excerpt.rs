@@ -2,6 +2,7 @@
 
 use super::problem::Excerpt;
 use super::tree::Place;
+use super::unit;
 use crate::audit::Mask;
 
 /// The longest quoted piece of a line, in characters.
@@ -13,8 +14,8 @@ const LOOK_BACK: u32 = 64;
 /// What stands for the hidden rest of a line.
 const MASK: &str = "****";
 /// Keys of the language that a mask for headers and query strings would hide and that hold no secret themselves: the
-/// section `auth`, the yes or no of `cors`, and what a limit counts by.
-const OPEN: &[&str] = &["auth", "credentials", "key"];
+/// section `auth`, yes or no of `cors` and `auth`, and what a limit counts by.
+const OPEN: &[&str] = &["auth", "credentials", "forward_credentials", "key"];
 
 /// Whether a value under this key must not be shown. Wider than the keys of the language: a secret in a header edit or
 /// under a key that is misspelt is a secret too.
@@ -23,7 +24,22 @@ pub(super) fn is_secret_key(key: &str) -> bool {
         return false;
     }
     let mask = Mask::default();
-    mask.hides_header(&key.to_ascii_lowercase()) || mask.hides_query(key) || key == "password_hash"
+    mask.hides_header(&key.to_ascii_lowercase()) || mask.hides_query(key) || matches!(key, "password_hash" | "secrets")
+}
+
+/// Keys of the language that sound like secrets: below these stand maps, whose own keys say what is secret. A text under such a
+/// name, as in a condition on a query, is hidden.
+const MAPS: &[&str] = &["api_key", "jwt", "session"];
+/// How long something lasts, or must be.
+const MEASURES: &[&str] = &["access_token", "min_password", "refresh_token"];
+
+/// Whether what stands behind the key can be seen to be no secret.
+fn is_plain(key: &str, value: &str) -> bool {
+    let value = value.trim_start();
+    let is_map = value.is_empty() || value.starts_with(['{', '#']);
+    let word = value.split([' ', ',', '}', '#']).next().unwrap_or_default();
+    let is_measure = unit::duration(word).is_ok() || (word.len() <= 3 && word.parse::<u16>().is_ok());
+    (MAPS.contains(&key) && is_map) || (MEASURES.contains(&key) && is_measure)
 }
 
 /// Quotes the line of `place`; none where it must not be quoted.
@@ -87,7 +103,8 @@ fn secret_value(text: &str) -> Option<usize> {
             .rev()
             .find(|(_, c)| !(c.is_alphanumeric() || *c == '_' || *c == '-'))
             .map_or(0, |(at, c)| at + c.len_utf8());
-        is_secret_key(before.get(key_start..)?).then_some(colon + 1)
+        let key = before.get(key_start..)?;
+        (is_secret_key(key) && !is_plain(key, text.get(colon + 1..)?)).then_some(colon + 1)
     })
 }
 
@@ -116,6 +133,11 @@ fn hide_from(shown: &str, mask: &str, start: usize, length: usize) -> (String, u
 fn url_user(text: &str) -> Option<usize> {
     text.match_indices("//").find_map(|(at, _)| {
         let rest = text.get(at + 2..)?;
+        // A password of Redis may hold a slash.
+        let is_redis = text.get(..at).is_some_and(|before| before.ends_with("redis:") || before.ends_with("rediss:"));
+        if is_redis && rest.split([' ', '"', '\'', ',']).next()?.contains('@') {
+            return Some(at + 2);
+        }
         let authority = rest.split(['/', '?', '#', ' ', '"', '\'', ',']).next()?;
         authority.contains('@').then_some(at + 2)
     })
@@ -165,6 +187,30 @@ mod tests {
         check("cors: {credentials: true}", 1, 7, Some(("cors: {credentials: true}", 6)));
         check("key: ip", 1, 6, Some(("key: ip", 5)));
         check("path: /x", 1, 7, Some(("path: /x", 6)));
+        check("jwt: abc", 1, 6, Some(("jwt: ****", 5)));
+        check("secrets:\n  - abc", 2, 5, None);
+        check("secrets: [abc, def]", 1, 17, Some(("secrets: ****", 9)));
+        check("{client_id: x, client_secret: abc}", 1, 2, Some(("{client_id: x, client_secret: ****", 1)));
+        check("jwt: {main: {keys: {secret: abc}}}", 1, 7, Some(("jwt: {main: {keys: {secret: ****", 6)));
+        check("access_token: abc", 1, 1, Some(("access_token: ****", 0)));
+        check("url: redis://:pa/ss@host", 1, 6, Some(("url: redis://****", 5)));
+    }
+
+    #[test]
+    fn keys_that_only_sound_secret_are_shown() {
+        for text in [
+            "jwt: {main: {issuer: x}}",
+            "jwt:",
+            "api_key: {header: x-api-key}",
+            "session: # how long",
+            "access_token: 30m",
+            "{access_token: 30m, min_password: 10}",
+            "auth: {any_of: [jwt.main, api_key]}",
+            "by: [user, api_key, ip]",
+        ] {
+            check(text, 1, 1, Some((text, 0)));
+        }
+        check("jwt:\n  main: {}", 2, 3, Some(("  main: {}", 2)));
     }
 
     #[test]

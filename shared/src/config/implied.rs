@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::fields::Fields;
-use super::identity::{Identity, TokenAlgorithm};
+use super::identity::{Identity, JWKS_PATH, TokenAlgorithm};
 use super::policy::{Policies, Scope, Setting};
 use super::problem::Code;
 use super::report::Fault;
@@ -38,12 +38,11 @@ fn all(identity: &Identity) -> Vec<Implied> {
 
 /// Where our own keys are served: where tokens of ours are signed with them.
 fn jwks(identity: &Identity) -> Option<(Arc<str>, &'static [&'static str])> {
-    const DEFAULT: &str = "/.well-known/proxyd/jwks.json";
     if let Some(token) = &identity.send.token {
         return Some((Arc::clone(&token.jwks_path), &["send", "token"]));
     }
     let signs = identity.accounts.as_ref().is_some_and(|accounts| accounts.algorithm == TokenAlgorithm::EdDsa);
-    signs.then(|| (DEFAULT.into(), ["accounts", "algorithm"].as_slice()))
+    signs.then(|| (JWKS_PATH.into(), ["accounts", "algorithm"].as_slice()))
 }
 
 /// Those that nobody wrote.

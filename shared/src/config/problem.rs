@@ -82,7 +82,7 @@ pub enum Code {
     Unreachable,
     /// A door open to others without a lock.
     MissingAuth,
-    /// A secret written in clear (warning).
+    /// A secret written in clear, or sent so (warning).
     ClearSecret,
     /// A reference to something that is not there.
     UnsetReference,
@@ -96,7 +96,7 @@ pub enum Code {
     Unverified,
     /// A certificate that is past its time, or soon will be (warning). Only where files are looked at.
     Expires,
-    /// Of a thing that a later version will bring.
+    /// Known, and not part of this version.
     Unsupported,
     /// Further problems, counted only.
     More,

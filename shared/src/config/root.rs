@@ -103,9 +103,8 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node<'a>) -> Option<Co
         certificates::check(fields.reader(), entries, &server.listen);
     }
     let mut routes = read_routes(&mut fields, &inherited, &mut around);
-    if !fields.reader().failed() {
-        let listen = server.as_ref().map_or(Default::default(), |server| server.listen.as_slice());
-        identity::review::warn(&mut fields, &around, listen, &inherited, &routes);
+    if let (Some(server), false) = (&server, fields.reader().failed()) {
+        identity::review::warn(&mut fields, &around, server, &inherited, &routes);
     }
     routes.extend(implied::routes(&mut fields, &around.identity, &inherited, &routes));
     let upstreams = around.upstreams.into_iter().map(Arc::new).collect();

@@ -212,6 +212,12 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, name: Name) 
             reader.error(node.place, fault);
             return None;
         }
+        if let Some(name) = ["ES512", "ES256K"].into_iter().find(|name| is_word(node, name)) {
+            let fault = Fault::new(Code::Unsupported, format!("signatures by {name} are not checked by this version"))
+                .hint("have the issuer sign with ES256, ES384 or EdDSA");
+            reader.error(node.place, fault);
+            return None;
+        }
         let words = ALGORITHMS.map(|(name, algorithm, _)| (name, algorithm));
         reader.choice(node, kind, &words)
     });

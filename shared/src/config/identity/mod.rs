@@ -30,6 +30,7 @@ pub use send::{InternalToken, Send};
 pub use session::{SameSite, Session, SessionStore};
 
 pub(super) use providers::{PROVIDER, Providers};
+pub(super) use send::JWKS_PATH;
 
 use super::field::{Field, Kind, Section};
 use super::fields::Fields;

@@ -4,23 +4,26 @@ use std::sync::Arc;
 
 use super::address;
 use crate::config::fields::Fields;
-use crate::config::policy::{Key, Policies, Scope, Setting};
+use crate::config::policy::{Key, Policies, Scope};
 use crate::config::problem::Code;
 use crate::config::report::Fault;
 use crate::config::surroundings::Surroundings;
-use crate::config::tree::{Entry, Place, Value};
-use crate::config::{Listen, Route};
+use crate::config::tree::Value;
+use crate::config::{Listen, Route, Server};
 
 /// Notes them all; nothing else is wrong with the config.
 pub(in crate::config) fn warn(
     fields: &mut Fields<'_, '_>,
     around: &Surroundings,
-    listen: &[Listen],
+    server: &Server,
     inherited: &Arc<Policies>,
     routes: &[Route],
 ) {
     warn_unused(fields, around);
-    warn_in_clear(fields, listen, inherited, routes);
+    // With one in front of us, TLS may end there.
+    if server.trusted_proxies.is_empty() {
+        warn_in_clear(fields, &server.listen, inherited, routes);
+    }
     let shares = |route: &&Route| route.policies.rate_limit.scope == Scope::TopLevel;
     let mut sharing = routes.iter().filter(shares).peekable();
     if sharing.peek().is_some()
@@ -95,27 +98,24 @@ fn warn_in_clear(fields: &mut Fields<'_, '_>, listen: &[Listen], inherited: &Arc
         listen.tls.is_none() && listen.https_redirect.is_none() && listen.proxy_protocol.is_none() && !stays_here
     };
     let Some(open) = listen.iter().find(is_open) else { return };
-    let asks = |setting: &Setting<_>| setting.value.is_some();
-    let Some(place) = place_of_auth(fields, asks(&inherited.auth), routes) else { return };
     let message = format!(
         "credentials are asked for, and `server.listen` {} takes them in clear text: everybody on the way can read them",
         open.address
     );
     let fault = Fault::new(Code::ClearSecret, message)
         .hint("give the listener `tls`, or listen on 127.0.0.1 behind something that has it");
-    fields.reader().warn(place, fault);
-}
-
-fn place_of_auth(fields: &Fields<'_, '_>, at_top: bool, routes: &[Route]) -> Option<Place> {
-    if at_top {
-        return fields.written("auth").map(|entry| entry.key_place);
+    if inherited.auth.value.is_some() {
+        return fields.warn("auth", fault);
     }
-    routes.iter().any(|route| route.policies.auth.value.is_some()).then_some(())?;
-    let Value::List(items) = &fields.written("routes")?.value.value else { return None };
-    let own = |entry: &&Entry<'_>| &*entry.key == "auth";
-    let auths = items.iter().filter_map(|item| match &item.value {
-        Value::Map(entries) => entries.iter().find(own),
-        Value::Scalar(_) | Value::List(_) => None,
+    let Some(Value::List(items)) = fields.written("routes").map(|entry| &entry.value.value) else { return };
+    // As many routes as items: nothing is wrong with any.
+    let asks = |route: &Route| route.policies.auth.value.is_some();
+    let Some((index, item)) = items.iter().enumerate().find(|(index, _)| routes.get(*index).is_some_and(asks)) else {
+        return;
+    };
+    let Value::Map(entries) = &item.value else { return };
+    let Some(auth) = entries.iter().find(|entry| &*entry.key == "auth") else { return };
+    fields.reader().under_declared("routes", |reader| {
+        reader.at(index, |reader| reader.under_declared("auth", |reader| reader.warn(auth.key_place, fault)));
     });
-    auths.map(|entry| entry.key_place).next()
 }

@@ -51,6 +51,9 @@ impl Send {
     }
 }
 
+/// Where our own keys are served where nobody says otherwise.
+pub(in crate::config) const JWKS_PATH: &str = "/.well-known/proxyd/jwks.json";
+
 static TOKEN: Section = Section {
     name: "identity.send.token",
     doc: "A short-lived token of our own (a JWT, EdDSA) that says who it is. `on` is the section with its defaults.",
@@ -61,10 +64,10 @@ static TOKEN: Section = Section {
         Field::new("lasts", Kind::Duration { min: "1s", max: "1h" }, "How long it is good for.").default("60s"),
         Field::new(
             "jwks_path",
-            Kind::Text { what: "a path", sample: "/.well-known/proxyd/jwks.json" },
+            Kind::Text { what: "a path", sample: JWKS_PATH },
             "Where the traffic listeners serve the keys to check it with (JWKS, RFC 7517).",
         )
-        .default("/.well-known/proxyd/jwks.json"),
+        .default(JWKS_PATH),
     ]],
 };
 

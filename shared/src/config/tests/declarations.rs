@@ -20,6 +20,25 @@ const EVERYTHING: &str = r"
 server: {listen: [{address: '127.0.0.1:1', tls: {certificates: [{cert: a.pem, key: a.key}], min_version: '1.3', client_ca: ca.pem, client_auth: optional}, protocols: [http1, http2], proxy_protocol: v2}, {address: '127.0.0.1:2', https_redirect: on}], trusted_proxies: [10.0.0.0/8]}
 admin: {hosts: [a], auth: {basic: [{user: a, password_hash: '$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g', role: reader}], tokens: [{name: a, token: '${env:T}', role: reader}]}}
 log: {redact: {headers: [a], query: [b]}}
+redis: {url: 'rediss://a', prefix: 'a:', timeout: 1ms, connect_timeout: 1s, failures: 1, open_for: 1s}
+bans: {refusals: 1, within: 1s, for: 1s, longest: 1s, on: [threat, sql_injection, rate_limited], exempt: 10.0.0.0/8, ipv6_prefix: 56}
+identity:
+  jwt:
+    a: {keys: {secret: '${env:T}'}, algorithms: HS512, issuer: a, audience: a, leeway: 0s, from: [{header: authorization, scheme: Bearer}, {cookie: a}], require: {a: present, b.c: '1'}, require_exp: false, max_age: 1h, user_claim: a, roles_claim: a.b, scopes_claim: a.b.c}
+    b: {keys: {pem: a.pem}}
+    c: {keys: {jwks_file: a.json}, algorithms: [EdDSA], audience: [a, b]}
+    d: {keys: {jwks_url: 'https://a/b?c', refresh: 1m, refresh_floor: 1s, timeout: 1s}, algorithms: [RS256, ES256]}
+  api_key: {header: a}
+  basic: {users_file: a, users: [{user: a, password_hash: '$2y$05$bvIG6Nmid91Mu9RcmmWZfO5HJIMCT8riNW0hEp8f6/FuA2/mHZFpe', roles: [a], scopes: a}], realm: a b, cache: 1s}
+  login:
+    a: {kind: oidc, issuer: 'https://a', client_id: a, client_secret: '${env:T}', scopes: [openid], public_url: 'https://a', allow: {emails: [a@b], domains: [b], organisations: [c], claims: {d: e}}, user_claim: email, roles_claim: a, roles: [a], timeout: 1s}
+    b: {kind: github, client_id: a, client_secret: '${env:T}', authorize_url: 'https://a/a', token_url: 'https://a/t', api_url: 'https://a/api'}
+  session: {cookie: a, secrets: ['${env:T}', '${env:T}'], store: redis, idle: 1m, absolute: 1h, same_site: strict, domain: a, path: /a, after_logout: /b}
+  introspection: {url: 'https://a', from: {cookie: a}, client_id: a, client_secret: '${env:T}', timeout: 1s, cache: 0s, issuer: a, audience: a, user_claim: a, roles_claim: a, scopes_claim: a}
+  forward: {url: 'http://a/b', send: cookie, copy: [x-a, x-b], copy_back: set-cookie, user_header: a, roles_header: b, scopes_header: c, timeout: 1s}
+  accounts: {prefix: /a/b, register: on, roles: [a], verify: true, access_token: 1m, refresh_token: 1h, algorithm: HS256, secret: '${env:T}', issuer: a, audience: a, min_password: 12, lockout: {attempts: 1, within: 1s, for: 1s}, mail: {host: a, port: 1, tls: implicit, user: a, password: '${env:T}', from: a@b, reset_url: 'https://a/{token}', verify_url: 'https://a/#{token}'}}
+  send: {user: x-user, roles: x-roles, scopes: x-scopes, key: x-key, provider: x-provider, claims: {x-email: email}, token: {header: x-token, issuer: a, audience: a, lasts: 1s, jwks_path: /a/jwks}}
+  revocations: redis
 upstreams:
   u: {endpoints: [{url: 'https://a', weight: 1}], protocol: auto, tls: {ca: ca.pem, server_name: a.internal, verify: true, cert: a.pem, key: a.key}}
   v:
@@ -43,10 +62,13 @@ routes:
   - {path: /d, redirect: {to: /x, status: 308}}
   - {path: /f, target: 'http://a', security_headers: off, cors: off, access: off, rate_limit: off, body_limit: off, headers: off, fault: off, mirror: off, fallback: off, retry: off}
   - {path: /g, upstream: u, fallback: {upstream: w}}
-  - {path: /e, respond: {status: 200, headers: {a: b}, body: x}}
+  - {path: /e, respond: {status: 200, headers: {a: b}, body: x}, threats: shadow, auth: [jwt.a, api_key]}
+  - {exact: /a/b/login, serve: accounts, rate_limit: {requests_per_minute: 5}}
+threats: {mode: shadow, score: 1, rules: {traversal: off, null_byte: 5}, methods: [GET], content_types: ['text/*'], json: {max_size: 1KiB, max_depth: 1}}
+auth: {any_of: [jwt.b, certificate, login.a], optional: true, roles: [a], scopes: [b], methods: {GET: {}, DELETE: {roles: a, scopes: b}}, forward_credentials: true, realm: a b}
 access: {allow: [10.0.0.0/8], deny: [10.1.1.1], certificates: ['*.example.org']}
 cors: {allow_origins: ['*'], allow_methods: [GET], allow_headers: [a], expose_headers: [b], max_age: 1m}
-rate_limit: [{limits: [{requests: 1, per: 1s}], by: [certificate, {header: a}, ip], algorithm: token_bucket, burst: 1}, {name: b, requests_per_minute: 1}]
+rate_limit: [{limits: [{requests: 1, per: 1s}], by: [certificate, {header: a}, ip], algorithm: token_bucket, burst: 1}, {name: b, requests_per_minute: 1, cost: 1, methods: GET, exempt: [10.0.0.0/8, {user: a}, {api_key: b}], store: redis, on_store_error: deny}, {name: c, algorithm: concurrency, concurrent: 1, by: [user, api_key]}]
 headers: {request: {set: {a: b}, add: {a: b}, remove: [a]}, response: {set: {a: b}}}
 security_headers: {x-frame-options: off}
 fault: {headers: {a: {present: true}}, delay: {time: 1s, percent: 1%}, abort: {status: 503, percent: 1%}}
@@ -77,7 +99,7 @@ fn every_declared_key_is_read() {
     let mut report = Reporter::default();
     let input = Input::text("config.yaml", EVERYTHING);
     let mut tree = merge::merge(&input, &mut texts, &mut report);
-    let known = Known::of(&[("T", "0123456789abcdef")]);
+    let known = Known::of(&[("T", &"0123456789abcdef".repeat(4))]);
     reference::resolve(&mut tree, &texts, &References::Resolve(&known), &mut report);
     let mut reader = Reader::new(&texts, &mut report);
     let config = root::read(&mut reader, &tree);
@@ -97,8 +119,12 @@ fn every_declared_key_is_read() {
 fn keys_that_hold_secrets_are_declared_as_such() {
     let fields = sections().into_iter().flat_map(Section::all);
     let looks_secret = fields.filter(|field| is_secret_key(field.key) && field.kind.section().is_none());
-    // These name a cookie.
-    let undeclared = looks_secret.filter(|field| !matches!(field.kind, Kind::Secret { .. }) && field.key != "cookie");
+    // These name a cookie or a key, or measure something.
+    let named = ["cookie", "api_key", "access_token", "refresh_token", "min_password"];
+    let is_declared = |field: &&Field| {
+        matches!(field.kind, Kind::Secret { .. } | Kind::List(Kind::Secret { .. })) || named.contains(&field.key)
+    };
+    let undeclared = looks_secret.filter(|field| !is_declared(field));
     assert_eq!(undeclared.map(|field| field.key).collect::<Vec<_>>(), Vec::<&str>::new());
 }
 
@@ -119,6 +145,23 @@ fn every_section_refuses_other_keys() {
         ("fault: {delay: {x: 1}}", "fault.delay.x"),
         ("fallback: {respond: {x: 1}}", "fallback.respond.x"),
         ("server: {listen: {address: '0.0.0.0:1', tls: {x: 1}}}", "server.listen.tls.x"),
+        ("redis: {x: 1}", "redis.x"),
+        ("bans: {x: 1}", "bans.x"),
+        ("identity: {x: 1}", "identity.x"),
+        ("identity: {jwt: {a: {x: 1}}}", "identity.jwt.a.x"),
+        ("identity: {jwt: {a: {keys: {x: 1}}}}", "identity.jwt.a.keys.x"),
+        ("identity: {api_key: {from: [{x: 1}]}}", "identity.api_key.from[0].x"),
+        ("identity: {basic: {users: [{x: 1}]}}", "identity.basic.users[0].x"),
+        ("identity: {login: {a: {allow: {x: 1}}}}", "identity.login.a.allow.x"),
+        ("identity: {session: {x: 1}}", "identity.session.x"),
+        ("identity: {introspection: {x: 1}}", "identity.introspection.x"),
+        ("identity: {forward: {x: 1}}", "identity.forward.x"),
+        ("identity: {accounts: {mail: {x: 1}, lockout: {x: 1}}}", "identity.accounts.mail.x"),
+        ("identity: {send: {token: {x: 1}}}", "identity.send.token.x"),
+        ("auth: {x: 1}", "auth.x"),
+        ("auth: {methods: {GET: {x: 1}}}", "auth.methods.GET.x"),
+        ("threats: {json: {x: 1}}", "threats.json.x"),
+        ("rate_limit: {exempt: [{x: 1}]}", "rate_limit.exempt[0].x"),
         ("server: {listen: [{tls: {certificates: [{x: 1}]}}]}", "server.listen[0].tls.certificates[0].x"),
     ] {
         let problems = load_text(text).expect_err("unknown key");

@@ -1,6 +1,7 @@
 //! The config language as a whole: texts in, meaning or problems out.
 
 mod declarations;
+mod identity;
 mod layers;
 mod limits;
 mod meaning;
