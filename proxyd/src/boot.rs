@@ -23,13 +23,14 @@ use crate::audit::{self, Recorder};
 use crate::control::{self, DoorError, Doors};
 use crate::daemon::{ConfigSource, Daemon, Life, Order, Parts, Wish, WorkerHandle};
 use crate::exchange::Load;
+use crate::identity::{State, StateError};
 use crate::inherited::Inherited;
 use crate::registry::Registry;
 use crate::reload::history::{History, HistoryError};
 use crate::reload::{self, First};
 use crate::snapshot::Amid;
 use crate::telemetry::access_log::{AccessLog, AccessLogError};
-use crate::telemetry::clock::unix_us;
+use crate::telemetry::clock::{unix_s, unix_us};
 use crate::telemetry::diagnostics::Diagnostics;
 use crate::telemetry::ids::Seed;
 use crate::telemetry::metrics::Metrics;
@@ -92,6 +93,8 @@ pub enum BootError {
     Door(#[from] DoorError),
     #[error(transparent)]
     History(#[from] HistoryError),
+    #[error(transparent)]
+    Identity(#[from] StateError),
     #[error(transparent)]
     Upgrade(#[from] ArrivalError),
     #[error("the sockets of the service manager cannot be taken: {0}")]
@@ -163,13 +166,15 @@ fn serve(args: Args, mut inherited: Inherited, predecessor: &mut Option<Predeces
     let mut first = reload::begin(history, loaded, &starter());
     let registry = || Arc::new(Registry::open(config.server.state_dir.join("registry.json")));
     let sticky_key = sticky_key::load(&config.server.state_dir).map_err(BootError::Randomness)?;
-    let amid = Amid { workers, registry: registry(), sticky_key };
-    let snapshot = first.compile(&amid);
+    let identity = State::open(&config.server.state_dir, unix_s())?;
+    let amid = Amid { workers, registry: registry(), sticky_key, identity };
+    let snapshot = first.compile(&amid).map_err(BootError::Config)?;
     if let Some(predecessor) = predecessor {
         predecessor.take_over(leaves_control)?;
     }
     // Once more: a process that is taken over from may have changed it to the last.
     let amid = Amid { registry: registry(), ..amid };
+    amid.identity.reload(unix_s()).map_err(StateError::Directory)?;
 
     let (writer, recorders) = audit::start(&config.audit, workers)?;
     first.keep();

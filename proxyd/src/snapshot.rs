@@ -13,6 +13,7 @@ use shared::routing::Table;
 
 use crate::exchange::{Name, Value};
 use crate::filter::{self, Chain, Limiter, Limiters};
+use crate::identity::{self, Identities};
 use crate::registry::Registry;
 use crate::tls::{Material, ServerTls};
 use crate::upstream::{self, StickyKey, Upstream};
@@ -35,6 +36,8 @@ pub struct Amid {
     pub registry: Arc<Registry>,
     /// For the cookies of upstreams whose config gives no secret.
     pub sticky_key: StickyKey,
+    /// API keys, accounts, bans, and what else is known of who somebody is.
+    pub identity: Arc<identity::State>,
 }
 
 /// See the module.
@@ -55,6 +58,8 @@ pub struct Snapshot {
     /// Every listener, ready to be served.
     listeners: Box<[Arc<Listening>]>,
     pub tls: Material,
+    /// Who recognises.
+    pub identities: Arc<Identities>,
     /// Whether some upstream is told where connections were made to.
     pub tells_where: bool,
     /// What is in force, by name: workers and metrics forget what is not.
@@ -191,6 +196,7 @@ impl Snapshot {
     pub fn compile(
         checked: Checked,
         tls: Material,
+        identities: Arc<Identities>,
         stamp: Stamp,
         previous: Option<&Self>,
         amid: &Amid,
@@ -218,10 +224,10 @@ impl Snapshot {
         });
         let mut limiters = Limiters::new(previous.map_or(&[], |snapshot| &snapshot.limiters));
         let mut chains = Chains::default();
-        let unmatched = chains.of(&config.policies, &mut limiters);
+        let unmatched = chains.of(&config.policies, &mut limiters, &identities);
         let routes = config.routes.iter().map(|route| Route {
             name: Arc::clone(&route.name),
-            chain: chains.of(&route.policies, &mut limiters),
+            chain: chains.of(&route.policies, &mut limiters, &identities),
             action: Action::compile(route),
         });
         let routes: Box<[Route]> = routes.collect();
@@ -245,6 +251,7 @@ impl Snapshot {
             listeners: listeners.collect(),
             tells_where: config.upstreams.iter().any(|upstream| upstream.proxy_protocol.is_some()),
             tls,
+            identities,
             table: Arc::new(Table::compile(&config)),
             routes,
             unmatched,
@@ -338,7 +345,7 @@ impl Fixed {
 struct Chains(HashMap<[usize; 9], Chain>);
 
 impl Chains {
-    fn of(&mut self, policies: &config::Policies, limiters: &mut Limiters) -> Chain {
+    fn of(&mut self, policies: &config::Policies, limiters: &mut Limiters, identities: &Identities) -> Chain {
         let key = [
             identity(&policies.access),
             identity(&policies.cors),
@@ -350,7 +357,7 @@ impl Chains {
             identity(&policies.security_headers),
             identity(&policies.fault),
         ];
-        Arc::clone(self.0.entry(key).or_insert_with(|| filter::compile(policies, limiters)))
+        Arc::clone(self.0.entry(key).or_insert_with(|| filter::compile(policies, limiters, identities)))
     }
 }
 

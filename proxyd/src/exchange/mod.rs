@@ -103,6 +103,8 @@ pub struct Notes {
     /// Of the rate limit rule with the least left.
     pub limit: Option<LimitNote>,
     pub cors: Option<CorsNote>,
+    /// What whoever recognised the client tells it beside the answer.
+    pub back: Vec<(Name, Value)>,
     /// What the request is to suffer on purpose.
     pub injected: Option<Injected>,
 }

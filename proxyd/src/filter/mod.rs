@@ -2,6 +2,7 @@
 //! route, never the user's to get wrong. Filters never see an upstream connection.
 
 mod access;
+mod auth;
 mod body_limit;
 mod cors;
 mod fault;
@@ -19,6 +20,7 @@ use shared::config::policy::{Access, Cors, Fault};
 pub use rate_limit::{Limiter, Limiters};
 
 use crate::exchange::{Exchange, Ledger, Rejection, Request, Response};
+use crate::identity::Identities;
 
 /// One filter, compiled.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub enum Filter {
     Cors(Arc<Cors>),
     Access(Arc<Access>),
     RateLimit(rate_limit::Rules),
+    Auth(auth::Compiled),
     BodyLimit(u64),
     Fault(Arc<Fault>),
     Headers(headers::Compiled),
@@ -61,7 +64,7 @@ pub type Chain = Arc<[Filter]>;
 /// 5. body limit: what is announced too large is not begun
 /// 6. fault: what is refused anyway needs no fault to be refused; and what follows from a fault is to be seen
 /// 7. headers: the last word on what goes upstream, the first on what comes back
-pub fn compile(policies: &Policies, limiters: &mut Limiters) -> Chain {
+pub fn compile(policies: &Policies, limiters: &mut Limiters, identities: &Identities) -> Chain {
     let mut chain = Vec::new();
     if let Some(policy) = &policies.security_headers.value {
         chain.push(Filter::SecurityHeaders(security_headers::Compiled::new(policy)));
@@ -74,6 +77,9 @@ pub fn compile(policies: &Policies, limiters: &mut Limiters) -> Chain {
     }
     if let Some(policy) = &policies.rate_limit.value {
         chain.push(Filter::RateLimit(limiters.compile(policy, &policies.rate_limit.scope)));
+    }
+    if let Some(policy) = &policies.auth.value {
+        chain.push(Filter::Auth(auth::Compiled::new(policy, identities)));
     }
     if let Some(policy) = &policies.body_limit.value {
         chain.push(Filter::BodyLimit(policy.max_bytes));
@@ -140,6 +146,7 @@ impl Filter {
             Self::Cors(cors) => cors::on_request(cors, exchange, request),
             Self::Access(access) => access::on_request(access, exchange),
             Self::RateLimit(rules) => rules.on_request(exchange, request, ledger),
+            Self::Auth(auth) => auth.on_request(exchange, request, ledger),
             Self::BodyLimit(max_bytes) => body_limit::on_request(*max_bytes, request),
             Self::Fault(policy) => {
                 fault::on_request(policy, exchange, request, ledger);
@@ -157,6 +164,7 @@ impl Filter {
             Self::SecurityHeaders(headers) => headers.on_response(exchange, response),
             Self::Cors(_) => cors::on_response(exchange, response),
             Self::RateLimit(rules) => rules.on_response(exchange, response),
+            Self::Auth(_) => auth::on_response(exchange, response),
             Self::Headers(headers) => headers.on_response(response),
             Self::Access(_) | Self::BodyLimit(_) | Self::Fault(_) => {}
         }

@@ -8,14 +8,17 @@ use shared::config::identity::ForwardAuth;
 
 use super::recogniser::{Answer, Recognised};
 use super::send::{Sends, Told};
-use crate::exchange::{Body, Denial, Exchange, Ledger, Name, Principal, RequestHead, Response, ResponseHead, Value, name};
+use crate::exchange::{
+    Body, Denial, Exchange, Ledger, Name, Principal, RequestHead, Response, ResponseHead, Value, name,
+};
 use crate::outside;
 
 /// The most of a refusal that is handed on.
 const MAX_BODY: usize = 64 * 1024;
 
 /// What of a refusal's head is the client's business.
-const HANDED_ON: [&str; 6] = ["content-type", "location", "set-cookie", "www-authenticate", "retry-after", "cache-control"];
+const HANDED_ON: [&str; 6] =
+    ["content-type", "location", "set-cookie", "www-authenticate", "retry-after", "cache-control"];
 
 /// `identity.forward`, made ready.
 #[derive(Debug)]
@@ -119,7 +122,15 @@ impl Forward {
         let Some(sent) = sends.about(&told, |_| None) else { return Some(Answer::Denied(Denial::TokenClaims)) };
         let mut sent = sent.into_vec();
         sent.extend(copied(&self.copy, headers));
-        let principal = Principal { user: user.into(), provider: "forward".into(), roles, scopes, key: None, sent: sent.into(), ..Principal::default() };
+        let principal = Principal {
+            user: user.into(),
+            provider: "forward".into(),
+            roles,
+            scopes,
+            key: None,
+            sent: sent.into(),
+            ..Principal::default()
+        };
         let back = copied(&self.copy_back, headers).collect();
         Some(Answer::Who(Recognised { principal: Arc::new(principal), back }))
     }

@@ -8,12 +8,12 @@ use base64::engine::general_purpose::STANDARD;
 use hashbrown::HashMap;
 use serde_json::Value as Json;
 use shared::config::Secret;
-use shared::config::identity::Introspection;
+use shared::config::identity::{Introspection, Send};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::claims::Claims;
+use super::jwt::Revocations;
 use super::recogniser::Answer;
-use super::revoked::Revoked;
 use super::send::{Sends, Told};
 use crate::exchange::{Denial, Ledger, Principal};
 use crate::outside;
@@ -30,7 +30,9 @@ const MAX_KNOWN: usize = 8192;
 /// `identity.introspection`, with the answers that still stand.
 pub struct Introspector {
     config: Arc<Introspection>,
-    revoked: Arc<Revoked>,
+    /// What principals are made for.
+    send: Send,
+    revoked: Arc<dyn Revocations>,
     /// Random: nobody can choose tokens that are taken for another.
     secret: [u8; 16],
     known: Mutex<HashMap<u128, Known>>,
@@ -52,16 +54,27 @@ impl std::fmt::Debug for Introspector {
 
 impl Introspector {
     /// Nothing is known yet.
-    pub fn new(config: &Arc<Introspection>, revoked: &Arc<Revoked>) -> Self {
+    pub fn new(config: &Arc<Introspection>, send: &Send, revoked: &Arc<dyn Revocations>) -> Self {
         let mut secret = [0; 16];
         // Without randomness nothing is remembered: see `remember`.
         let _ = getrandom::fill(&mut secret);
-        Self { config: Arc::clone(config), revoked: Arc::clone(revoked), secret, known: Mutex::default() }
+        Self {
+            config: Arc::clone(config),
+            send: send.clone(),
+            revoked: Arc::clone(revoked),
+            secret,
+            known: Mutex::default(),
+        }
     }
 
     /// Where its tokens stand.
     pub fn config(&self) -> &Introspection {
         &self.config
+    }
+
+    /// Whether another would ask and tell the same: then its answers still stand.
+    pub fn is_same(&self, config: &Introspection, send: &Send) -> bool {
+        *self.config == *config && self.send == *send
     }
 
     fn key(&self, token: &[u8]) -> u128 {
@@ -151,7 +164,8 @@ impl Introspector {
             return denied(Denial::TokenClaims);
         };
         let boxed = |list: Vec<String>| list.into_iter().map(String::into_boxed_str).collect::<Box<[Box<str>]>>();
-        let (roles, scopes) = (boxed(claims.list(&self.config.roles_claim)), boxed(claims.list(&self.config.scopes_claim)));
+        let (roles, scopes) =
+            (boxed(claims.list(&self.config.roles_claim)), boxed(claims.list(&self.config.scopes_claim)));
         let told = Told { user: &user, provider: "introspection", roles: &roles, scopes: &scopes, key: None };
         let Some(sent) = sends.about(&told, |path| claims.text(path)) else { return denied(Denial::TokenClaims) };
         let principal = Principal {

@@ -1,5 +1,23 @@
 //! Who somebody is: what tokens, keys and passwords say, checked. What follows from it is decided in the filters.
 
+mod accounts;
+pub mod bans;
 pub mod claims;
+pub mod forward;
+mod identities;
+pub mod introspect;
 pub mod jwt;
+mod key_file;
+pub mod keys;
+mod login;
 pub mod mint;
+pub mod password;
+mod recogniser;
+pub mod revoked;
+mod send;
+pub mod state;
+
+pub use self::identities::{Around, Identities, IdentityError};
+pub use self::recogniser::{Answer, Asking, Recognised, Recogniser, Said};
+pub use self::send::Sends;
+pub use self::state::{State, StateError};

@@ -1,6 +1,5 @@
 //! Who recognises: one question for all of them. What can be said at once is; for the rest somebody has to be asked.
 
-use std::borrow::Cow;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,11 +12,10 @@ use super::accounts::Accounts;
 use super::forward::{Asked, Forward};
 use super::introspect::Introspector;
 use super::jwt::{self, Checked};
-use super::keys::Known;
+use super::keys::KeyRing;
 use super::login::Logins;
 use super::password;
 use super::send::{Sends, Told};
-use super::session::Opened;
 use super::state::State;
 use crate::exchange::{Denial, Exchange, KeyMark, Ledger, Name, Principal, Request, Response, Value};
 
@@ -80,4 +78,193 @@ impl From<Answer> for Said {
     fn from(answer: Answer) -> Self {
         Self::Now(answer)
     }
+}
+
+impl Recogniser {
+    /// Where its credentials are looked for.
+    pub fn places(&self) -> Vec<TokenPlace> {
+        let authorization =
+            |scheme: &str| vec![TokenPlace::Header { name: "authorization".into(), scheme: Some(scheme.into()) }];
+        match self {
+            Self::Jwt(verifier) => verifier.config().from.clone(),
+            Self::ApiKey { from, .. } => from.clone(),
+            Self::Introspection(introspector) => introspector.config().from.clone(),
+            Self::Basic(_) => authorization("Basic"),
+            Self::Accounts(_) => authorization("Bearer"),
+            Self::Login { .. } | Self::Forward(_) | Self::Certificate => Vec::new(),
+        }
+    }
+
+    /// Whether it finds its credentials by itself.
+    pub fn looks_for_itself(&self) -> bool {
+        matches!(self, Self::Login { .. } | Self::Forward(_) | Self::Certificate)
+    }
+
+    /// Whether a credential may be meant for it: where several kinds share a place, their forms tell them apart.
+    pub fn could_read(&self, credential: &[u8], is_shared: bool) -> bool {
+        match self {
+            Self::ApiKey { .. } => !is_shared || KeyRing::looks_like_key(credential),
+            Self::Jwt(_) | Self::Accounts(_) | Self::Introspection(_) => {
+                !is_shared || !KeyRing::looks_like_key(credential)
+            }
+            Self::Basic(_) | Self::Login { .. } | Self::Forward(_) | Self::Certificate => true,
+        }
+    }
+
+    /// What it says of a credential.
+    pub fn ask(&self, credential: &[u8], asking: &Asking<'_>) -> Said {
+        match self {
+            Self::Jwt(verifier) => jwt(verifier, credential, asking),
+            Self::ApiKey { state, .. } => api_key(state, credential, asking).into(),
+            Self::Basic(verifier) => basic(verifier, credential, asking),
+            Self::Login { logins, index } => logins.ask(*index, asking),
+            Self::Introspection(introspector) => match introspector.known(credential, asking.now_s) {
+                Some(answer) => answer.into(),
+                None => {
+                    let (introspector, token) = (Arc::clone(introspector), credential.to_vec());
+                    let (sends, ledger, now_s) = asking.owned();
+                    Said::Later(Box::pin(async move { introspector.ask(&token, &sends, &ledger, now_s).await }))
+                }
+            },
+            Self::Forward(forward) => {
+                let asked = Asked::of(asking.exchange, &asking.request.head);
+                let forward = Arc::clone(forward);
+                let (sends, ledger, _) = asking.owned();
+                Said::Later(Box::pin(async move { forward.ask(&asked, &sends, &ledger).await }))
+            }
+            Self::Accounts(accounts) => accounts.ask(credential, asking).into(),
+            Self::Certificate => certificate(asking).into(),
+        }
+    }
+
+    /// The way to a login, for a browser that navigates here.
+    pub fn challenge(&self, request: &Request, exchange: &Exchange) -> Option<Response> {
+        match self {
+            Self::Login { logins, index } => logins.challenge(*index, request, exchange),
+            Self::Jwt(_)
+            | Self::ApiKey { .. }
+            | Self::Basic(_)
+            | Self::Introspection(_)
+            | Self::Forward(_)
+            | Self::Accounts(_)
+            | Self::Certificate => None,
+        }
+    }
+}
+
+impl Asking<'_> {
+    fn owned(&self) -> (Arc<Sends>, Rc<Ledger>, i64) {
+        (Arc::clone(self.sends), Rc::clone(self.ledger), self.now_s)
+    }
+}
+
+fn jwt(verifier: &Arc<jwt::Verifier>, token: &[u8], asking: &Asking<'_>) -> Said {
+    match verifier.check(token, asking.now_s) {
+        Checked::Good(verified) => bearer(&verified, verifier.provider(), asking.sends).into(),
+        Checked::Denied(denial) => Answer::Denied(denial).into(),
+        Checked::Unavailable => Answer::Unavailable.into(),
+        Checked::NeedsKeys => {
+            let (verifier, token) = (Arc::clone(verifier), token.to_vec());
+            let (sends, _, now_s) = asking.owned();
+            Said::Later(Box::pin(async move {
+                verifier.fetch_keys().await;
+                match verifier.check_again(&token, now_s) {
+                    Checked::Good(verified) => bearer(&verified, verifier.provider(), &sends),
+                    Checked::Denied(denial) => Answer::Denied(denial),
+                    Checked::NeedsKeys | Checked::Unavailable => Answer::Unavailable,
+                }
+            }))
+        }
+    }
+}
+
+/// Whom a token that is good speaks of.
+pub(super) fn bearer(verified: &Arc<jwt::Verified>, provider: &Arc<str>, sends: &Arc<Sends>) -> Answer {
+    let made = verified.principal(sends.generation, |verified| {
+        let told = Told { user: &verified.user, provider, roles: &verified.roles, scopes: &verified.scopes, key: None };
+        Some(Arc::new(Principal {
+            sent: sends.about(&told, |path| verified.claims.text(path))?,
+            user: verified.user.clone(),
+            provider: Arc::clone(provider),
+            roles: verified.roles.clone(),
+            scopes: verified.scopes.clone(),
+            ..Principal::default()
+        }))
+    });
+    made.map_or(Answer::Denied(Denial::TokenClaims), Into::into)
+}
+
+fn api_key(state: &State, credential: &[u8], asking: &Asking<'_>) -> Answer {
+    let known = match state.keys.find(credential, asking.now_s) {
+        Ok(known) => known,
+        Err(denial) => return Answer::Denied(denial),
+    };
+    let made = known.principal(asking.sends, || {
+        let user = known.user.as_ref().unwrap_or(&known.name);
+        let told =
+            Told { user, provider: "api_key", roles: &known.roles, scopes: &known.scopes, key: Some(&known.prefix) };
+        Some(Principal {
+            sent: asking.sends.about(&told, |_| None)?,
+            user: user.clone(),
+            provider: "api_key".into(),
+            roles: known.roles.clone(),
+            scopes: known.scopes.clone(),
+            key: Some(KeyMark {
+                id: known.id.clone(),
+                prefix: known.prefix.clone(),
+                is_user: known.user.is_none(),
+                limit: known.limit,
+            }),
+            ..Principal::default()
+        })
+    });
+    made.map_or(Answer::Denied(Denial::TokenClaims), Into::into)
+}
+
+/// RFC 7617 section 2: the name ends at the first colon, the password may hold more.
+fn basic(verifier: &Arc<password::Verifier>, credential: &[u8], asking: &Asking<'_>) -> Said {
+    if credential.len() > MAX_BASIC * 4 / 3 {
+        return Answer::Denied(Denial::TooLarge).into();
+    }
+    let decoded = STANDARD.decode(credential).ok().and_then(|both| String::from_utf8(both).ok());
+    let Some((user, password)) = decoded.as_deref().and_then(|both| both.split_once(':')) else {
+        return Answer::Denied(Denial::PasswordWrong).into();
+    };
+    if let Some(found) = verifier.remembered(user, password.as_bytes()) {
+        return named(&found, asking.sends).into();
+    }
+    let (user, password) = (user.to_owned(), password.as_bytes().to_vec());
+    let verifier = Arc::clone(verifier);
+    let (sends, _, _) = asking.owned();
+    Said::Later(Box::pin(async move {
+        match verifier.check(user, password).await {
+            Ok(found) => named(&found, &sends),
+            Err(password::Refusal::Denied(denial)) => Answer::Denied(denial),
+            Err(password::Refusal::Unavailable) => Answer::Unavailable,
+        }
+    }))
+}
+
+fn named(user: &password::User, sends: &Sends) -> Answer {
+    let told = Told { user: &user.name, provider: "basic", roles: &user.roles, scopes: &user.scopes, key: None };
+    let Some(sent) = sends.about(&told, |_| None) else { return Answer::Denied(Denial::PasswordWrong) };
+    let principal = Principal {
+        sent,
+        user: user.name.clone(),
+        provider: "basic".into(),
+        roles: user.roles.clone(),
+        scopes: user.scopes.clone(),
+        ..Principal::default()
+    };
+    Arc::new(principal).into()
+}
+
+/// Whom the listener has verified.
+fn certificate(asking: &Asking<'_>) -> Answer {
+    let Some(certificate) = &asking.exchange.peer.certificate else {
+        return Answer::Denied(Denial::CertificateMissing);
+    };
+    let told = Told { user: certificate.called(), provider: "certificate", ..Told::default() };
+    let Some(sent) = asking.sends.about(&told, |_| None) else { return Answer::Denied(Denial::CertificateMissing) };
+    Arc::new(Principal { sent, user: told.user.into(), provider: "certificate".into(), ..Principal::default() }).into()
 }

@@ -20,6 +20,8 @@ pub struct Sends {
     provider: Option<Name>,
     claims: Box<[(Name, Arc<str>)]>,
     token: Option<Token>,
+    /// Of the config that it was made from: what was made amid another is made anew.
+    pub generation: u64,
     /// Every header that a client may not send, forward-auth's too.
     barred: Box<[Name]>,
 }
@@ -45,7 +47,7 @@ pub struct Told<'a> {
 
 impl Sends {
     /// Makes the names ready. They were checked with the config.
-    pub fn compile(identity: &Identity, mint: &Arc<Mint>) -> Self {
+    pub fn compile(identity: &Identity, mint: &Arc<Mint>, generation: u64) -> Self {
         let Send { user, roles, scopes, key, provider, claims, token } = &identity.send;
         let name = |name: &Option<Arc<str>>| name.as_deref().and_then(Name::parse);
         let copied = identity.forward.iter().flat_map(|forward| &forward.copy);
@@ -60,6 +62,7 @@ impl Sends {
             token: token.as_ref().and_then(|token| {
                 Some(Token { header: Name::parse(&token.header)?, config: token.clone(), mint: Arc::clone(mint) })
             }),
+            generation,
             barred: identity.send.headers().chain(copied).filter_map(|header| Name::parse(header)).collect(),
         }
     }
@@ -161,9 +164,8 @@ impl Token {
 
 /// Those that are one member of a list when they are read again: `a,admin` would be two.
 fn joined(members: &[Box<str>], between: &str) -> String {
-    let is_one = |member: &&str| {
-        !member.is_empty() && !member.chars().any(|c| c == ',' || c.is_whitespace() || c.is_control())
-    };
+    let is_one =
+        |member: &&str| !member.is_empty() && !member.chars().any(|c| c == ',' || c.is_whitespace() || c.is_control());
     let members: Vec<&str> = members.iter().map(|member| &**member).filter(is_one).collect();
     members.join(between)
 }
@@ -175,18 +177,22 @@ mod tests {
     fn sends() -> Sends {
         let mint = Arc::new(Mint::hs256(&[7; 32]).unwrap());
         let name = |name: &str| Some(Arc::from(name));
-        Sends::compile(&Identity {
-            send: Send {
-                user: name("x-user"),
-                roles: name("x-roles"),
-                scopes: name("x-scopes"),
-                key: name("x-key"),
-                provider: None,
-                claims: vec![("x-mail".into(), "email".into())],
-                token: None,
+        Sends::compile(
+            &Identity {
+                send: Send {
+                    user: name("x-user"),
+                    roles: name("x-roles"),
+                    scopes: name("x-scopes"),
+                    key: name("x-key"),
+                    provider: None,
+                    claims: vec![("x-mail".into(), "email".into())],
+                    token: None,
+                },
+                ..Identity::default()
             },
-            ..Identity::default()
-        }, &mint)
+            &mint,
+            1,
+        )
     }
 
     fn check(user: &str, roles: &[&str], scopes: &[&str], expected: Option<&[(&str, &str)]>) {
@@ -208,12 +214,12 @@ mod tests {
     #[test]
     fn nothing_that_is_sent_can_be_read_as_more_than_it_is() {
         check("alice\r\nx-roles: admin", &[], &[], None);
-        check("alice", &["user,admin", "dev ops", "", "writer"], &["read:a", "b c"], Some(&[
-            ("x-user", "alice"),
-            ("x-roles", "writer"),
-            ("x-scopes", "read:a"),
-            ("x-mail", "a@example.org"),
-        ]));
+        check(
+            "alice",
+            &["user,admin", "dev ops", "", "writer"],
+            &["read:a", "b c"],
+            Some(&[("x-user", "alice"), ("x-roles", "writer"), ("x-scopes", "read:a"), ("x-mail", "a@example.org")]),
+        );
         check("alice", &[], &[], Some(&[("x-user", "alice"), ("x-mail", "a@example.org")]));
     }
 

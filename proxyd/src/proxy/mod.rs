@@ -5,6 +5,7 @@ mod forward;
 mod headers;
 mod hops;
 mod open;
+mod pages;
 mod upgrade;
 pub(crate) mod websocket;
 
@@ -45,13 +46,15 @@ pub async fn handle(mut request: Request, peer: &Rc<Peer>, worker: &Rc<Worker>) 
     let mut passed = Passed::none();
     let outcome = match fault {
         None => {
-            headers::arrived(&mut request.head, &[]);
+            headers::arrived(&mut request.head, local.snapshot.identities.sends.barred());
             travel(&local, &mut exchange, &mut passed, &mut request, worker).await
         }
         Some(fault) => Err(fault),
     };
-    let Answer { mut response, tunnel } =
-        outcome.unwrap_or_else(|rejection| exchange.reject(&rejection, request.head.headers()).into());
+    let Answer { mut response, tunnel } = outcome.unwrap_or_else(|rejection| {
+        note_refusal(&rejection, &exchange, &local, worker);
+        exchange.reject(&rejection, request.head.headers()).into()
+    });
     passed.on_response(&mut exchange, &mut response);
     // Read in this turn of the loop, when the answer came or the request did.
     headers::downstream(&exchange, &mut response, worker.ledger.clock.latest());
@@ -73,6 +76,7 @@ async fn travel<'a>(
     worker: &Rc<Worker>,
 ) -> Result<Answer, Rejection> {
     reserve(exchange, worker).await?;
+    banned(exchange, worker)?;
     let snapshot = &*local.snapshot;
     let config = &*snapshot.checked.config;
     if let Some(response) = health_answer(config, exchange, worker) {
@@ -142,8 +146,29 @@ async fn travel<'a>(
             exchange.finish.answers_itself();
             Ok(fixed_response(fixed).into())
         }
-        // With identity's pages.
-        Action::Serve(_) => Err(Rejection::RouteNotFound),
+        Action::Serve(pages) => {
+            exchange.finish.answers_itself();
+            Ok(pages::serve(*pages, exchange, request, local, worker).await?.into())
+        }
+    }
+}
+
+/// Whether the client's address is kept out for a while.
+fn banned(exchange: &Exchange, worker: &Worker) -> Result<(), Rejection> {
+    let now_s = exchange.finish.started.unix_us.div_euclid(1_000_000);
+    match worker.daemon.amid.identity.bans.check(exchange.client, now_s) {
+        None => Ok(()),
+        Some(until_s) => Err(Rejection::Banned { retry_after_s: u64::try_from(until_s - now_s).unwrap_or(1).max(1) }),
+    }
+}
+
+/// Counts a refusal of the client's address; enough of them keep it out for a while, over a restart too.
+fn note_refusal(rejection: &Rejection, exchange: &Exchange, local: &Local, worker: &Worker) {
+    let Some(bans) = &local.snapshot.checked.config.bans else { return };
+    let now_s = exchange.finish.started.unix_us.div_euclid(1_000_000);
+    let state = &worker.daemon.amid.identity;
+    if let Some(ban) = state.bans.note(exchange.client, rejection.code(), bans, now_s) {
+        state.keep_ban(ban);
     }
 }
 

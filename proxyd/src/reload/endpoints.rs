@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::identity_keys::KeyFetches;
 use crate::daemon::Daemon;
 use crate::telemetry::metrics::SAMPLED_EVERY;
 use crate::upstream::resolve::{self, Resolver};
@@ -18,6 +19,7 @@ use crate::upstream::{Upstream, Way, probe};
 /// Looks after them until `stop`.
 pub async fn tend(daemon: Arc<Daemon>, stop: CancellationToken) {
     let mut tended = Tended::default();
+    let mut fetches = KeyFetches::default();
     let mut generation = None;
     let mut samples = tokio::time::interval(SAMPLED_EVERY);
     samples.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -32,6 +34,7 @@ pub async fn tend(daemon: Arc<Daemon>, stop: CancellationToken) {
             }
         }
         tended.follow(&snapshot.upstreams, &daemon);
+        fetches.follow(snapshot.identities.jwt.iter());
         drop(snapshot);
         loop {
             tokio::select! {

@@ -1,9 +1,11 @@
 //! What a start begins with: the generation that it continues or makes.
 
 use shared::audit::Door;
+use shared::config::Problems;
 
 use super::history::{Headline, History, Kept};
-use super::load::Loaded;
+use super::load::{self, Loaded};
+use crate::identity::Around;
 use crate::snapshot::{Amid, Snapshot, Stamp};
 use crate::telemetry::clock::unix_us;
 
@@ -67,8 +69,13 @@ impl First {
     }
 
     /// The first snapshot.
-    #[must_use]
-    pub fn compile(&self, amid: &Amid) -> Snapshot {
-        Snapshot::compile(self.loaded.checked.clone(), self.loaded.tls.clone(), self.stamp.clone(), None, amid, 0)
+    ///
+    /// # Errors
+    /// Files that `identity` names and that cannot be used.
+    pub fn compile(&self, amid: &Amid) -> Result<Snapshot, Problems> {
+        let around = Around { state: &amid.identity, before: None, generation: self.stamp.generation };
+        let identities = load::identities(&self.loaded.checked, around)?;
+        let (checked, tls) = (self.loaded.checked.clone(), self.loaded.tls.clone());
+        Ok(Snapshot::compile(checked, tls, identities, self.stamp.clone(), None, amid, 0))
     }
 }

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use shared::config::identity::JwtKeys;
 use shared::config::problem::{Code, Severity};
 use shared::config::source::{Resolver, System};
-use shared::config::{Checked, Input, Problems, References, Remark, Sources, load};
+use shared::config::{Checked, Config, Input, Problems, References, Remark, Sources, load};
 
 use crate::daemon::ConfigSource;
+use crate::identity::{Around, Identities, IdentityError};
 use crate::tls::{Material, TlsError};
 
 /// What runs where no config is named and there is none in the working directory.
@@ -74,9 +76,38 @@ pub fn under_today(kept: Input, sources: &Sources) -> Input {
 pub fn check(input: Input) -> Result<Loaded, Problems> {
     let resolver = Noting { seen: RefCell::new(Sha256::new()) };
     let checked = load(&input, &References::Resolve(&resolver))?;
+    note_keys(&checked.config, &resolver);
     let tls = Material::load(&checked.config)
         .map_err(|errors| Problems(checked.locate(errors.into_iter().map(remark).collect())))?;
     Ok(Loaded { input, checked, meaning: resolver.seen.into_inner().finalize().into(), tls })
+}
+
+/// Who recognises by a config; reads the files that `identity` names. Blocks.
+///
+/// # Errors
+/// Every one that cannot be used.
+pub fn identities(checked: &Checked, around: Around<'_>) -> Result<Arc<Identities>, Problems> {
+    let remark = |error: IdentityError| Remark {
+        severity: Severity::Error,
+        code: Code::Unreadable,
+        file: error.path.unwrap_or_else(|| error.keys.join(".").into()),
+        keys: error.keys,
+        message: error.what,
+        hint: None,
+    };
+    Identities::compile(&checked.config, around)
+        .map_err(|errors| Problems(checked.locate(errors.into_iter().map(remark).collect())))
+}
+
+/// Notes what stands in the key files that `identity` names: with other keys a config is another.
+fn note_keys(config: &Config, resolver: &Noting) {
+    for jwt in &config.identity.jwt {
+        if let JwtKeys::Pem(path) | JwtKeys::JwksFile(path) = &jwt.keys {
+            // One that cannot be read is told when it is to be used.
+            let text = std::fs::read_to_string(path).ok();
+            resolver.note("keys", path.as_os_str().as_encoded_bytes(), text.as_deref());
+        }
+    }
 }
 
 /// A file that cannot be used, as a mistake of the config that names it.

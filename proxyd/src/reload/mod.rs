@@ -6,6 +6,7 @@ pub mod changes;
 mod endpoints;
 mod first;
 pub mod history;
+mod identity;
 mod identity_keys;
 pub mod load;
 
@@ -28,9 +29,11 @@ pub use self::endpoints::tend as tend_endpoints;
 use self::first::headline;
 pub use self::first::{First, begin};
 use self::history::{History, Kept};
+pub use self::identity::tend as tend_identity;
 pub use self::identity_keys::KeyFetches;
 use self::load::Loaded;
 use crate::daemon::{ConfigSource, Daemon, Life};
+use crate::identity::{Around, Identities};
 use crate::server;
 use crate::snapshot::{Snapshot, Stamp};
 use crate::telemetry::access_log::AccessLog;
@@ -213,19 +216,38 @@ impl Reload {
         }
         refuse_what_is_fixed(&before.checked.config, &loaded.checked.config)?;
         reloaded.generation = before.generation().max(self.newest()) + 1;
+        let identities = self.identities(&loaded, &before, reloaded.generation).await?;
         if dry_run {
             return Ok(reloaded);
         }
-        self.apply(&what, loaded, &before, &reloaded, from_files, by).await?;
+        self.apply(&what, loaded, identities, &before, &reloaded, from_files, by).await?;
         reloaded.applied = true;
         Ok(reloaded)
     }
 
+    /// Who recognises from the next generation on; files are read.
+    async fn identities(
+        self: &Arc<Self>,
+        loaded: &Loaded,
+        before: &Arc<Snapshot>,
+        generation: u64,
+    ) -> Result<Arc<Identities>, ControlError> {
+        let (checked, before, daemon) = (loaded.checked.clone(), Arc::clone(before), Arc::clone(&self.daemon));
+        let compile = move || {
+            let state = &daemon.amid.identity;
+            load::identities(&checked, Around { state, before: Some(&before.identities), generation })
+        };
+        let made = tokio::task::spawn_blocking(compile).await.map_err(|error| broken(&error))?;
+        made.map_err(|problems| invalid(&load::name(&self.daemon.source).to_string(), problems))
+    }
+
     /// From the last things that may fail to the commit and what follows it.
+    #[expect(clippy::too_many_arguments, reason = "what `attempt` made ready, each to its place")]
     async fn apply(
         self: &Arc<Self>,
         what: &What,
         loaded: Loaded,
+        identities: Arc<Identities>,
         before: &Arc<Snapshot>,
         reloaded: &Reloaded,
         from_files: bool,
@@ -248,7 +270,9 @@ impl Reload {
             let (checked, stamp, before) = (loaded.checked.clone(), stamp.clone(), Arc::clone(before));
             let tls = loaded.tls.clone();
             let daemon = Arc::clone(&self.daemon);
-            let compile = move || Snapshot::compile(checked, tls, stamp, Some(&before), &daemon.amid, daemon.now_us());
+            let compile = move || {
+                Snapshot::compile(checked, tls, identities, stamp, Some(&before), &daemon.amid, daemon.now_us())
+            };
             tokio::task::spawn_blocking(compile).await.map_err(|error| broken(&error))?
         };
         self.restore_files(what, &loaded).await?;

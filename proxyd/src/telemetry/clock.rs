@@ -92,6 +92,12 @@ pub fn unix_us() -> i64 {
     }
 }
 
+/// The same in seconds.
+#[must_use]
+pub fn unix_s() -> i64 {
+    unix_us().div_euclid(1_000_000)
+}
+
 /// Writes times as text; the calendar is asked once a second, not once a line.
 #[derive(Debug, Default)]
 pub struct TimeText {

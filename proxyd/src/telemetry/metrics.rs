@@ -166,6 +166,8 @@ struct WorkerCells {
     fallbacks: Tally,
     mirrored: Tally,
     faults: Tally,
+    /// By provider.
+    auth: Named<Arc<str>, Tally>,
     routes: Named<Arc<str>, RouteCells>,
     endpoints: Named<Pair, EndpointCells>,
     limits: Named<Pair, LimitCells>,
@@ -265,6 +267,11 @@ impl WorkerMetrics {
     /// A copy for a shadow upstream: `sent`, `failed`, `skipped_busy`, `skipped_body`.
     pub fn mirrored(&self, outcome: &'static str) {
         self.cells.mirrored.count(outcome);
+    }
+
+    /// What a provider said of a request's credentials: `recognised`, or why not.
+    pub fn auth(&self, provider: &Arc<str>, outcome: &'static str) {
+        self.cells.auth.with(&**provider, || Arc::clone(provider), |tally| tally.count(outcome));
     }
 
     /// A fault that a route asks for: `delay`, `abort`.

@@ -3,8 +3,11 @@
 use shared::decide::eligible::Tier;
 
 use crate::daemon::{Daemon, Life};
+use crate::identity::jwt;
 use crate::reload::Reload;
-use crate::telemetry::metrics::{Audit, Certificate, EndpointGauge, Gauges, LastReload, Limiter, UpstreamGauge};
+use crate::telemetry::metrics::{
+    Audit, Certificate, EndpointGauge, Gauges, KeyFetches, LastReload, Limiter, UpstreamGauge, Verifier,
+};
 use crate::telemetry::process::Process;
 use crate::tls::Facts;
 
@@ -72,9 +75,25 @@ pub(super) fn page(daemon: &Daemon, reload: &Reload) -> String {
             commits: numbers.commits,
             commit_us: numbers.commit_us,
         },
+        verifiers: snapshot.identities.jwt.iter().map(|verifier| about(verifier)).collect(),
         limiters: limiters.collect(),
         certificates: certificates.collect(),
         access_log_dropped: daemon.access_log.dropped(),
         process: Process::read(),
     })
+}
+
+fn about(verifier: &jwt::Verifier) -> Verifier {
+    let counts = verifier.counts();
+    Verifier {
+        provider: verifier.provider().to_string(),
+        hits: counts.hits,
+        misses: counts.misses,
+        keys: counts.keys,
+        fetches: counts.fetches.map(|fetches| KeyFetches {
+            done: fetches.succeeded,
+            failed: fetches.failed,
+            fresh_s: fetches.fresh_s,
+        }),
+    }
 }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::control::Row;
 use crate::daemon::{ConfigSource, Parts};
+use crate::identity::State;
 use crate::registry::Registry;
 use crate::reload::history::{History, KEPT};
 use crate::reload::{self, load};
@@ -39,7 +40,7 @@ impl Fixture {
         let mut first = reload::begin(history, loaded, "test");
         first.keep();
         let registry = Arc::new(Registry::open(config.server.state_dir.join("registry.json")));
-        let amid = Amid { workers: 1, registry, sticky_key: StickyKey::of(b"test") };
+        let amid = Amid { workers: 1, registry, sticky_key: StickyKey::of(b"test"), identity: State::in_memory() };
         let (audit, _recorders) = crate::audit::start(&config.audit, 1).unwrap();
         let daemon = Arc::new(Daemon::new(Parts {
             source,

@@ -15,8 +15,10 @@ impl Told401 {
         let mut schemes: Vec<(&'static str, String)> = Vec::new();
         for recogniser in recognisers {
             let (scheme, realm) = match recogniser {
-                Recogniser::Jwt(_) | Recogniser::Introspection(_) | Recogniser::Accounts(_) => ("Bearer", realm.to_owned()),
-                Recogniser::ApiKey(_) => ("ApiKey", realm.to_owned()),
+                Recogniser::Jwt(_) | Recogniser::Introspection(_) | Recogniser::Accounts(_) => {
+                    ("Bearer", realm.to_owned())
+                }
+                Recogniser::ApiKey { .. } => ("ApiKey", realm.to_owned()),
                 Recogniser::Basic(basic) => ("Basic", basic.realm().to_owned()),
                 Recogniser::Login { .. } => ("Session", realm.to_owned()),
                 Recogniser::Certificate => ("Certificate", realm.to_owned()),

@@ -25,9 +25,10 @@ pub(super) enum Found<'a> {
 impl Place {
     pub(super) fn of(place: &TokenPlace) -> Option<Self> {
         Some(match place {
-            TokenPlace::Header { name, scheme } => {
-                Self::Header { name: Name::parse(name)?, scheme: scheme.as_deref().map(|scheme| scheme.as_bytes().into()) }
-            }
+            TokenPlace::Header { name, scheme } => Self::Header {
+                name: Name::parse(name)?,
+                scheme: scheme.as_deref().map(|scheme| scheme.as_bytes().into()),
+            },
             TokenPlace::Cookie(name) => Self::Cookie(name.as_bytes().into()),
             TokenPlace::Query(name) => Self::Query(name.as_bytes().into()),
         })
@@ -53,13 +54,15 @@ impl Place {
                 };
                 value.filter(|value| !value.is_empty()).map_or(Found::Nothing, |value| Found::One(Cow::Borrowed(value)))
             }
-            Self::Cookie(name) => only(cookies(head.headers()).filter_map(|(found, value)| (found == &**name).then_some(value))),
+            Self::Cookie(name) => {
+                only(cookies(head.headers()).filter_map(|(found, value)| (found == &**name).then_some(value)))
+            }
             Self::Query(name) => {
                 let pairs = head.query().unwrap_or_default().as_bytes().split(|&byte| byte == b'&');
                 let values = pairs.filter_map(|pair| pair.strip_prefix(&**name)?.strip_prefix(b"="));
                 match only(values) {
-                    Found::One(value) => Found::One(decoded(value)),
-                    other @ (Found::Nothing | Found::Ambiguous) => other,
+                    Found::One(Cow::Borrowed(value)) => Found::One(decoded(value)),
+                    other @ (Found::One(Cow::Owned(_)) | Found::Nothing | Found::Ambiguous) => other,
                 }
             }
         }
@@ -171,7 +174,8 @@ mod tests {
 
     #[test]
     fn a_credential_stands_alone_in_its_place() {
-        let bearer = Place::of(&TokenPlace::Header { name: "authorization".into(), scheme: Some("Bearer".into()) }).unwrap();
+        let bearer =
+            Place::of(&TokenPlace::Header { name: "authorization".into(), scheme: Some("Bearer".into()) }).unwrap();
         check(&bearer, &[("authorization", "Bearer abc")], "/", Some("abc"));
         check(&bearer, &[("Authorization", "bEaReR   abc ")], "/", Some("abc"));
         check(&bearer, &[("authorization", "Bearerabc")], "/", None);

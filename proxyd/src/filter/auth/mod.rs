@@ -48,12 +48,7 @@ impl Compiled {
         };
         let providers: Box<[Provider]> = policy.providers.iter().filter_map(provider).collect();
         let told = Told401::of(providers.iter().map(|provider| &*provider.recogniser), &policy.realm);
-        Self(Arc::new(Auth {
-            policy: Arc::clone(policy),
-            providers,
-            sends: Arc::clone(&identities.sends),
-            told,
-        }))
+        Self(Arc::new(Auth { policy: Arc::clone(policy), providers, sends: Arc::clone(&identities.sends), told }))
     }
 
     pub(super) fn on_request(&self, exchange: &mut Exchange, request: &mut Request, ledger: &Rc<Ledger>) -> Verdict {
@@ -100,13 +95,7 @@ impl Provider {
 
 impl Auth {
     /// Goes on once somebody has answered; the providers that are left have said what they can.
-    fn wait(
-        self: &Arc<Self>,
-        from: usize,
-        left: Vec<Said>,
-        mut reckoning: Reckoning,
-        ledger: &Rc<Ledger>,
-    ) -> Verdict {
+    fn wait(self: &Arc<Self>, from: usize, left: Vec<Said>, mut reckoning: Reckoning, ledger: &Rc<Ledger>) -> Verdict {
         let (auth, ledger) = (Arc::clone(self), Rc::clone(ledger));
         Verdict::Ask(Box::pin(async move {
             for (provider, said) in auth.providers.iter().skip(from).zip(left) {
@@ -187,4 +176,11 @@ impl Auth {
 /// Seconds since the epoch, when the request came.
 fn now_s(exchange: &Exchange) -> i64 {
     exchange.finish.started.unix_us.div_euclid(1_000_000)
+}
+
+/// Tells the client what whoever recognised it wants it to know, such as a cookie that goes on.
+pub(super) fn on_response(exchange: &mut Exchange, response: &mut Response) {
+    for (name, value) in exchange.notes.back.drain(..) {
+        response.head.headers_mut().add(&name, value);
+    }
 }

@@ -25,7 +25,7 @@ pub(super) fn write(metrics: &Metrics, gauges: &Gauges) -> String {
     endpoints(&mut text, gauges);
     failing(&mut text, &workers);
     limits(&mut text, &workers, gauges);
-    verifiers(&mut text, gauges);
+    verifiers(&mut text, &workers, gauges);
     records(&mut text, gauges);
     process(&mut text, gauges);
     text.finish()
@@ -314,7 +314,17 @@ fn limits(text: &mut Text, workers: &Workers<'_>, gauges: &Gauges) {
     }
 }
 
-fn verifiers(text: &mut Text, gauges: &Gauges) {
+fn verifiers(text: &mut Text, workers: &Workers<'_>, gauges: &Gauges) {
+    text.family(
+        "proxyd_auth_total",
+        Kind::Counter,
+        "Credentials looked at, by provider: recognised, or the code of what was wrong with them.",
+    );
+    for (provider, tallies) in &workers.named(|cells| &cells.auth) {
+        for (outcome, count) in words(tallies.iter().map(|tally| &**tally)) {
+            text.sample(&[("provider", provider), ("outcome", outcome)], count);
+        }
+    }
     text.family(
         "proxyd_token_checks_total",
         Kind::Counter,

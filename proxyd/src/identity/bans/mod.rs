@@ -1,0 +1,293 @@
+//! Who is kept out for a while: those who earned it by their refusals, and those whom an operator banned. In memory, for every
+//! worker at once; `state` keeps them on disk.
+
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockWriteGuard};
+
+use arc_swap::ArcSwap;
+use directory::BanRow;
+use ipnet::IpNet;
+use shared::config;
+
+use self::tally::Tally;
+
+/// A power of two.
+const SHARDS: usize = 64;
+
+/// Bans, with those that are remembered. Beyond that nobody earns another one: they are refused one by one.
+const MOST: usize = 200_000;
+
+/// Who bans those who earn it.
+const OURSELVES: &str = "proxyd";
+
+/// See the module.
+#[derive(Debug)]
+pub struct BanList {
+    hasher: RandomState,
+    shards: Box<[RwLock<HashMap<IpNet, Ban>>]>,
+    /// Bans that may be in force.
+    active: AtomicUsize,
+    /// All, with those that are remembered.
+    known: AtomicUsize,
+    /// The sizes that banned networks have: an address is looked up once for each.
+    sizes: ArcSwap<Sizes>,
+    counted: Mutex<BTreeMap<(bool, u8), usize>>,
+    tally: Tally,
+}
+
+/// Prefix lengths, the most exact first.
+#[derive(Debug, Default)]
+struct Sizes {
+    v4: Box<[u8]>,
+    v6: Box<[u8]>,
+}
+
+#[derive(Clone, Debug)]
+struct Ban {
+    row: BanRow,
+    /// Whether it counts as active.
+    is_active: bool,
+    /// Whether it is on disk.
+    is_kept: bool,
+}
+
+/// A ban that was earned just now. It is in force; it remains to be kept ([`super::state::State::keep_ban`]) and told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewBan {
+    pub row: BanRow,
+}
+
+impl Default for BanList {
+    fn default() -> Self {
+        let hasher = RandomState::new();
+        let shards = (0..SHARDS).map(|_| RwLock::new(HashMap::with_hasher(hasher.clone()))).collect();
+        Self {
+            hasher,
+            shards,
+            active: AtomicUsize::new(0),
+            known: AtomicUsize::new(0),
+            sizes: ArcSwap::default(),
+            counted: Mutex::default(),
+            tally: Tally::default(),
+        }
+    }
+}
+
+impl BanList {
+    /// Those that are kept, with those that are only remembered.
+    pub fn of(rows: Vec<BanRow>, now_s: i64) -> Self {
+        let bans = Self::default();
+        bans.reload(rows, now_s);
+        bans
+    }
+
+    /// Until when this address is kept out, if it is. One load where nobody is.
+    pub fn check(&self, ip: IpAddr, now_s: i64) -> Option<i64> {
+        if self.active.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let ip = ip.to_canonical();
+        let sizes = self.sizes.load();
+        let sizes = if ip.is_ipv4() { &sizes.v4 } else { &sizes.v6 };
+        let until = |size: &u8| {
+            let network = IpNet::new(ip, *size).ok()?.trunc();
+            self.read(&network, |ban| ban.row.until_s)
+        };
+        sizes.iter().filter_map(until).filter(|until_s| *until_s > now_s).max()
+    }
+
+    /// Notes that this address was refused, with this code. The ban that it has earned by that, if it has.
+    pub fn note(&self, ip: IpAddr, code: &str, config: &config::Bans, now_s: i64) -> Option<NewBan> {
+        if !config.on.iter().any(|on| **on == *code) {
+            return None;
+        }
+        let ip = ip.to_canonical();
+        if config.exempt.iter().any(|exempt| exempt.contains(&ip)) || self.check(ip, now_s).is_some() {
+            return None;
+        }
+        let size = if ip.is_ipv4() { 32 } else { config.ipv6_prefix.min(128) };
+        let network = IpNet::new(ip, size).ok()?.trunc();
+        let within_s = seconds(config.within);
+        if !self.tally.count(network, config.refusals, within_s, now_s) || self.known.load(Ordering::Relaxed) >= MOST {
+            return None;
+        }
+        let before = self.read(&network, |ban| (ban.row.forgotten_s() > now_s).then_some(ban.row.times)).flatten();
+        let times = before.unwrap_or(0).saturating_add(1);
+        let longest_s = seconds(config.longest.max(config.lasts));
+        let lasts_s = seconds(config.lasts).saturating_mul(1_i64 << (times - 1).min(40)).min(longest_s);
+        let row = BanRow {
+            network: network.to_string(),
+            until_s: now_s.saturating_add(lasts_s),
+            since_s: now_s,
+            reason: code.to_owned(),
+            times,
+            by: OURSELVES.to_owned(),
+        };
+        self.insert(network, row.clone(), false);
+        Some(NewBan { row })
+    }
+
+    /// Bans a network, in place of what is known of it. False: it is none.
+    pub fn add(&self, row: BanRow) -> bool {
+        let Some(network) = parse(&row.network) else { return false };
+        self.insert(network, row, true);
+        true
+    }
+
+    /// Lifts a ban, and forgets it and what was counted. Whether there was one.
+    pub fn lift(&self, network: &IpNet) -> bool {
+        let network = network.trunc();
+        self.tally.forget(&network);
+        let Some(mut shard) = self.write(&network) else { return false };
+        let gone = shard.remove(&network);
+        self.uncount(&network, gone.as_ref());
+        gone.is_some()
+    }
+
+    /// The bans in force, the oldest first.
+    pub fn list(&self, now_s: i64) -> Vec<BanRow> {
+        let mut rows = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            rows.extend(shard.values().filter(|ban| ban.row.until_s > now_s).map(|ban| ban.row.clone()));
+        }
+        rows.sort_by(|a, b| (a.since_s, &a.network).cmp(&(b.since_s, &b.network)));
+        rows
+    }
+
+    /// Bans that may be in force.
+    pub fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// Takes up what is kept now: whatever was kept and is no more was lifted.
+    pub fn reload(&self, rows: Vec<BanRow>, now_s: i64) {
+        let mut kept = std::collections::HashSet::new();
+        for row in rows {
+            if let Some(network) = parse(&row.network) {
+                kept.insert(network);
+                self.insert(network, row, true);
+            }
+        }
+        self.retain(|network, ban| kept.contains(network) || !ban.is_kept);
+        self.sweep(now_s);
+    }
+
+    /// Ends what is over, and forgets what is no more remembered.
+    pub fn sweep(&self, now_s: i64) {
+        for shard in &self.shards {
+            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+            for (network, ban) in shard.iter_mut().filter(|(_, ban)| ban.is_active && ban.row.until_s <= now_s) {
+                ban.is_active = false;
+                self.inactive(network);
+            }
+        }
+        self.retain(|_, ban| ban.row.forgotten_s() > now_s);
+    }
+
+    /// Whether this very ban is still known.
+    pub(super) fn has(&self, row: &BanRow) -> bool {
+        parse(&row.network).and_then(|network| self.read(&network, |ban| ban.row == *row)).unwrap_or(false)
+    }
+
+    /// Notes that a ban is on disk.
+    pub(super) fn kept(&self, row: &BanRow) {
+        if let Some(network) = parse(&row.network)
+            && let Some(mut shard) = self.write(&network)
+            && let Some(ban) = shard.get_mut(&network).filter(|ban| ban.row == *row)
+        {
+            ban.is_kept = true;
+        }
+    }
+
+    fn index(&self, network: &IpNet) -> usize {
+        self.hasher.hash_one(network) as usize % SHARDS
+    }
+
+    fn write(&self, network: &IpNet) -> Option<RwLockWriteGuard<'_, HashMap<IpNet, Ban>>> {
+        let shard = self.shards.get(self.index(network))?;
+        Some(shard.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn read<T>(&self, network: &IpNet, look: impl FnOnce(&Ban) -> T) -> Option<T> {
+        let shard = self.shards.get(self.index(network))?.read().unwrap_or_else(PoisonError::into_inner);
+        shard.get(network).map(look)
+    }
+
+    fn insert(&self, network: IpNet, row: BanRow, is_kept: bool) {
+        let Some(mut shard) = self.write(&network) else { return };
+        let before = shard.insert(network, Ban { row, is_active: true, is_kept });
+        // Before the old one is taken off: it is never out of force in between.
+        self.known.fetch_add(1, Ordering::Relaxed);
+        self.sized(&network, true);
+        self.active.fetch_add(1, Ordering::Relaxed);
+        self.uncount(&network, before.as_ref());
+    }
+
+    fn retain(&self, keep: impl Fn(&IpNet, &Ban) -> bool) {
+        for shard in &self.shards {
+            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+            shard.retain(|network, ban| {
+                let stays = keep(network, ban);
+                if !stays {
+                    self.uncount(network, Some(ban));
+                }
+                stays
+            });
+        }
+    }
+
+    fn uncount(&self, network: &IpNet, gone: Option<&Ban>) {
+        let Some(ban) = gone else { return };
+        self.known.fetch_sub(1, Ordering::Relaxed);
+        if ban.is_active {
+            self.inactive(network);
+        }
+    }
+
+    fn inactive(&self, network: &IpNet) {
+        self.active.fetch_sub(1, Ordering::Relaxed);
+        self.sized(network, false);
+    }
+
+    /// Counts the sizes of active networks, and tells the lookups when there is another one, or one less.
+    fn sized(&self, network: &IpNet, more: bool) {
+        let key = (network.addr().is_ipv4(), network.prefix_len());
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counted.entry(key).or_default();
+        *count = if more { *count + 1 } else { count.saturating_sub(1) };
+        let changes = if more { *count == 1 } else { *count == 0 };
+        if *count == 0 {
+            counted.remove(&key);
+        }
+        if changes {
+            let sizes = |is_v4: bool| counted.keys().rev().filter(|key| key.0 == is_v4).map(|key| key.1).collect();
+            self.sizes.store(std::sync::Arc::new(Sizes { v4: sizes(true), v6: sizes(false) }));
+        }
+    }
+}
+
+/// A network, or an address alone; IPv4 addresses that are written as IPv6 are IPv4.
+pub fn parse(text: &str) -> Option<IpNet> {
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
+    let mapped = match network {
+        IpNet::V6(v6) if v6.prefix_len() >= 96 => v6.addr().to_ipv4_mapped().map(|v4| (v4, v6.prefix_len() - 96)),
+        IpNet::V6(_) | IpNet::V4(_) => None,
+    };
+    match mapped {
+        Some((v4, size)) => IpNet::new(v4.into(), size).ok().map(|network| network.trunc()),
+        None => Some(network.trunc()),
+    }
+}
+
+fn seconds(duration: std::time::Duration) -> i64 {
+    // A part of a second is one: nothing lasts for none.
+    i64::try_from(duration.as_millis().div_ceil(1000)).unwrap_or(i64::MAX).max(1)
+}

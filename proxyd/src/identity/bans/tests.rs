@@ -1,0 +1,128 @@
+use std::time::Duration;
+
+use super::*;
+
+fn config() -> config::Bans {
+    config::Bans {
+        refusals: 3,
+        within: Duration::from_mins(1),
+        lasts: Duration::from_mins(10),
+        longest: Duration::from_mins(30),
+        on: vec!["key_unknown".into(), "route_not_found".into()],
+        exempt: vec!["10.0.0.0/8".parse().unwrap()],
+        ipv6_prefix: 64,
+    }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn row(network: &str, until_s: i64) -> BanRow {
+    BanRow { network: network.into(), until_s, since_s: 0, reason: "x".into(), times: 1, by: "test".into() }
+}
+
+/// So many refusals at once.
+fn refuse(bans: &BanList, address: &str, times: u32, now_s: i64) -> Option<NewBan> {
+    (0..times).filter_map(|_| bans.note(ip(address), "key_unknown", &config(), now_s)).last()
+}
+
+#[test]
+fn who_earns_a_ban() {
+    let check = |addresses: &[&str], code: &str, expected: Option<&str>| {
+        let bans = BanList::default();
+        let ban = addresses.iter().filter_map(|address| bans.note(ip(address), code, &config(), 0)).last();
+        assert_eq!(ban.as_ref().map(|ban| ban.row.network.as_str()), expected, "{addresses:?}");
+        assert_eq!(bans.active(), usize::from(expected.is_some()));
+        let is_banned = bans.check(ip(addresses[0]), 0).is_some();
+        assert_eq!(is_banned, expected.is_some(), "{addresses:?}");
+    };
+    check(&["192.0.2.1"; 2], "key_unknown", None);
+    check(&["192.0.2.1"; 9], "key_expired", None);
+    check(&["10.1.2.3"; 9], "key_unknown", None);
+    check(&["::ffff:10.1.2.3"; 9], "key_unknown", None);
+    check(&["192.0.2.1", "192.0.2.2", "192.0.2.3"], "key_unknown", None);
+    check(&["192.0.2.1", "192.0.2.1", "::ffff:192.0.2.1"], "key_unknown", Some("192.0.2.1/32"));
+    check(&["2001:db8::1", "2001:db8::2", "2001:db8::ffff:3"], "key_unknown", Some("2001:db8::/64"));
+    check(&["2001:db8::1", "2001:db8:0:1::1", "2001:db8:0:2::1"], "key_unknown", None);
+}
+
+#[test]
+fn each_ban_is_twice_as_long_up_to_the_longest() {
+    let bans = BanList::default();
+    let mut now_s = 0;
+    for (times, lasts_s) in [(1, 600), (2, 1200), (3, 1800), (4, 1800)] {
+        let ban = refuse(&bans, "192.0.2.1", 3, now_s).unwrap().row;
+        assert_eq!((ban.times, ban.until_s - now_s, ban.since_s), (times, lasts_s, now_s));
+        // Refusals of who is banned count nothing.
+        assert_eq!(refuse(&bans, "192.0.2.1", 9, now_s), None);
+        assert_eq!(bans.check(ip("192.0.2.1"), ban.until_s - 1), Some(ban.until_s));
+        assert_eq!(bans.check(ip("192.0.2.1"), ban.until_s), None);
+        now_s = ban.until_s;
+        bans.sweep(now_s);
+        assert_eq!((bans.active(), bans.known.load(Ordering::Relaxed)), (0, 1));
+    }
+    // A day later it is forgotten.
+    bans.sweep(now_s + 86_400);
+    assert_eq!(bans.known.load(Ordering::Relaxed), 0);
+    assert_eq!(refuse(&bans, "192.0.2.1", 3, now_s + 86_400).unwrap().row.times, 1);
+}
+
+#[test]
+fn what_operators_ban_and_lift() {
+    let bans = BanList::default();
+    assert!(!bans.add(row("nonsense", 100)));
+    for network in ["192.0.2.0/24", "192.0.2.7", "2001:db8::/32", "::ffff:198.51.100.0/120"] {
+        assert!(bans.add(row(network, 100)), "{network}");
+    }
+    let check = |address: &str, expected: Option<i64>| {
+        assert_eq!(bans.check(ip(address), 50), expected, "{address}");
+    };
+    check("192.0.2.200", Some(100));
+    check("::ffff:192.0.2.200", Some(100));
+    check("192.0.3.1", None);
+    check("2001:db8:ffff::1", Some(100));
+    check("2001:db9::1", None);
+    check("198.51.100.9", Some(100));
+    bans.add(row("192.0.2.0/24", 200));
+    assert_eq!((bans.active(), bans.list(50).len(), bans.list(150).len()), (4, 4, 1));
+    check("192.0.2.7", Some(200));
+    assert!(bans.lift(&parse("192.0.2.0/24").unwrap()) && !bans.lift(&parse("192.0.2.0/24").unwrap()));
+    check("192.0.2.200", None);
+    check("192.0.2.7", Some(100));
+    for rest in ["192.0.2.7/32", "2001:db8::/32", "198.51.100.0/24"] {
+        assert!(bans.lift(&parse(rest).unwrap()), "{rest}");
+    }
+    assert!(bans.active() == 0 && bans.sizes.load().v4.is_empty() && bans.sizes.load().v6.is_empty());
+}
+
+#[test]
+fn what_is_not_on_disk_yet_outlives_a_reload() {
+    let bans = BanList::of(vec![row("192.0.2.1/32", 100), row("192.0.2.2/32", 10)], 50);
+    assert_eq!((bans.active(), bans.known.load(Ordering::Relaxed)), (1, 2));
+    let earned = refuse(&bans, "192.0.2.3", 3, 50).unwrap();
+    bans.reload(vec![], 50);
+    assert_eq!(bans.list(50), std::slice::from_ref(&earned.row));
+    bans.kept(&earned.row);
+    bans.reload(vec![], 50);
+    assert!(bans.list(50).is_empty() && bans.known.load(Ordering::Relaxed) == 0);
+}
+
+/// `cargo test --release -p proxyd --lib identity::bans -- --ignored --nocapture`
+#[test]
+#[ignore = "measures"]
+fn what_a_check_costs() {
+    let bans = BanList::default();
+    let address = ip("192.0.2.1");
+    for networks in [0, 1, 10_000] {
+        for number in 0..networks {
+            bans.add(row(&format!("10.0.{}.{}", number / 256, number % 256), 100));
+        }
+        let rounds = 1_000_000;
+        let started = std::time::Instant::now();
+        for _ in 0..rounds {
+            std::hint::black_box(bans.check(std::hint::black_box(address), 0));
+        }
+        println!("BanList::check beside {networks}: {} ns", started.elapsed().as_nanos() / rounds);
+    }
+}

@@ -1,0 +1,176 @@
+//! All who recognise, made ready from one config: files are read before anything is committed, and what was fetched, verified
+//! and counted before goes on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use shared::config::identity::{Identity, Provider, TokenAlgorithm};
+use shared::config::{Config, Redis};
+
+use super::accounts::Accounts;
+use super::forward::Forward;
+use super::introspect::Introspector;
+use super::jwt::{self, Revocations};
+use super::login::Logins;
+use super::password;
+use super::recogniser::Recogniser;
+use super::send::Sends;
+use super::state::State;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Identities {
+    config: Identity,
+    redis: Option<Arc<Redis>>,
+    pub sends: Arc<Sends>,
+    all: Vec<(Provider, Arc<str>, Arc<Recogniser>)>,
+    pub logins: Option<Arc<Logins>>,
+    pub accounts: Option<Arc<Accounts>>,
+    pub jwt: Vec<Arc<jwt::Verifier>>,
+    basic: Option<Arc<password::Verifier>>,
+    introspector: Option<Arc<Introspector>>,
+    /// What our own tokens are checked with.
+    pub jwks: Bytes,
+}
+
+/// What of `identity` cannot be made ready.
+#[derive(Clone, Debug)]
+pub struct IdentityError {
+    /// Of the config.
+    pub keys: Vec<String>,
+    /// The file, where it is one.
+    pub path: Option<PathBuf>,
+    pub what: String,
+}
+
+/// What identities are made ready amid.
+#[derive(Clone, Copy, Debug)]
+pub struct Around<'a> {
+    pub state: &'a Arc<State>,
+    /// Those in force.
+    pub before: Option<&'a Arc<Identities>>,
+    /// Of the config that is to come.
+    pub generation: u64,
+}
+
+impl Identities {
+    /// Makes them ready. Reads files.
+    ///
+    /// # Errors
+    ///
+    /// Everything that cannot be.
+    pub fn compile(config: &Config, around: Around<'_>) -> Result<Arc<Self>, Vec<IdentityError>> {
+        let identity = &config.identity;
+        let Around { state, before, .. } = around;
+        let mut errors = Errors::default();
+        let revoked: Arc<dyn Revocations> = Arc::<State>::clone(state);
+        let jwt = identity.jwt.iter().filter_map(|config| {
+            let namesake = before.and_then(|before| before.jwt.iter().find(|other| other.config().name == config.name));
+            let made = jwt::Verifier::compile(config, namesake, &revoked);
+            errors.take(&["identity", "jwt", &config.name, "keys"], made)
+        });
+        let jwt: Vec<_> = jwt.collect();
+        let basic = identity.basic.as_ref().and_then(|config| {
+            let namesake = before.and_then(|before| before.basic.as_ref());
+            let made = password::Verifier::compile(config, namesake, &state.turns);
+            errors.take(&["identity", "basic"], made)
+        });
+        let accounts = identity.accounts.as_ref().and_then(|config| {
+            let namesake = before.and_then(|before| before.accounts.as_ref());
+            errors.take(&["identity", "accounts"], Accounts::compile(config, state, namesake))
+        });
+        let logins = if identity.login.is_empty() {
+            None
+        } else {
+            let namesake = before.and_then(|before| before.logins.as_deref());
+            errors.take(&["identity", "login"], Logins::compile(config, state, namesake))
+        };
+        let introspector = identity.introspection.as_ref().map(|config| {
+            let same = before.and_then(|before| before.introspector.as_ref());
+            let same = same.filter(|same| same.is_same(config, &identity.send));
+            same.map_or_else(|| Arc::new(Introspector::new(config, &identity.send, &revoked)), Arc::clone)
+        });
+        if !errors.0.is_empty() {
+            return Err(errors.0);
+        }
+        // Of tokens of both kinds: internal ones are always signed with this key, those of accounts where the config says so.
+        let publishes = identity.send.token.is_some()
+            || identity.accounts.as_ref().is_some_and(|accounts| accounts.algorithm == TokenAlgorithm::EdDsa);
+        let mut made = Self {
+            config: identity.clone(),
+            redis: config.redis.clone(),
+            sends: Arc::new(Sends::compile(identity, &state.mint, around.generation)),
+            all: Vec::new(),
+            logins,
+            accounts,
+            jwt,
+            basic,
+            introspector,
+            jwks: if publishes {
+                Bytes::copy_from_slice(state.mint.jwks().as_bytes())
+            } else {
+                Bytes::from_static(b"{\"keys\":[]}")
+            },
+        };
+        made.all = made.recognisers(state);
+        Ok(Arc::new(made))
+    }
+
+    fn recognisers(&self, state: &Arc<State>) -> Vec<(Provider, Arc<str>, Arc<Recogniser>)> {
+        let mut all = vec![(Provider::Certificate, Recogniser::Certificate)];
+        all.extend(
+            self.jwt.iter().enumerate().map(|(index, jwt)| (Provider::Jwt(index), Recogniser::Jwt(Arc::clone(jwt)))),
+        );
+        if let Some(keys) = &self.config.api_key {
+            let (from, state) = (keys.from.clone(), Arc::clone(state));
+            all.push((Provider::ApiKey, Recogniser::ApiKey { from, state }));
+        }
+        if let Some(basic) = &self.basic {
+            all.push((Provider::Basic, Recogniser::Basic(Arc::clone(basic))));
+        }
+        if let Some(logins) = &self.logins {
+            let login = |index| (Provider::Login(index), Recogniser::Login { logins: Arc::clone(logins), index });
+            all.extend((0..self.config.login.len()).map(login));
+        }
+        if let Some(introspector) = &self.introspector {
+            all.push((Provider::Introspection, Recogniser::Introspection(Arc::clone(introspector))));
+        }
+        if let Some(forward) = &self.config.forward {
+            all.push((Provider::Forward, Recogniser::Forward(Arc::new(Forward::new(forward)))));
+        }
+        if let Some(accounts) = &self.accounts {
+            all.push((Provider::Accounts, Recogniser::Accounts(Arc::clone(accounts))));
+        }
+        let named = |(provider, recogniser): (Provider, Recogniser)| {
+            let name = self.config.name_of(&provider).into();
+            (provider, name, Arc::new(recogniser))
+        };
+        all.into_iter().map(named).collect()
+    }
+
+    /// Who recognises by this name.
+    pub fn find(&self, provider: &Provider) -> Option<(Arc<str>, Arc<Recogniser>)> {
+        let (_, name, recogniser) = self.all.iter().find(|(known, _, _)| known == provider)?;
+        Some((Arc::clone(name), Arc::clone(recogniser)))
+    }
+
+    /// Whether a config asks for the same: then these go on as they are.
+    pub fn is_same(&self, config: &Config) -> bool {
+        self.config == config.identity && self.redis == config.redis
+    }
+}
+
+/// Everything that went wrong.
+#[derive(Default)]
+struct Errors(Vec<IdentityError>);
+
+impl Errors {
+    fn take<T>(&mut self, keys: &[&str], made: Result<T, String>) -> Option<T> {
+        made.map_err(|what| {
+            let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+            self.0.push(IdentityError { keys, path: None, what });
+        })
+        .ok()
+    }
+}

@@ -1,0 +1,90 @@
+//! A key that is known, as requests meet it.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use directory::KeyRow;
+
+use crate::exchange::Principal;
+
+/// A key that is known, good or not.
+#[derive(Debug)]
+pub struct Known {
+    pub id: Box<str>,
+    pub name: Box<str>,
+    pub prefix: Box<str>,
+    /// For whom it acts; none: for itself.
+    pub user: Option<Box<str>>,
+    pub roles: Box<[Box<str>]>,
+    pub scopes: Box<[Box<str>]>,
+    /// So many requests in so many seconds.
+    pub limit: Option<(u32, u64)>,
+    pub expires_s: Option<i64>,
+    pub(super) is_revoked: bool,
+    /// Of its text before the last rotation.
+    pub(super) earlier_prefix: Option<Box<str>>,
+    pub(super) used_s: AtomicI64,
+    /// The last use that was written.
+    pub(super) written_s: AtomicI64,
+    /// Whether it stands in `KeyRing::used`.
+    pub(super) is_noted: AtomicBool,
+    /// Its principal, and what that was made amid.
+    principal: ArcSwapOption<(Arc<dyn Any + Send + Sync>, Arc<Principal>)>,
+}
+
+impl Known {
+    /// `before` is the same key as it was: its uses are not forgotten.
+    pub(super) fn of(row: &KeyRow, before: Option<&Self>) -> Self {
+        let boxed = |texts: &[String]| texts.iter().map(|text| text.as_str().into()).collect();
+        let used_s = row.used_s.unwrap_or(i64::MIN);
+        let later =
+            |of: fn(&Self) -> &AtomicI64| before.map_or(used_s, |before| of(before).load(Ordering::SeqCst).max(used_s));
+        Self {
+            id: row.id.as_str().into(),
+            name: row.name.as_str().into(),
+            prefix: row.prefix.as_str().into(),
+            user: row.user.as_deref().map(Into::into),
+            roles: boxed(&row.roles),
+            scopes: boxed(&row.scopes),
+            limit: row.limit,
+            expires_s: row.expires_s,
+            is_revoked: row.revoked_s.is_some(),
+            earlier_prefix: row.earlier.as_ref().map(|earlier| earlier.prefix.as_str().into()),
+            used_s: AtomicI64::new(later(|known| &known.used_s)),
+            written_s: AtomicI64::new(later(|known| &known.written_s)),
+            is_noted: AtomicBool::new(false),
+            principal: ArcSwapOption::empty(),
+        }
+    }
+
+    /// When it was last used, in seconds since the epoch.
+    pub fn used_s(&self) -> Option<i64> {
+        Some(self.used_s.load(Ordering::Relaxed)).filter(|used_s| *used_s != i64::MIN)
+    }
+
+    /// What its texts begin with.
+    pub(super) fn prefixes(&self) -> impl Iterator<Item = &str> {
+        let earlier = self.earlier_prefix.as_deref().filter(|earlier| *earlier != &*self.prefix);
+        std::iter::once(&*self.prefix).chain(earlier)
+    }
+
+    /// The principal that was made amid this very value; else `make` makes it, once.
+    pub fn principal<A: Send + Sync + 'static>(
+        &self,
+        amid: &Arc<A>,
+        make: impl FnOnce() -> Option<Principal>,
+    ) -> Option<Arc<Principal>> {
+        if let Some(made) = self.principal.load().as_deref()
+            && std::ptr::addr_eq(Arc::as_ptr(&made.0), Arc::as_ptr(amid))
+        {
+            return Some(Arc::clone(&made.1));
+        }
+        let principal = Arc::new(make()?);
+        // The value is held, so that no other can have its place in memory.
+        let amid: Arc<dyn Any + Send + Sync> = Arc::<A>::clone(amid);
+        self.principal.store(Some(Arc::new((amid, Arc::clone(&principal)))));
+        Some(principal)
+    }
+}

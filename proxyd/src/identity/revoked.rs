@@ -1,0 +1,182 @@
+//! Tokens that are not good any more, in memory: looked up by every worker, changed at once. `state` keeps them on disk.
+
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use directory::RevokedRow;
+use hashbrown::{DefaultHashBuilder, HashMap};
+
+/// A power of two.
+const SHARDS: usize = 64;
+
+/// Every provider's.
+const ANY: &str = "*";
+
+/// By `jti`: whose tokens, and when they expire anyway.
+type Shard = HashMap<Box<str>, Vec<(Box<str>, i64)>>;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Revoked {
+    hasher: DefaultHashBuilder,
+    shards: Box<[RwLock<Shard>]>,
+    count: AtomicUsize,
+    epoch: AtomicU64,
+}
+
+impl Default for Revoked {
+    fn default() -> Self {
+        let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
+        Self { hasher: DefaultHashBuilder::default(), shards, count: AtomicUsize::new(0), epoch: AtomicU64::new(0) }
+    }
+}
+
+impl Revoked {
+    /// Those that are kept.
+    pub fn of(rows: &[RevokedRow]) -> Self {
+        let revoked = Self::default();
+        for row in rows {
+            revoked.add(row);
+        }
+        revoked
+    }
+
+    /// Whether this token was revoked.
+    pub fn is_revoked(&self, provider: &str, jti: &str) -> bool {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let Some(shard) = self.shard(jti) else { return false };
+        let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+        let whose = shard.get(jti).map(Vec::as_slice).unwrap_or_default();
+        whose.iter().any(|(of, _)| **of == *provider || **of == *ANY)
+    }
+
+    /// Raised at each change: a verdict from before is looked at again.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Revokes a token, for every worker from now on.
+    pub fn add(&self, row: &RevokedRow) {
+        self.change(&row.jti, |shard| {
+            let whose = shard.entry(row.jti.as_str().into()).or_default();
+            if let Some((_, expires_s)) = whose.iter_mut().find(|(of, _)| **of == *row.provider) {
+                *expires_s = row.expires_s.max(*expires_s);
+                return 0;
+            }
+            whose.push((row.provider.as_str().into(), row.expires_s));
+            1
+        });
+    }
+
+    /// Takes a revocation back.
+    pub fn remove(&self, provider: &str, jti: &str) {
+        self.change(jti, |shard| {
+            let Some(whose) = shard.get_mut(jti) else { return 0 };
+            let before = whose.len();
+            whose.retain(|(of, _)| **of != *provider);
+            let gone = before - whose.len();
+            if whose.is_empty() {
+                shard.remove(jti);
+            }
+            -(gone as isize)
+        });
+    }
+
+    /// Takes up what is kept now.
+    pub fn reload(&self, rows: &[RevokedRow]) {
+        for row in rows {
+            self.add(row);
+        }
+        let kept: hashbrown::HashSet<(&str, &str)> =
+            rows.iter().map(|row| (row.provider.as_str(), row.jti.as_str())).collect();
+        self.retain(|provider, jti, _| kept.contains(&(provider, jti)));
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Forgets tokens that have expired.
+    pub fn sweep(&self, now_s: i64) {
+        self.retain(|_, _, expires_s| expires_s > now_s);
+    }
+
+    fn shard(&self, jti: &str) -> Option<&RwLock<Shard>> {
+        self.shards.get(self.hasher.hash_one(jti) as usize % SHARDS)
+    }
+
+    /// `edit` says how many more there are.
+    fn change(&self, jti: &str, edit: impl FnOnce(&mut Shard) -> isize) {
+        let Some(shard) = self.shard(jti) else { return };
+        let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+        let more = edit(&mut shard);
+        self.count.fetch_add(more as usize, Ordering::AcqRel);
+        drop(shard);
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn retain(&self, keep: impl Fn(&str, &str, i64) -> bool) {
+        for shard in &self.shards {
+            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+            let mut gone = 0;
+            shard.retain(|jti, whose| {
+                let before = whose.len();
+                whose.retain(|(provider, expires_s)| keep(provider, jti, *expires_s));
+                gone += before - whose.len();
+                !whose.is_empty()
+            });
+            self.count.fetch_sub(gone, Ordering::AcqRel);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(provider: &str, jti: &str, expires_s: i64) -> RevokedRow {
+        RevokedRow { provider: provider.into(), jti: jti.into(), expires_s, revoked_s: 0, by: "test".into() }
+    }
+
+    #[test]
+    fn of_one_provider_or_of_all() {
+        let revoked = Revoked::of(&[row("jwt.main", "a", 10), row("*", "b", 20)]);
+        let check = |provider: &str, jti: &str, expected: bool| {
+            assert_eq!(revoked.is_revoked(provider, jti), expected, "{provider} {jti}");
+        };
+        check("jwt.main", "a", true);
+        check("jwt.other", "a", false);
+        check("jwt.other", "b", true);
+        check("jwt.main", "c", false);
+        let before = revoked.epoch();
+        revoked.add(&row("accounts", "a", 10));
+        assert!(revoked.epoch() > before && revoked.len() == 3);
+        revoked.add(&row("accounts", "a", 15));
+        revoked.remove("jwt.main", "a");
+        revoked.remove("jwt.main", "a");
+        check("jwt.main", "a", false);
+        check("accounts", "a", true);
+        revoked.sweep(10);
+        check("accounts", "a", true);
+        revoked.sweep(15);
+        check("accounts", "a", false);
+        assert_eq!(revoked.len(), 1);
+        let before = revoked.epoch();
+        revoked.reload(&[row("*", "c", 9)]);
+        check("x", "b", false);
+        check("x", "c", true);
+        assert!(revoked.epoch() > before && revoked.len() == 1);
+        revoked.reload(&[]);
+        assert!(revoked.is_empty() && revoked.shards.iter().all(|shard| shard.read().unwrap().is_empty()));
+    }
+}
