@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use http1::{Framing, Headers, Incoming, Ready};
 
 use super::body::{BodyError, Gap};
 use super::kept::Kept;
-use super::{Alarm, Interim, Link, ResponseHead, StreamBody};
+use super::{Alarm, Interim, Link, Name, ResponseHead, StreamBody};
 
 /// How a request's body went so far: read by the exchange while the body goes upstream.
 #[derive(Debug, Default)]
@@ -57,6 +58,8 @@ struct Inbound {
     awaits_continue: bool,
     /// What came so far, where it may have to be sent again.
     kept: Option<Rc<RefCell<Kept>>>,
+    /// Fields that only we may set, behind a body too.
+    barred: Option<Arc<[Name]>>,
 }
 
 /// Where it comes from.
@@ -152,6 +155,7 @@ impl RequestBody {
 
     fn coming(coming: Coming, interim: Interim, alarm: &Rc<Alarm>, longest_gap: Duration, awaits: bool) -> Self {
         Self::of(Some(Box::new(Inbound {
+            barred: None,
             coming,
             interim,
             alarm: Rc::clone(alarm),
@@ -247,6 +251,13 @@ impl RequestBody {
         self.inbound.as_ref().map(|inbound| &inbound.upload)
     }
 
+    /// Takes these off its trailers.
+    pub fn bar(&mut self, names: &Arc<[Name]>) {
+        if let Some(inbound) = &mut self.inbound {
+            inbound.barred = Some(Arc::clone(names));
+        }
+    }
+
     /// Breaks off when more than this comes.
     pub fn set_limit(&mut self, bytes: u64) {
         if let Some(inbound) = &mut self.inbound {
@@ -296,11 +307,14 @@ impl RequestBody {
     /// The fields behind it.
     pub fn take_trailers(&mut self) -> Option<Box<Headers>> {
         let inbound = self.inbound.as_mut()?;
-        let trailers = match &mut inbound.coming {
+        let mut trailers = match &mut inbound.coming {
             Coming::Wire { incoming, .. } => incoming.take_trailers(),
             Coming::Stream(stream) => stream.take_trailers(),
             Coming::Kept => None,
         };
+        if let (Some(trailers), Some(barred)) = (&mut trailers, &inbound.barred) {
+            trailers.remove_alike(barred);
+        }
         if trailers.is_some()
             && let Some(kept) = &inbound.kept
         {

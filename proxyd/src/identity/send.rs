@@ -11,7 +11,7 @@ use super::mint::{Mint, TokenType};
 use crate::exchange::{Name, Principal, Value};
 
 /// `identity.send`, with its names made ready.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sends {
     user: Option<Name>,
     roles: Option<Name>,
@@ -23,7 +23,7 @@ pub struct Sends {
     /// Of the config that it was made from: what was made amid another is made anew.
     pub generation: u64,
     /// Every header that a client may not send, forward-auth's too.
-    barred: Box<[Name]>,
+    barred: Arc<[Name]>,
 }
 
 /// A token of our own about whoever it is.
@@ -68,7 +68,7 @@ impl Sends {
     }
 
     /// Every header that a client may not send.
-    pub fn barred(&self) -> &[Name] {
+    pub fn barred(&self) -> &Arc<[Name]> {
         &self.barred
     }
 

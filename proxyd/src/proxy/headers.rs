@@ -1,8 +1,10 @@
 //! The header lines that a proxy owes: what belongs to one hop is taken off, who came through is written down.
 
+use std::sync::Arc;
+
 use http1::{NameSet, Version};
 
-use crate::exchange::{Exchange, Headers, Name, RequestHead, Response, ResponseHead, Value, name};
+use crate::exchange::{Exchange, Headers, Name, Request, RequestHead, Response, ResponseHead, Value, name};
 use crate::telemetry::clock::Now;
 
 /// What we call ourselves in `Via`, behind the version in which a message came (RFC 9110 section 7.6.3).
@@ -52,10 +54,11 @@ fn strip_named(headers: &mut Headers) {
 
 /// Takes off a request, before anything looks at it, what belongs to the client's hop by its own word, and every header that
 /// only we may set. Later would be too late: `Connection: x-user` would take off what we say of who it is.
-pub(super) fn arrived(head: &mut RequestHead, barred: &[Name]) {
-    strip_named(head.headers_mut());
+pub(super) fn arrived(request: &mut Request, barred: &Arc<[Name]>) {
+    strip_named(request.head.headers_mut());
     if !barred.is_empty() {
-        head.headers_mut().remove_alike(barred);
+        request.head.headers_mut().remove_alike(barred);
+        request.body.bar(barred);
     }
 }
 

@@ -46,7 +46,7 @@ pub async fn handle(mut request: Request, peer: &Rc<Peer>, worker: &Rc<Worker>) 
     let mut passed = Passed::none();
     let outcome = match fault {
         None => {
-            headers::arrived(&mut request.head, local.snapshot.identities.sends.barred());
+            headers::arrived(&mut request, local.snapshot.identities.sends.barred());
             travel(&local, &mut exchange, &mut passed, &mut request, worker).await
         }
         Some(fault) => Err(fault),
