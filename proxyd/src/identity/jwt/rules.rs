@@ -12,7 +12,7 @@ use crate::identity::claims::Claims;
 /// Times past the year 9999 are mistakes, or meant to overflow something.
 const LATEST: f64 = 253_402_300_800.0;
 
-/// A longer name is nobody's: OpenID Connect ends at 255.
+/// A longer name is nobody's: `OpenID` Connect ends at 255.
 const MAX_USER: usize = 256;
 
 /// What the claims say, if they are what the config asks for.
@@ -71,7 +71,7 @@ fn times(config: &Jwt, claims: &Claims, now_s: i64) -> Result<(i64, i64), Denial
     Ok((from_s, until_s))
 }
 
-/// A NumericDate, rounded up: whole seconds are compared, and a moment within a second is not reached when that begins.
+/// A `NumericDate`, rounded up: whole seconds are compared, and a moment within a second is not reached when that begins.
 fn time(claims: &Claims, name: &str) -> Result<Option<i64>, Denial> {
     match claims.0.get(name) {
         None => Ok(None),

@@ -26,6 +26,16 @@ fn gauges() -> Gauges {
             max_keys: 100,
             evictions: 1,
         }],
+        verifiers: vec![
+            Verifier {
+                provider: "jwt.main".to_owned(),
+                hits: 90,
+                misses: 10,
+                keys: 2,
+                fetches: Some(KeyFetches { done: 7, failed: 1, fresh_s: Some(1_795_389_000) }),
+            },
+            Verifier { provider: "jwt.partner".to_owned(), hits: 3, misses: 4, keys: 1, fetches: None },
+        ],
         certificates: vec![Certificate {
             listener: "127.0.0.1:8443".to_owned(),
             path: "site.pem".to_owned(),

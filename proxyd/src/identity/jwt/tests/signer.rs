@@ -156,6 +156,6 @@ pub(super) fn nobody() -> Principal {
         scopes: Box::default(),
         key: None,
         sent: Box::default(),
-        minted: Default::default(),
+        minted: crate::exchange::Minted::default(),
     }
 }
