@@ -77,7 +77,6 @@ pub(super) fn page(daemon: &Daemon, reload: &Reload) -> String {
         },
         verifiers: snapshot.identities.jwt.iter().map(|verifier| about(verifier)).collect(),
         limiters: limiters.collect(),
-        verifiers: Vec::new(),
         certificates: certificates.collect(),
         access_log_dropped: daemon.access_log.dropped(),
         process: Process::read(),
