@@ -65,7 +65,7 @@ impl State {
 
     /// One that keeps nothing.
     #[cfg(test)]
-    pub fn in_memory() -> Arc<Self> {
+    pub(crate) fn in_memory() -> Arc<Self> {
         let directory = Directory::open_in_memory().unwrap();
         let mint = Mint::ed_dsa(&Mint::generate().unwrap()).unwrap();
         Self::new(directory, Keys { session: [7; 32], accounts: [8; 32] }, mint, 0).unwrap()
@@ -238,6 +238,16 @@ fn array(key: &[u8]) -> [u8; 32] {
     array
 }
 
+impl Revocations for State {
+    fn epoch(&self) -> u64 {
+        self.revoked.epoch()
+    }
+
+    fn is_revoked(&self, provider: &str, jti: &str) -> bool {
+        self.revoked.is_revoked(provider, jti)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
@@ -361,15 +371,5 @@ mod tests {
         assert_eq!(state.revoked.len(), 1);
         state.tick(false, 1059).unwrap();
         assert_eq!((state.revoked.len(), state.directory(|d| d.revoked(0)).unwrap().len()), (0, 0));
-    }
-}
-
-impl Revocations for State {
-    fn epoch(&self) -> u64 {
-        self.revoked.epoch()
-    }
-
-    fn is_revoked(&self, provider: &str, jti: &str) -> bool {
-        self.revoked.is_revoked(provider, jti)
     }
 }

@@ -113,7 +113,8 @@ mod tests {
         check(&[0, 0, 0], Some(2));
         check(&[0, 5, 9], Some(2));
         check(&[0, 9, 19, 29, 39], None);
-        check(&[0, 8, 10, 11], Some(3));
+        check(&[0, 8, 10], Some(2));
+        check(&[0, 8, 12, 12], Some(3));
         check(&[0, 0, 20, 20], None);
         check(&[0, 0, 20, 20, 20], Some(4));
         // A clock that goes back.

@@ -164,7 +164,7 @@ fn a_file_that_changes_is_read_again_and_a_broken_one_is_not() {
         std::fs::write(&next, text).unwrap();
         std::fs::rename(&next, &file).unwrap();
     };
-    write(&format!("ann:{}\n", bcrypted("one")));
+    write(&format!("ann:{}\n", argon("one", 1)));
     let verifier = compile(&basic(vec![], Some(&file), Duration::from_mins(5))).unwrap();
     check(&verifier, "ann", "one").unwrap();
     let until = |password: &str, expected: Result<String, Refusal>| {
@@ -174,7 +174,7 @@ fn a_file_that_changes_is_read_again_and_a_broken_one_is_not() {
             std::thread::sleep(Duration::from_millis(50));
         }
     };
-    write(&format!("ann:{}\n", bcrypted("two")));
+    write(&format!("ann:{}\n", argon("two", 1)));
     until("two", Ok("ann".into()));
     assert_eq!(check(&verifier, "ann", "one"), Err(WRONG));
     write("ann\n");
