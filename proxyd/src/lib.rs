@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod demo;
 pub mod exchange;
 pub mod filter;
+pub mod fleet;
 pub mod health;
 pub mod identity;
 pub mod inherited;

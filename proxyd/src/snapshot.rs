@@ -13,6 +13,7 @@ use shared::routing::Table;
 
 use crate::exchange::{Name, Value};
 use crate::filter::{self, Chain, Limiter, Limiters};
+use crate::fleet::Engine;
 use crate::identity::{self, Identities};
 use crate::registry::Registry;
 use crate::tls::{Material, ServerTls};
@@ -54,6 +55,8 @@ pub struct Snapshot {
     pub upstreams: Box<[Arc<Upstream>]>,
     /// In the order of the config.
     pub limiters: Vec<Arc<Limiter>>,
+    /// What several proxies share, where the config has it.
+    pub redis: Option<Arc<Engine>>,
     pub mask: Mask,
     /// Every listener, ready to be served.
     listeners: Box<[Arc<Listening>]>,
@@ -222,7 +225,10 @@ impl Snapshot {
             };
             Upstream::compile(upstream, tls.upstream(name), before.get(&**name).copied(), amid)
         });
-        let mut limiters = Limiters::new(previous.map_or(&[], |snapshot| &snapshot.limiters));
+        let mask = Mask::new(&config.log.redact.headers, &config.log.redact.query);
+        let redis = Engine::compile(config.redis.as_deref(), previous.and_then(|snapshot| snapshot.redis.as_ref()));
+        let before = previous.map_or(&[][..], |snapshot| &snapshot.limiters);
+        let mut limiters = Limiters::new(before, &mask, redis.as_ref());
         let mut chains = Chains::default();
         let unmatched = chains.of(&config.policies, &mut limiters, &identities);
         let routes = config.routes.iter().map(|route| Route {
@@ -258,7 +264,8 @@ impl Snapshot {
             upstreams,
             limiters,
             names,
-            mask: Mask::new(&config.log.redact.headers, &config.log.redact.query),
+            redis,
+            mask,
             stamp,
             checked,
         }
@@ -345,7 +352,7 @@ impl Fixed {
 struct Chains(HashMap<[usize; 9], Chain>);
 
 impl Chains {
-    fn of(&mut self, policies: &config::Policies, limiters: &mut Limiters, identities: &Identities) -> Chain {
+    fn of(&mut self, policies: &config::Policies, limiters: &mut Limiters<'_>, identities: &Identities) -> Chain {
         let key = [
             identity(&policies.access),
             identity(&policies.cors),

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::Recorder;
 use crate::daemon::{Daemon, Order};
 use crate::exchange::{Ledger, Load, RouteTag, Terms};
+use crate::fleet::Fleet;
 use crate::outside::Outside;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access_log::WorkerLog;
@@ -190,11 +191,13 @@ where
                 return;
             }
         };
+        let metrics = daemon.metrics.worker(start.index);
         let ledger = Ledger {
             clock: Clock::new(daemon.started_at),
             ids: Ids::new(start.seed, start.index as u16),
             random: Random::of_worker(start.seed, start.index as u16),
-            metrics: daemon.metrics.worker(start.index),
+            fleet: Fleet::new(Rc::clone(&metrics)),
+            metrics,
             log: start.log,
             audit: start.recorder,
             outside: Outside::default(),

@@ -25,6 +25,7 @@ mod black_box {
     mod failing;
     mod forwarding;
     mod grpc;
+    mod identity;
     mod life;
     mod load;
     mod observability;

@@ -1,6 +1,7 @@
 //! The end of a request: a guard that travels with the exchange and then rides on the response's body. When that ends,
 //! or the client leaves, it logs, counts and audits, exactly once.
 
+use std::any::Any;
 use std::cell::OnceCell;
 use std::fmt;
 use std::rc::Rc;
@@ -43,6 +44,8 @@ pub struct Finish {
     pub upload: Option<Rc<Upload>>,
     /// Who it is, once that is known.
     pub principal: Option<Arc<Principal>>,
+    /// What it holds until it ends: places among the requests that may run at the same time.
+    pub held: Vec<Box<dyn Any>>,
     pub attempts: u32,
     /// Why there was more than one attempt, or not another: see [`Finish::tried`] and [`Finish::noted`].
     pub tries: String,
@@ -105,6 +108,7 @@ impl Finish {
             endpoint: None,
             upload: None,
             principal: None,
+            held: Vec::new(),
             attempts: 0,
             tries: String::new(),
             upstream_us: 0,

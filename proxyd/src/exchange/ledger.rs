@@ -1,8 +1,10 @@
-//! What a worker writes its requests down with: its clock, its ids, and its halves of metrics, access log and audit.
+//! What a worker writes its requests down with: its clock, its ids, and its halves of metrics, access log and audit; and its way
+//! to what several proxies share.
 
 use std::rc::Rc;
 
 use crate::audit::Recorder;
+use crate::fleet::Fleet;
 use crate::outside::Outside;
 use crate::telemetry::access_log::WorkerLog;
 use crate::telemetry::clock::Clock;
@@ -19,4 +21,6 @@ pub struct Ledger {
     pub audit: Recorder,
     /// What it asks of identity providers and the like.
     pub outside: Outside,
+    /// The way to what several proxies share.
+    pub fleet: Fleet,
 }

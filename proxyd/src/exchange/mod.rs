@@ -33,7 +33,7 @@ pub use kept::Kept;
 pub use ledger::Ledger;
 pub use link::{Hints, Interim, Link};
 pub use peer::{Load, Peer, Presence};
-pub use principal::{KeyMark, Principal};
+pub use principal::{KeyMark, Minted, Principal};
 pub use rejection::{ErrorForm, Rejection, is_grpc};
 pub use socket::Socket;
 pub use stream::StreamBody;
@@ -42,6 +42,7 @@ pub use trailers::clean as clean_trailers;
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shared::decide::limit;
@@ -119,9 +120,16 @@ pub struct Injected {
 
 /// A rate limit's verdict, to be told to the client.
 pub struct LimitNote {
-    /// Its place among the rules of the route's policy.
-    pub rule: usize,
+    pub quota: Arc<Quota>,
     pub verdict: limit::Verdict,
+}
+
+/// What a rate limit counts by, ready to be told.
+#[derive(Debug)]
+pub struct Quota {
+    pub meter: limit::Meter,
+    /// `RateLimit-Policy`.
+    pub policy: Value,
 }
 
 /// What CORS lets the client's script see.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use shared::config::Policies;
 use shared::config::policy::{Access, Cors, Fault};
 
+use rate_limit::Stage;
 pub use rate_limit::{Limiter, Limiters};
 
 use crate::exchange::{Exchange, Ledger, Rejection, Request, Response};
@@ -60,11 +61,11 @@ pub type Chain = Arc<[Filter]>;
 /// 1. security headers: on every answer, so entered first and left last
 /// 2. cors: answers to browsers are readable even when refused, and a preflight has no credentials
 /// 3. access: who may not come in costs nothing more
-/// 4. rate limit: before any work is done for the request
+/// 4. rate limit by address and what else needs no asking: before any work is done for the request; then by who it is
 /// 5. body limit: what is announced too large is not begun
 /// 6. fault: what is refused anyway needs no fault to be refused; and what follows from a fault is to be seen
 /// 7. headers: the last word on what goes upstream, the first on what comes back
-pub fn compile(policies: &Policies, limiters: &mut Limiters, identities: &Identities) -> Chain {
+pub fn compile(policies: &Policies, limiters: &mut Limiters<'_>, identities: &Identities) -> Chain {
     let mut chain = Vec::new();
     if let Some(policy) = &policies.security_headers.value {
         chain.push(Filter::SecurityHeaders(security_headers::Compiled::new(policy)));
@@ -75,12 +76,15 @@ pub fn compile(policies: &Policies, limiters: &mut Limiters, identities: &Identi
     if let Some(policy) = &policies.access.value {
         chain.push(Filter::Access(Arc::clone(policy)));
     }
-    if let Some(policy) = &policies.rate_limit.value {
-        chain.push(Filter::RateLimit(limiters.compile(policy, &policies.rate_limit.scope)));
-    }
+    let mut limits = |stage| {
+        let policy = policies.rate_limit.value.as_ref()?;
+        limiters.compile(policy, &policies.rate_limit.scope, stage)
+    };
+    chain.extend(limits(Stage::BeforeAuth).map(Filter::RateLimit));
     if let Some(policy) = &policies.auth.value {
         chain.push(Filter::Auth(auth::Compiled::new(policy, identities)));
     }
+    chain.extend(limits(Stage::AfterAuth).map(Filter::RateLimit));
     if let Some(policy) = &policies.body_limit.value {
         chain.push(Filter::BodyLimit(policy.max_bytes));
     }
@@ -163,7 +167,7 @@ impl Filter {
         match self {
             Self::SecurityHeaders(headers) => headers.on_response(exchange, response),
             Self::Cors(_) => cors::on_response(exchange, response),
-            Self::RateLimit(rules) => rules.on_response(exchange, response),
+            Self::RateLimit(_) => rate_limit::on_response(exchange, response),
             Self::Auth(_) => auth::on_response(exchange, response),
             Self::Headers(headers) => headers.on_response(response),
             Self::Access(_) | Self::BodyLimit(_) | Self::Fault(_) => {}

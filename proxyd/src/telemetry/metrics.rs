@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use hashbrown::HashMap;
 
 pub use cells::{Counter, Entry, Level, Tally};
-pub use gauges::{Audit, Certificate, EndpointGauge, Gauges, KeyFetches, LastReload, Limiter, UpstreamGauge, Verifier};
+pub use gauges::{Audit, Certificate, EndpointGauge, Gauges, KeyFetches, LastReload, Limiter, StoreGauge, UpstreamGauge, Verifier};
 pub use histogram::{BOUNDS_US, Durations, Histogram};
 pub use lately::{EVERY as SAMPLED_EVERY, Lately};
 
@@ -171,6 +171,8 @@ struct WorkerCells {
     routes: Named<Arc<str>, RouteCells>,
     endpoints: Named<Pair, EndpointCells>,
     limits: Named<Pair, LimitCells>,
+    store: Tally,
+    store_duration: Histogram,
 }
 
 /// A worker's counters. Made for its thread alone; the cells within are read by whoever writes a page.
@@ -298,6 +300,17 @@ impl WorkerMetrics {
     pub fn limit(&self, scope: &Arc<str>, rule: &Arc<str>) -> Arc<LimitCells> {
         let key = || (Arc::clone(scope), Arc::clone(rule));
         self.cells.limits.with(&PairText(scope, rule), key, Arc::clone)
+    }
+
+    /// The shared store was asked, and it took so long: `ok`, or what kept it from answering.
+    pub fn store_asked(&self, outcome: &'static str, duration_us: u64) {
+        self.cells.store.count(outcome);
+        self.cells.store_duration.record(duration_us);
+    }
+
+    /// The shared store was not asked.
+    pub fn store_unasked(&self, outcome: &'static str) {
+        self.cells.store.count(outcome);
     }
 
     /// Forgets the routes that are not kept. When this worker takes a new snapshot, as the two below.

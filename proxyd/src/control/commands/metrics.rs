@@ -6,7 +6,7 @@ use crate::daemon::{Daemon, Life};
 use crate::identity::jwt;
 use crate::reload::Reload;
 use crate::telemetry::metrics::{
-    Audit, Certificate, EndpointGauge, Gauges, KeyFetches, LastReload, Limiter, UpstreamGauge, Verifier,
+    Audit, Certificate, EndpointGauge, Gauges, KeyFetches, LastReload, Limiter, StoreGauge, UpstreamGauge, Verifier,
 };
 use crate::telemetry::process::Process;
 use crate::tls::Facts;
@@ -61,6 +61,7 @@ pub(super) fn page(daemon: &Daemon, reload: &Reload) -> String {
     daemon.metrics.page(&Gauges {
         upstreams,
         endpoints,
+        store: snapshot.redis.as_ref().map(|engine| StoreGauge { breaker: engine.state().word() }),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         generation: snapshot.generation(),
         uptime: daemon.started_at.elapsed(),

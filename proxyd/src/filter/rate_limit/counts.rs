@@ -1,18 +1,29 @@
 //! The counters of one rule, by key: bounded in number, in shards, so that two workers rarely want the same lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 use shared::decide::limit::{Counters, Meter, Verdict};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use crate::exchange::Quota;
+
 /// A power of two. With 64, two of 16 workers meet at most every fourth time, and then for some nanoseconds.
 const SHARDS: usize = 64;
+/// So many keys of a shard are looked at by whoever looks at all of them: nobody waits long for its lock.
+const MOST_SEEN: usize = 4096;
+/// So many keys are asked whether they would make room where none has to.
+const TRIES: usize = 64;
 
 /// A key's keyed hash: what is kept instead of the key. 128 bits: two keys never share counters by chance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyHash(u128);
+pub struct KeyHash {
+    /// Of this process.
+    pub(super) own: u128,
+    /// The same in every process; 0 where nothing is shared.
+    pub(super) shared: u128,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -38,11 +49,33 @@ struct Shard {
     hand: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Entry {
     key: KeyHash,
     counters: Counters,
+    /// What it is limited to in place of what the rule says.
+    quota: Option<Arc<Quota>>,
+    /// Who it is, for operators.
+    label: Box<str>,
     used: bool,
+}
+
+/// Whom and how a request is counted.
+pub(super) struct Asked<'a, L> {
+    pub(super) key: KeyHash,
+    /// The rule's.
+    pub(super) meter: &'a Meter,
+    /// The key's own, in its place.
+    pub(super) quota: Option<&'a Arc<Quota>>,
+    /// Asked for once.
+    pub(super) label: L,
+    pub(super) now_us: u64,
+}
+
+impl<L> Asked<'_, L> {
+    fn meter(&self) -> &Meter {
+        self.quota.map_or(self.meter, |quota| &quota.meter)
+    }
 }
 
 impl Counts {
@@ -61,41 +94,70 @@ impl Counts {
         }
     }
 
-    /// The key that `write` describes.
-    pub(super) fn key(&self, write: impl FnOnce(&mut SipHasher13)) -> KeyHash {
+    /// The hash of what `write` describes.
+    pub(super) fn hash(&self, write: impl FnOnce(&mut SipHasher13)) -> u128 {
         let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
         write(&mut hasher);
-        KeyHash(hasher.finish128().as_u128())
+        hasher.finish128().as_u128()
     }
 
     fn shard(&self, key: KeyHash) -> Option<MutexGuard<'_, Shard>> {
-        let Apart(shard) = self.shards.get((key.0 >> 64) as usize % SHARDS)?;
+        let Apart(shard) = self.shards.get((key.own >> 64) as usize % SHARDS)?;
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes one request.
-    pub(super) fn take(&self, key: KeyHash, meter: &Meter, now_us: u64) -> Verdict {
-        let Some(mut shard) = self.shard(key) else { return meter.take(&mut Counters::default(), now_us) };
-        let (index, evicted) = shard.entry(key, meter, now_us);
-        let verdict = match shard.entries.get_mut(index) {
-            Some(entry) => {
-                entry.used = true;
-                meter.take(&mut entry.counters, now_us)
-            }
-            None => meter.take(&mut Counters::default(), now_us),
+    /// Takes one request. None: nobody could make room for the key, and it is not counted.
+    pub(super) fn take<L: FnOnce() -> Box<str>>(&self, asked: Asked<'_, L>) -> Option<Verdict> {
+        self.with(asked, |entry, meter, now_us| meter.take(&mut entry.counters, now_us))
+    }
+
+    /// Keeps what somebody else counted.
+    pub(super) fn keep<L: FnOnce() -> Box<str>>(&self, asked: Asked<'_, L>, counters: Counters) {
+        self.with(asked, |entry, _, _| entry.counters = counters);
+    }
+
+    fn with<T, L>(&self, asked: Asked<'_, L>, act: impl FnOnce(&mut Entry, &Meter, u64) -> T) -> Option<T>
+    where
+        L: FnOnce() -> Box<str>,
+    {
+        let mut shard = self.shard(asked.key)?;
+        let (index, evicted) = match shard.find(asked.key) {
+            Some(index) => (Some(index), false),
+            None => shard.make_room(asked.key, asked.meter, asked.now_us, asked.label),
         };
+        let asked = Asked { label: (), key: asked.key, meter: asked.meter, quota: asked.quota, now_us: asked.now_us };
+        let done = index.and_then(|index| shard.entries.get_mut(index)).map(|entry| {
+            entry.used = true;
+            entry.count_by(asked.meter, asked.quota);
+            act(entry, asked.meter(), asked.now_us)
+        });
         drop(shard);
         if evicted {
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
-        verdict
+        done
+    }
+
+    /// A request that was taken has ended.
+    pub(super) fn give_back(&self, key: KeyHash, meter: &Meter) {
+        let Some(mut shard) = self.shard(key) else { return };
+        let Some(index) = shard.find(key) else { return };
+        if let Some(entry) = shard.entries.get_mut(index) {
+            meter.give_back(&mut entry.counters);
+        }
     }
 
     /// What a request of this key would meet; none where nothing is counted for it.
     pub(super) fn peek(&self, key: KeyHash, meter: &Meter, now_us: u64) -> Option<Verdict> {
         let shard = self.shard(key)?;
         let entry = shard.entries.get(shard.find(key)?)?;
-        Some(meter.peek(&entry.counters, now_us))
+        Some(entry.meter(meter).peek(&entry.counters, now_us))
+    }
+
+    /// What a key is limited to in place of what the rule says.
+    pub(super) fn quota(&self, key: KeyHash) -> Option<Arc<Quota>> {
+        let shard = self.shard(key)?;
+        shard.entries.get(shard.find(key)?)?.quota.clone()
     }
 
     /// Forgets a key's counts. Whether there were any.
@@ -105,6 +167,52 @@ impl Counts {
         let Some(entry) = shard.entries.get_mut(index) else { return false };
         entry.counters = Counters::default();
         true
+    }
+
+    /// The keys whose label is wanted; of a shard only so many are looked at.
+    pub(super) fn labelled(&self, wanted: impl Fn(&str) -> bool) -> Vec<KeyHash> {
+        let mut found = Vec::new();
+        self.each(|entry| {
+            if wanted(&entry.label) {
+                found.push(entry.key);
+            }
+        });
+        found
+    }
+
+    /// The keys that have used most, and how much that is; of a shard only so many are looked at.
+    pub(super) fn top(&self, most: usize, meter: &Meter, now_us: u64) -> Vec<(Box<str>, u32, Verdict)> {
+        let mut top: Vec<(Box<str>, u32, Verdict)> = Vec::new();
+        let mut least = 0;
+        self.each(|entry| {
+            let verdict = entry.meter(meter).peek(&entry.counters, now_us);
+            let used = verdict.limit.saturating_sub(verdict.remaining);
+            if used <= least {
+                return;
+            }
+            top.push((entry.label.clone(), used, verdict));
+            // Sorted once in a while, not for each.
+            if top.len() >= most.saturating_mul(2).max(64) {
+                least = keep_most(&mut top, most);
+            }
+        });
+        keep_most(&mut top, most);
+        top
+    }
+
+    /// Labels are made anew by whoever comes next: what may be shown has changed.
+    pub(super) fn forget_labels(&self) {
+        for Apart(shard) in &self.shards {
+            for entry in &mut shard.lock().unwrap_or_else(PoisonError::into_inner).entries {
+                entry.label = "[not shown]".into();
+            }
+        }
+    }
+
+    fn each(&self, mut look: impl FnMut(&Entry)) {
+        for Apart(shard) in &self.shards {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).entries.iter().take(MOST_SEEN).for_each(&mut look);
+        }
     }
 
     /// Keys held now.
@@ -137,53 +245,92 @@ fn share(max_keys: usize) -> usize {
     max_keys.div_ceil(SHARDS).max(1)
 }
 
-impl Shard {
-    fn find(&self, key: KeyHash) -> Option<usize> {
-        let same = |slot: &u32| self.entries.get(*slot as usize).is_some_and(|entry| entry.key == key);
-        self.slots.find(key.0 as u64, same).map(|slot| *slot as usize)
+/// Keeps those that have used most, most first; how much the last of them has, where no more are wanted.
+fn keep_most(top: &mut Vec<(Box<str>, u32, Verdict)>, most: usize) -> u32 {
+    top.sort_by(|(label, used, _), (other_label, other_used, _)| other_used.cmp(used).then(label.cmp(other_label)));
+    top.truncate(most);
+    if top.len() < most { 0 } else { top.last().map_or(0, |(_, used, _)| *used) }
+}
+
+impl Entry {
+    fn meter<'a>(&'a self, meter: &'a Meter) -> &'a Meter {
+        self.quota.as_ref().map_or(meter, |quota| &quota.meter)
     }
 
-    /// The key's entry, made where there is none; and whether a key that still counted had to go for it.
-    fn entry(&mut self, key: KeyHash, meter: &Meter, now_us: u64) -> (usize, bool) {
-        if let Some(index) = self.find(key) {
-            return (index, false);
+    /// From now on by this. Counts that mean something else then are forgotten.
+    fn count_by(&mut self, meter: &Meter, quota: Option<&Arc<Quota>>) {
+        match (&self.quota, quota) {
+            (None, None) => return,
+            (Some(one), Some(other)) if Arc::ptr_eq(one, other) => return,
+            _ => {}
         }
-        let fresh = Entry { key, counters: Counters::default(), used: true };
-        let (index, evicted) = if self.entries.len() < self.capacity {
-            self.entries.push(fresh);
-            (self.entries.len() - 1, false)
-        } else {
-            let index = self.victim(meter, now_us);
-            (index, self.replace(index, fresh, meter, now_us))
+        let next = quota.map_or(meter, |quota| &quota.meter);
+        if !next.continues(self.meter(meter)) {
+            self.counters = Counters::default();
+        }
+        self.quota = quota.map(Arc::clone);
+    }
+}
+
+impl Shard {
+    fn find(&self, key: KeyHash) -> Option<usize> {
+        let same = |slot: &u32| self.entries.get(*slot as usize).is_some_and(|entry| entry.key.own == key.own);
+        self.slots.find(key.own as u64, same).map(|slot| *slot as usize)
+    }
+
+    /// An entry for a key that has none, where somebody makes room for it; and whether one that still counted had to go, or this
+    /// one is not counted.
+    fn make_room(
+        &mut self,
+        key: KeyHash,
+        meter: &Meter,
+        now_us: u64,
+        label: impl FnOnce() -> Box<str>,
+    ) -> (Option<usize>, bool) {
+        let full = self.entries.len() >= self.capacity;
+        let victim = if full { self.victim(meter, now_us) } else { None };
+        if full && victim.is_none() {
+            return (None, true);
+        }
+        let fresh = Entry { key, counters: Counters::default(), quota: None, label: label(), used: true };
+        let (index, evicted) = match victim {
+            Some(index) => (index, self.replace(index, fresh, meter, now_us)),
+            None => {
+                self.entries.push(fresh);
+                (self.entries.len() - 1, false)
+            }
         };
         let entries = &self.entries;
-        let hash = |slot: &u32| entries.get(*slot as usize).map_or(0, |entry| entry.key.0 as u64);
-        self.slots.insert_unique(key.0 as u64, index as u32, hash);
-        (index, evicted)
+        let hash = |slot: &u32| entries.get(*slot as usize).map_or(0, |entry| entry.key.own as u64);
+        self.slots.insert_unique(key.own as u64, index as u32, hash);
+        (Some(index), evicted)
     }
 
     /// Puts an entry in another's place. Whether that one still counted.
     fn replace(&mut self, index: usize, fresh: Entry, meter: &Meter, now_us: u64) -> bool {
         let Some(entry) = self.entries.get_mut(index) else { return false };
         let old = std::mem::replace(entry, fresh);
-        if let Ok(occupied) = self.slots.find_entry(old.key.0 as u64, |slot| *slot as usize == index) {
+        if let Ok(occupied) = self.slots.find_entry(old.key.own as u64, |slot| *slot as usize == index) {
             occupied.remove();
         }
-        !meter.is_spent(&old.counters, now_us)
+        !old.meter(meter).is_spent(&old.counters, now_us)
     }
 
-    /// Who makes room: going round, the first whose counts are spent or who was not used since the last round.
-    fn victim(&mut self, meter: &Meter, now_us: u64) -> usize {
-        for _ in 0..self.entries.len() * 2 {
+    /// Who makes room: going round, the first whose counts are spent or who was not used since the last round. Where requests at
+    /// the same time are counted, only who has none: what was not counted would be given back.
+    fn victim(&mut self, meter: &Meter, now_us: u64) -> Option<usize> {
+        let keeps = meter.is_concurrency();
+        let tries = if keeps { TRIES } else { self.entries.len() * 2 };
+        for _ in 0..tries {
             let index = self.hand;
             self.hand = (self.hand + 1) % self.entries.len().max(1);
             if let Some(entry) = self.entries.get_mut(index) {
-                if !entry.used || meter.is_spent(&entry.counters, now_us) {
-                    return index;
+                if !(entry.used || keeps) || entry.meter(meter).is_spent(&entry.counters, now_us) {
+                    return Some(index);
                 }
                 entry.used = false;
             }
         }
-        self.hand
+        (!keeps).then_some(self.hand)
     }
 }

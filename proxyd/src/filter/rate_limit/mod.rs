@@ -1,103 +1,175 @@
 //! The filter `rate_limit`: takes one request from every rule in force, refuses with 429, and tells clients what is left.
+//!
+//! It stands in a chain twice: rules that need not know who it is count before anybody is asked, the others after.
 
 mod counts;
 mod limiter;
+mod limiters;
+mod remote;
+mod who;
 
 pub use counts::KeyHash;
-pub use limiter::{Limiter, Limiters};
+pub use limiter::{Limiter, TopLine};
+pub use limiters::{Limiters, Stage};
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use shared::config::policy::Mode;
+use shared::config::policy::{Mode, Rule};
+use shared::decide::limit;
 
-use super::Verdict;
-use crate::exchange::{Exchange, Headers, Ledger, LimitNote, Name, Rejection, Request, Response, Value, name};
+use self::remote::{Answer, Question};
+use self::who::{By, Who};
+use super::{Then, Verdict};
+use crate::exchange::{Exchange, Ledger, LimitNote, Quota, Rejection, Request, Response, name};
 
-/// The rules of one policy, in order.
+/// The rules of one policy that count at one stage, in order.
 #[derive(Debug)]
-pub struct Rules(Box<[CompiledRule]>);
+pub struct Rules(Arc<[CompiledRule]>);
 
 #[derive(Debug)]
 struct CompiledRule {
     limiter: Arc<Limiter>,
     /// Among the snapshot's limiters.
     index: usize,
-    /// `RateLimit-Policy`.
-    policy: Value,
     by: Box<[By]>,
 }
 
-#[derive(Debug)]
-enum By {
-    Ip,
-    /// What the client's certificate is called.
-    Certificate,
-    Header(Name),
-}
-
 impl Rules {
-    pub(super) fn on_request(&self, exchange: &mut Exchange, request: &Request, ledger: &Ledger) -> Verdict {
+    /// First the rules that are counted here, in order; then, one after the other, those that are counted elsewhere: what is
+    /// refused here is not asked there.
+    pub(super) fn on_request(&self, exchange: &mut Exchange, request: &Request, ledger: &Rc<Ledger>) -> Verdict {
         let now_us = exchange.finish.started.instant_us;
+        let mut questions = Vec::new();
         for (index, rule) in self.0.iter().enumerate() {
-            let key = rule.key(exchange, request.head.headers());
-            let verdict = rule.limiter.take(&key, now_us);
-            let enforced = rule.limiter.rule.mode == Mode::Enforce;
-            rule.count(verdict.allowed, enforced, exchange, ledger);
-            if !enforced {
+            let limiter = &rule.limiter;
+            if !counts(&limiter.rule, exchange) {
                 continue;
             }
-            let tightest = exchange.notes.limit.as_ref().is_none_or(|note| verdict.remaining < note.verdict.remaining);
-            if tightest || !verdict.allowed {
-                exchange.notes.limit = Some(LimitNote { rule: index, verdict });
+            let who = Who::find(&rule.by, &limiter.rule, exchange, request.head.headers());
+            let key = limiter.key(&who);
+            let quota = who.own_limit().and_then(|limit| limiter.own_quota(limit));
+            if limiter.remote.is_some() {
+                let (limiter, label) = (Arc::clone(limiter), who.label(key.own));
+                questions.push(Question { rule: index, limiter, key, quota, label });
+                continue;
             }
-            if !verdict.allowed {
-                return Verdict::Reject(Rejection::RateLimited { retry_after_s: verdict.retry_after_s });
+            let Some(verdict) = limiter.take(key, quota.as_ref(), now_us, || who.label(key.own)) else { continue };
+            if verdict.allowed && limiter.quota.meter.is_concurrency() {
+                exchange.finish.held.push(Box::new(limiter.hold(key)));
+            }
+            if let Some(rejection) = rule.tell(verdict, quota, exchange, ledger) {
+                return Verdict::Reject(rejection);
+            }
+        }
+        if questions.is_empty() { Verdict::Pass } else { self.ask(questions, ledger, now_us) }
+    }
+
+    fn ask(&self, questions: Vec<Question>, ledger: &Rc<Ledger>, now_us: u64) -> Verdict {
+        let (rules, ledger) = (Self(Arc::clone(&self.0)), Rc::clone(ledger));
+        Verdict::Ask(Box::pin(async move {
+            let mut answers = Vec::with_capacity(questions.len());
+            for question in questions {
+                let Some(engine) = question.limiter.engine() else { continue };
+                let answer = question.ask(&ledger.fleet.link(engine), now_us).await;
+                let goes_on = match &answer {
+                    Answer::Counted(verdict) => verdict.allowed || question.limiter.rule.mode == Mode::Shadow,
+                    Answer::Uncounted => true,
+                    Answer::Denied => question.limiter.rule.mode == Mode::Shadow,
+                };
+                answers.push((question.rule, question.quota, answer));
+                if !goes_on {
+                    break;
+                }
+            }
+            let then: Then = Box::new(move |exchange, _, ledger| rules.told(answers, exchange, ledger));
+            then
+        }))
+    }
+
+    fn told(
+        &self,
+        answers: Vec<(usize, Option<Arc<Quota>>, Answer)>,
+        exchange: &mut Exchange,
+        ledger: &Ledger,
+    ) -> Verdict {
+        for (index, quota, answer) in answers {
+            let Some(rule) = self.0.get(index) else { continue };
+            let rejection = match answer {
+                Answer::Counted(verdict) => rule.tell(verdict, quota, exchange, ledger),
+                Answer::Denied if rule.enforces() => Some(Rejection::StoreUnavailable),
+                Answer::Denied | Answer::Uncounted => None,
+            };
+            if let Some(rejection) = rejection {
+                return Verdict::Reject(rejection);
             }
         }
         Verdict::Pass
     }
+}
 
-    /// Tells the client what it has left.
-    pub(super) fn on_response(&self, exchange: &Exchange, response: &mut Response) {
-        let Some(LimitNote { rule, verdict }) = &exchange.notes.limit else { return };
-        let Some(rule) = self.0.get(*rule) else { return };
-        let headers = response.head.headers_mut();
-        headers.set_number(&name::X_RATE_LIMIT_LIMIT, u64::from(verdict.limit));
-        headers.set_number(&name::X_RATE_LIMIT_REMAINING, u64::from(verdict.remaining));
-        headers.set_number(&name::X_RATE_LIMIT_RESET, verdict.reset_s);
-        headers.set(&name::RATE_LIMIT_POLICY, &rule.policy);
-        headers.set_with(&name::RATE_LIMIT, |out| rule.limiter.meter.rate_limit_header(verdict, out));
+/// Whether a rule counts this request at all.
+fn counts(rule: &Rule, exchange: &Exchange) -> bool {
+    let has_method = |method: &str| rule.methods.iter().any(|listed| **listed == *method);
+    let method = exchange.method();
+    if !rule.methods.is_empty() && !has_method(method) && !(method == "HEAD" && has_method("GET")) {
+        return false;
     }
+    let client = exchange.client.to_canonical();
+    if rule.exempt.iter().any(|network| network.contains(&client)) {
+        return false;
+    }
+    let Some(principal) = exchange.finish.principal.as_deref() else { return true };
+    !rule.exempt_names.iter().any(|name| {
+        let is_key = principal.key.as_ref().is_some_and(|key| *key.prefix == **name || *key.id == **name);
+        *principal.user == **name || is_key
+    })
+}
+
+/// Tells the client what it has left: once, of all rules the one with the least.
+pub(super) fn on_response(exchange: &mut Exchange, response: &mut Response) {
+    let Some(LimitNote { quota, verdict }) = exchange.notes.limit.take() else { return };
+    let headers = response.head.headers_mut();
+    headers.set_number(&name::X_RATE_LIMIT_LIMIT, u64::from(verdict.limit));
+    headers.set_number(&name::X_RATE_LIMIT_REMAINING, u64::from(verdict.remaining));
+    headers.set_number(&name::X_RATE_LIMIT_RESET, verdict.reset_s);
+    headers.set(&name::RATE_LIMIT_POLICY, &quota.policy);
+    headers.set_with(&name::RATE_LIMIT, |out| quota.meter.rate_limit_header(&verdict, out));
 }
 
 impl CompiledRule {
-    fn count(&self, allowed: bool, enforced: bool, exchange: &Exchange, ledger: &Ledger) {
+    fn enforces(&self) -> bool {
+        self.limiter.rule.mode == Mode::Enforce
+    }
+
+    /// Counts a verdict and notes it for the way back; what the request is refused with, if it is.
+    fn tell(
+        &self,
+        verdict: limit::Verdict,
+        quota: Option<Arc<Quota>>,
+        exchange: &mut Exchange,
+        ledger: &Ledger,
+    ) -> Option<Rejection> {
+        self.count(verdict.allowed, exchange, ledger);
+        if !self.enforces() {
+            return None;
+        }
+        let tightest = exchange.notes.limit.as_ref().is_none_or(|note| verdict.remaining < note.verdict.remaining);
+        if tightest || !verdict.allowed {
+            let quota = quota.unwrap_or_else(|| Arc::clone(&self.limiter.quota));
+            exchange.notes.limit = Some(LimitNote { quota, verdict });
+        }
+        (!verdict.allowed).then_some(Rejection::RateLimited { retry_after_s: verdict.retry_after_s })
+    }
+
+    fn count(&self, allowed: bool, exchange: &Exchange, ledger: &Ledger) {
         let Some(cells) = exchange.finish.terms.limits.get(self.index) else { return };
         let made = || ledger.metrics.limit(self.limiter.scope_name(), &self.limiter.rule.name);
         let cells = cells.get_or_init(made);
-        match (allowed, enforced) {
+        match (allowed, self.enforces()) {
             (true, _) => cells.allowed(),
             (false, true) => cells.refused(),
             (false, false) => cells.shadow_refused(),
         }
-    }
-
-    fn key(&self, exchange: &Exchange, headers: &Headers) -> KeyHash {
-        for by in &self.by {
-            match by {
-                By::Ip => break,
-                By::Certificate => {
-                    if let Some(certificate) = &exchange.peer.certificate {
-                        return self.limiter.certificate_key(certificate.called());
-                    }
-                }
-                By::Header(name) => {
-                    if let Some(value) = headers.get(name).filter(|value| !value.is_empty()) {
-                        return self.limiter.header_key(name.as_str(), value);
-                    }
-                }
-            }
-        }
-        self.limiter.address_key(exchange.client)
     }
 }

@@ -18,6 +18,8 @@ pub struct Gauges {
     pub audit: Audit,
     /// One for each rate limit rule in force.
     pub limiters: Vec<Limiter>,
+    /// The store that several proxies share, where there is one.
+    pub store: Option<StoreGauge>,
     /// One for each certificate of each listener.
     pub certificates: Vec<Certificate>,
     /// One for each upstream, and one for each endpoint.
@@ -87,6 +89,13 @@ pub struct KeyFetches {
     pub failed: u64,
     /// Seconds since the Unix epoch, of the newest good one.
     pub fresh_s: Option<i64>,
+}
+
+/// How the shared store does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreGauge {
+    /// Whether it is asked: closed, open or half_open.
+    pub breaker: &'static str,
 }
 
 /// A certificate that a listener shows.

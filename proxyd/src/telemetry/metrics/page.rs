@@ -26,6 +26,7 @@ pub(super) fn write(metrics: &Metrics, gauges: &Gauges) -> String {
     failing(&mut text, &workers);
     limits(&mut text, &workers, gauges);
     verifiers(&mut text, &workers, gauges);
+    store(&mut text, &workers, gauges);
     records(&mut text, gauges);
     process(&mut text, gauges);
     text.finish()
@@ -355,6 +356,21 @@ fn verifiers(text: &mut Text, workers: &Workers<'_>, gauges: &Gauges) {
         if let Some(fresh_s) = fetches.fresh_s {
             text.sample(&[("provider", provider)], fresh_s);
         }
+    }
+}
+
+fn store(text: &mut Text, workers: &Workers<'_>, gauges: &Gauges) {
+    text.family(
+        "proxyd_store_questions_total",
+        Kind::Counter,
+        "Questions to the shared store: ok, or what kept it from answering; open: not asked.",
+    );
+    workers.words(text, "outcome", |cells| &cells.store);
+    text.family("proxyd_store_duration_seconds", Kind::Histogram, "Time of questions to the shared store.")
+        .durations(&[], &durations(workers.0, |cells| &cells.store_duration));
+    text.family("proxyd_store_breaker", Kind::Gauge, "1 for the state of the shared store's breaker.");
+    if let Some(store) = &gauges.store {
+        text.sample(&[("state", store.breaker)], 1);
     }
 }
 

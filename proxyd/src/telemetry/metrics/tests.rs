@@ -36,6 +36,7 @@ fn gauges() -> Gauges {
             },
             Verifier { provider: "jwt.partner".to_owned(), hits: 3, misses: 4, keys: 1, fetches: None },
         ],
+        store: Some(StoreGauge { breaker: "closed" }),
         certificates: vec![Certificate {
             listener: "127.0.0.1:8443".to_owned(),
             path: "site.pem".to_owned(),
@@ -99,6 +100,8 @@ fn busy() -> Arc<Metrics> {
         endpoint.idle_began();
         endpoint.failed("reset", 5_000 + index as i64);
         endpoint.failed("connect", 4_000);
+        worker.store_asked("ok", 700);
+        worker.store_unasked("open");
         let limit = worker.limit(&name("top level"), &name("default"));
         limit.allowed();
         limit.refused();

@@ -1,0 +1,21 @@
+//! What several proxies share: an engine (Redis or Valkey) that is asked one thing at a time. Each question has a time of its
+//! own, and a breaker stands before all of them: an engine that does not answer costs requests next to nothing.
+//!
+//! What it means that nobody answers, whoever asks decides. Nothing here knows requests, limits or sessions.
+
+mod breaker;
+mod connect;
+mod engine;
+mod error;
+mod limit;
+mod link;
+mod store;
+
+pub use breaker::State;
+pub use engine::Engine;
+pub use error::StoreError;
+pub use limit::Aim;
+pub use link::{Fleet, Link};
+
+#[cfg(test)]
+mod tests;
