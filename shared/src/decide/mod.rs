@@ -15,6 +15,7 @@ pub mod eligible;
 pub mod limit;
 pub mod probe;
 pub mod retry;
+pub mod threats;
 
 #[cfg(test)]
 mod seeded;

@@ -1,0 +1,161 @@
+//! What a request must look like, whatever it says: its method, the type of its body, the size of JSON.
+
+use std::sync::Arc;
+
+use crate::config::policy::Shape;
+
+/// How a request does not look as it must.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    Method,
+    ContentType,
+    JsonSize,
+    JsonDepth,
+}
+
+impl Misfit {
+    /// The stable code.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Method => "threat_method",
+            Self::ContentType => "threat_content_type",
+            Self::JsonSize => "threat_json_size",
+            Self::JsonDepth => "threat_json_depth",
+        }
+    }
+
+    /// What it is called beside the rules.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Method => "method",
+            Self::ContentType => "content_type",
+            Self::JsonSize => "json_size",
+            Self::JsonDepth => "json_depth",
+        }
+    }
+
+    /// What it is refused with. The nesting of a body is found out when some of it went on: the rest is not read.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Method => 405,
+            Self::ContentType => 415,
+            Self::JsonSize | Self::JsonDepth => 413,
+        }
+    }
+}
+
+/// What is known of a request when its head is here.
+#[derive(Clone, Copy, Debug)]
+pub struct Arriving<'a> {
+    pub method: &'a str,
+    pub has_body: bool,
+    /// The length of the body, where it was announced.
+    pub announced: Option<u64>,
+    /// None: no line of it, or several.
+    pub content_type: Option<&'a [u8]>,
+    /// The body is compressed: what is in it cannot be seen.
+    pub encoded: bool,
+}
+
+/// What does not fit, if something does not.
+pub fn misfit(shape: &Shape, arriving: &Arriving<'_>) -> Option<Misfit> {
+    if !shape.methods.is_empty() && !shape.methods.iter().any(|method| **method == *arriving.method) {
+        return Some(Misfit::Method);
+    }
+    if !arriving.has_body {
+        return None;
+    }
+    if !shape.content_types.is_empty() && !allows(&shape.content_types, arriving.content_type) {
+        return Some(Misfit::ContentType);
+    }
+    let json = shape.json.filter(|_| arriving.content_type.is_some_and(is_json))?;
+    if arriving.encoded {
+        return Some(Misfit::ContentType);
+    }
+    arriving.announced.filter(|bytes| *bytes > json.max_bytes).map(|_| Misfit::JsonSize)
+}
+
+/// Whether a body of this type is JSON: `application/json`, `text/json`, or a type that ends in `+json` (RFC 6839).
+pub fn is_json(content_type: &[u8]) -> bool {
+    let kind = media_type(content_type);
+    let suffix = kind.len().checked_sub(b"+json".len()).and_then(|at| kind.get(at..));
+    kind.eq_ignore_ascii_case(b"application/json")
+        || kind.eq_ignore_ascii_case(b"text/json")
+        || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case(b"+json"))
+}
+
+fn allows(patterns: &[Arc<str>], content_type: Option<&[u8]>) -> bool {
+    let kind = content_type.map(media_type);
+    patterns.iter().any(|pattern| match (pattern.strip_suffix("/*"), kind) {
+        (Some("*"), _) => true,
+        (_, None) => false,
+        (Some(family), Some(kind)) => kind
+            .split_at_checked(family.len())
+            .is_some_and(|(start, rest)| start.eq_ignore_ascii_case(family.as_bytes()) && rest.starts_with(b"/")),
+        (None, Some(kind)) => kind.eq_ignore_ascii_case(pattern.as_bytes()),
+    })
+}
+
+/// The type without its parameters.
+fn media_type(content_type: &[u8]) -> &[u8] {
+    content_type.split(|octet| *octet == b';').next().unwrap_or_default().trim_ascii()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::policy::JsonShape;
+
+    const JSON: Option<&[u8]> = Some(b"application/json; charset=utf-8");
+
+    #[track_caller]
+    fn check(method: &str, body: Option<(Option<&[u8]>, Option<u64>)>, expected: Option<Misfit>) {
+        let shape = Shape {
+            methods: vec!["GET".into(), "POST".into()],
+            content_types: vec!["application/json".into(), "image/*".into()],
+            json: Some(JsonShape { max_bytes: 100, max_depth: 3 }),
+        };
+        let (content_type, announced) = body.unwrap_or_default();
+        let arriving = Arriving { method, has_body: body.is_some(), announced, content_type, encoded: false };
+        assert_eq!(misfit(&shape, &arriving), expected);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told() {
+        check("DELETE", None, Some(Misfit::Method));
+        check("get", None, Some(Misfit::Method));
+        check("POST", Some((None, None)), Some(Misfit::ContentType));
+        check("POST", Some((Some(b"text/xml"), None)), Some(Misfit::ContentType));
+        check("POST", Some((Some(b"application/jsonx"), None)), Some(Misfit::ContentType));
+        check("POST", Some((Some(b"imagex/png"), None)), Some(Misfit::ContentType));
+        check("POST", Some((JSON, Some(101))), Some(Misfit::JsonSize));
+        check("POST", Some((JSON, Some(100))), None);
+        check("POST", Some((JSON, None)), None);
+        check("POST", Some((Some(b"Image/PNG"), Some(1000))), None);
+        check("GET", None, None);
+    }
+
+    #[test]
+    fn compressed_json_cannot_be_judged() {
+        let shape = Shape { json: Some(JsonShape { max_bytes: 100, max_depth: 3 }), ..Shape::default() };
+        let arriving = Arriving { method: "POST", has_body: true, announced: None, content_type: JSON, encoded: true };
+        assert_eq!(misfit(&shape, &arriving), Some(Misfit::ContentType));
+        assert_eq!(misfit(&Shape::default(), &arriving), None);
+    }
+
+    #[test]
+    fn json_is_known_by_its_type() {
+        for (text, expected) in [
+            ("text/plain", false),
+            ("application/jsonp", false),
+            ("", false),
+            ("json", false),
+            ("APPLICATION/JSON", true),
+            ("application/problem+json;charset=utf-8", true),
+            ("application/vnd.api+JSON", true),
+            ("text/json", true),
+        ] {
+            assert_eq!(is_json(text.as_bytes()), expected, "{text}");
+        }
+    }
+}
