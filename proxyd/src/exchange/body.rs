@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http1::{Headers, Ready};
+use shared::decide::threats::Misfit;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -17,6 +18,9 @@ use super::{Alarm, Finish};
 pub enum BodyError {
     #[error("the body is over its limit")]
     TooLarge,
+    /// It does not look as bodies must here.
+    #[error("the body is not taken as it is")]
+    Unfit(Misfit),
     #[error("the body came too slowly")]
     TooSlow,
     #[error("the time for the whole request is up")]
@@ -273,7 +277,9 @@ impl Body {
             Err(BodyError::TooSlow) => finish.cut_short("upstream_idle_timeout"),
             Err(BodyError::OutOfTime) => finish.cut_short("total_timeout"),
             Err(BodyError::Reset(_)) => finish.cut_short("upstream_reset"),
-            Err(BodyError::TooLarge | BodyError::BrokenOff) => finish.cut_short("upstream_truncated"),
+            Err(BodyError::TooLarge | BodyError::Unfit(_) | BodyError::BrokenOff) => {
+                finish.cut_short("upstream_truncated")
+            }
         }
     }
 }

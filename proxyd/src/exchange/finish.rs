@@ -11,6 +11,7 @@ use std::time::Duration;
 use shared::audit::RequestFacts;
 use shared::config::{LogFormat, RequestAudit};
 
+use super::body::BodyError;
 use super::{Ledger, Part, Peer, Principal, Rejection, Trail, Upload, tries};
 use crate::audit::Place;
 use crate::telemetry::clock::Now;
@@ -198,6 +199,17 @@ impl Finish {
         }
     }
 
+    /// What was found of the request's body while it came.
+    fn tell_misfit(&mut self) {
+        let Some(upload) = &self.upload else { return };
+        let Some(misfit) = upload.misfit() else { return };
+        let is_refused = matches!(upload.failure(), Some(BodyError::Unfit(_)));
+        self.ledger.metrics.threat(misfit.name(), is_refused);
+        if !is_refused {
+            tries::add(&mut self.tries, "; ", format_args!("threat: {} (shadow)", misfit.name()));
+        }
+    }
+
     /// The body broke off.
     pub fn cut_short(&mut self, why: &'static str) {
         self.outcome = Outcome::Ended(why);
@@ -215,6 +227,7 @@ impl Drop for Finish {
             Outcome::Ended(outcome) => outcome,
             Outcome::Open | Outcome::Answered(_) => "client_closed",
         };
+        self.tell_misfit();
         let facts = RequestFacts {
             time_us: self.started.unix_us,
             request_id: self.trail.part(Part::Id),

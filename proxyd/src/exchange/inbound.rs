@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http1::{Framing, Headers, Incoming, Ready};
+use shared::decide::threats::Misfit;
 
 use super::body::{BodyError, Gap};
+use super::json::JsonBounds;
 use super::kept::Kept;
 use super::{Alarm, Interim, Link, Name, ResponseHead, StreamBody};
 
@@ -20,6 +22,7 @@ pub struct Upload {
     bytes: Cell<u64>,
     failure: Cell<Option<BodyError>>,
     ended: Cell<bool>,
+    misfit: Cell<Option<Misfit>>,
 }
 
 impl Upload {
@@ -31,6 +34,11 @@ impl Upload {
     /// Bytes that came.
     pub fn bytes(&self) -> u64 {
         self.bytes.get()
+    }
+
+    /// How it does not look as it must, be it refused for that or not.
+    pub fn misfit(&self) -> Option<Misfit> {
+        self.misfit.get()
     }
 
     /// Why it broke off, if it did.
@@ -53,6 +61,7 @@ struct Inbound {
     alarm: Rc<Alarm>,
     upload: Rc<Upload>,
     limit: u64,
+    json: Option<Box<JsonBounds>>,
     gap: Gap,
     /// The client waits to be asked for it (RFC 9110 section 10.1.1).
     awaits_continue: bool,
@@ -161,6 +170,7 @@ impl RequestBody {
             alarm: Rc::clone(alarm),
             upload: Rc::default(),
             limit: u64::MAX,
+            json: None,
             gap: Gap::new(longest_gap, None),
             awaits_continue: awaits,
             kept: None,
@@ -265,6 +275,13 @@ impl RequestBody {
         }
     }
 
+    /// Looks at it as JSON, as it comes.
+    pub fn set_json(&mut self, bounds: JsonBounds) {
+        if let Some(inbound) = &mut self.inbound {
+            inbound.json = Some(Box::new(bounds));
+        }
+    }
+
     /// Whether more is at hand, or the end was reached.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ready, BodyError>> {
         let Some(inbound) = &mut self.inbound else { return Poll::Ready(Ok(Ready::End)) };
@@ -364,6 +381,19 @@ impl Inbound {
         self.upload.bytes.set(self.upload.bytes.get() + bytes as u64);
     }
 
+    /// What is at hand and was not looked at yet, as JSON.
+    fn look(&mut self) -> Result<(), BodyError> {
+        let Some(mut json) = self.json.take() else { return Ok(()) };
+        let misfit = self.with_chunk(|chunk| json.look(self.upload.bytes(), chunk));
+        let Some(misfit) = misfit else {
+            self.json = Some(json);
+            return Ok(());
+        };
+        // Told once: it is not looked at any more.
+        self.upload.misfit.set(Some(misfit));
+        if json.is_enforced() { Err(BodyError::Unfit(misfit)) } else { Ok(()) }
+    }
+
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Ready, BodyError>> {
         if let Some(error) = self.upload.failure() {
             return Poll::Ready(Err(error));
@@ -378,7 +408,10 @@ impl Inbound {
             Poll::Ready(Ok((Ready::Data, at_hand))) => {
                 self.gap.moved();
                 let bytes = self.upload.bytes() + at_hand as u64;
-                Poll::Ready(if bytes > self.limit { Err(BodyError::TooLarge) } else { Ok(Ready::Data) })
+                if bytes > self.limit {
+                    return Poll::Ready(Err(BodyError::TooLarge));
+                }
+                Poll::Ready(self.look().map(|()| Ready::Data))
             }
             Poll::Ready(Ok((Ready::End, _))) => {
                 self.upload.ended.set(true);

@@ -243,6 +243,8 @@ impl Rejection {
             | Self::BodyTimeout
             | Self::BadBody
             | Self::ConnectRefused => true,
+            // Of those only what is wrong with a body is answered so.
+            Self::Threat { status, .. } => *status == 413,
             Self::BadPath(_)
             | Self::EncodedSlash
             | Self::ExpectationUnknown
@@ -250,7 +252,6 @@ impl Rejection {
             | Self::MethodNotAllowed(_)
             | Self::AccessDenied
             | Self::Banned { .. }
-            | Self::Threat { .. }
             | Self::Unauthenticated { .. }
             | Self::Forbidden(_)
             | Self::AuthUnavailable

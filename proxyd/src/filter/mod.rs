@@ -9,6 +9,7 @@ mod fault;
 mod headers;
 pub mod rate_limit;
 mod security_headers;
+mod threats;
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -29,6 +30,8 @@ pub enum Filter {
     SecurityHeaders(security_headers::Compiled),
     Cors(Arc<Cors>),
     Access(Arc<Access>),
+    /// Apart on the heap: it is large, and most have none.
+    Threats(Box<threats::Compiled>),
     RateLimit(rate_limit::Rules),
     Auth(auth::Compiled),
     BodyLimit(u64),
@@ -61,10 +64,13 @@ pub type Chain = Arc<[Filter]>;
 /// 1. security headers: on every answer, so entered first and left last
 /// 2. cors: answers to browsers are readable even when refused, and a preflight has no credentials
 /// 3. access: who may not come in costs nothing more
-/// 4. rate limit by address and what else needs no asking: before any work is done for the request; then by who it is
-/// 5. body limit: what is announced too large is not begun
-/// 6. fault: what is refused anyway needs no fault to be refused; and what follows from a fault is to be seen
-/// 7. headers: the last word on what goes upstream, the first on what comes back
+/// 4. threats: an attack costs nobody anything more, and takes nothing of what a limit leaves to others behind its address
+/// 5. rate limit by address: it protects those who recognise from guessing
+/// 6. auth: who it is, and whether that is enough here
+/// 7. rate limit by whoever was recognised
+/// 8. body limit: what is announced too large is not begun
+/// 9. fault: what is refused anyway needs no fault to be refused; and what follows from a fault is to be seen
+/// 10. headers: the last word on what goes upstream, the first on what comes back
 pub fn compile(policies: &Policies, limiters: &mut Limiters<'_>, identities: &Identities) -> Chain {
     let mut chain = Vec::new();
     if let Some(policy) = &policies.security_headers.value {
@@ -75,6 +81,9 @@ pub fn compile(policies: &Policies, limiters: &mut Limiters<'_>, identities: &Id
     }
     if let Some(policy) = &policies.access.value {
         chain.push(Filter::Access(Arc::clone(policy)));
+    }
+    if let Some(policy) = &policies.threats.value {
+        chain.push(Filter::Threats(Box::new(threats::Compiled::new(policy))));
     }
     let mut limits = |stage| {
         let policy = policies.rate_limit.value.as_ref()?;
@@ -149,6 +158,7 @@ impl Filter {
             Self::SecurityHeaders(_) => Verdict::Pass,
             Self::Cors(cors) => cors::on_request(cors, exchange, request),
             Self::Access(access) => access::on_request(access, exchange),
+            Self::Threats(threats) => threats.on_request(exchange, request, ledger),
             Self::RateLimit(rules) => rules.on_request(exchange, request, ledger),
             Self::Auth(auth) => auth.on_request(exchange, request, ledger),
             Self::BodyLimit(max_bytes) => body_limit::on_request(*max_bytes, request),
@@ -167,6 +177,7 @@ impl Filter {
         match self {
             Self::SecurityHeaders(headers) => headers.on_response(exchange, response),
             Self::Cors(_) => cors::on_response(exchange, response),
+            Self::Threats(threats) => threats.on_response(exchange, response),
             Self::RateLimit(_) => rate_limit::on_response(exchange, response),
             Self::Auth(_) => auth::on_response(exchange, response),
             Self::Headers(headers) => headers.on_response(response),

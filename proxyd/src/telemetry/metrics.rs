@@ -166,6 +166,8 @@ struct WorkerCells {
     fallbacks: Tally,
     mirrored: Tally,
     faults: Tally,
+    threats_refused: Tally,
+    threats_shadowed: Tally,
     /// By provider.
     auth: Named<Arc<str>, Tally>,
     routes: Named<Arc<str>, RouteCells>,
@@ -279,6 +281,11 @@ impl WorkerMetrics {
     /// A fault that a route asks for: `delay`, `abort`.
     pub fn fault(&self, kind: &'static str) {
         self.cells.faults.count(kind);
+    }
+
+    /// A rule of `threats` that a request ran into: whether the request was refused for it, or it was only told.
+    pub fn threat(&self, rule: &'static str, refused: bool) {
+        if refused { &self.cells.threats_refused } else { &self.cells.threats_shadowed }.count(rule);
     }
 
     /// The cells of a route, made on first use. Keep the handle.

@@ -5,6 +5,7 @@ mod asked;
 mod candidates;
 mod effects;
 mod failures;
+mod suspicion;
 mod verdict;
 
 use std::borrow::Cow;
@@ -60,7 +61,7 @@ pub fn explain(
         candidates,
         unlisted,
         verdict: verdict::of(config, &asked, &resolved, route, &shown),
-        policies: effects::lines(config, route, &asked, &mask),
+        policies: effects::lines(config, route, &asked, &shown, &mask),
     })
 }
 

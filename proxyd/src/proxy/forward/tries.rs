@@ -298,6 +298,7 @@ fn read_what_came(mut body: Body) {
 pub(super) fn body_rejection(error: BodyError) -> Rejection {
     match error {
         BodyError::TooLarge => Rejection::BodyTooLarge,
+        BodyError::Unfit(misfit) => Rejection::Threat { rule: misfit.code(), status: misfit.status() },
         BodyError::TooSlow => Rejection::BodyTimeout,
         BodyError::OutOfTime | BodyError::BrokenOff | BodyError::Reset(_) => Rejection::BadBody,
     }

@@ -90,7 +90,7 @@ fn reason(error: BodyError) -> Reason {
     match error {
         BodyError::Reset(code) => code.into(),
         BodyError::OutOfTime | BodyError::TooSlow => Reason::CANCEL,
-        BodyError::TooLarge | BodyError::BrokenOff => Reason::INTERNAL_ERROR,
+        BodyError::TooLarge | BodyError::Unfit(_) | BodyError::BrokenOff => Reason::INTERNAL_ERROR,
     }
 }
 

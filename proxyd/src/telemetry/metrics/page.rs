@@ -24,6 +24,7 @@ pub(super) fn write(metrics: &Metrics, gauges: &Gauges) -> String {
     upstreams(&mut text, &workers);
     endpoints(&mut text, gauges);
     failing(&mut text, &workers);
+    threats(&mut text, &workers);
     limits(&mut text, &workers, gauges);
     verifiers(&mut text, &workers, gauges);
     store(&mut text, &workers, gauges);
@@ -279,6 +280,21 @@ fn failing(text: &mut Text, workers: &Workers<'_>) {
     workers.words(text, "outcome", |cells| &cells.mirrored);
     text.family("proxyd_faults_injected_total", Kind::Counter, "Faults that routes ask for: delay or abort.");
     workers.words(text, "kind", |cells| &cells.faults);
+}
+
+fn threats(text: &mut Text, workers: &Workers<'_>) {
+    text.family(
+        "proxyd_threats_total",
+        Kind::Counter,
+        "Rules that requests looking like an attack ran into; by mode: block for those that were refused, or shadow.",
+    );
+    let tallies: [(&str, fn(&WorkerCells) -> &Tally); 2] =
+        [("block", |cells| &cells.threats_refused), ("shadow", |cells| &cells.threats_shadowed)];
+    for (mode, tally) in tallies {
+        for (rule, count) in words(workers.0.iter().map(|cells| tally(cells))) {
+            text.sample(&[("rule", rule), ("mode", mode)], count);
+        }
+    }
 }
 
 /// The outcomes of a rate limit rule.

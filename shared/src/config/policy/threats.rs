@@ -39,7 +39,7 @@ pub struct Shape {
     pub json: Option<JsonShape>,
 }
 
-/// Bounds of JSON bodies, which are read whole before they go on.
+/// Bounds of JSON bodies, which are looked at as they come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonShape {
     pub max_bytes: u64,
@@ -61,7 +61,7 @@ pub const THREAT_RULES: &[&str] = &[
 
 static JSON: Section = Section {
     name: "threats.json",
-    doc: "Bounds of JSON bodies, which are read whole before they go on.",
+    doc: "Bounds of JSON bodies, which are looked at as they come.",
     fields: &[&[
         Field::new("max_size", Kind::Size { min: "1B", max: "64MiB" }, "The largest body.").default("1MiB"),
         Field::new("max_depth", Kind::Integer { min: 1, max: 1000 }, "How deep lists and objects may be nested.")

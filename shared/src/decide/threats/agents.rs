@@ -16,7 +16,10 @@ pub(super) fn is_scanner(agent: &[u8]) -> bool {
 }
 
 fn begins(rest: &[u8], word: &str) -> bool {
-    rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
+    // Most differ here already.
+    let second = |text: &[u8]| text.get(1).map(u8::to_ascii_lowercase);
+    second(rest) == second(word.as_bytes())
+        && rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 /// Their names, by the first octet. One with a slash is the name of something else too.

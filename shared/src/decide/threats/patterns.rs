@@ -227,7 +227,7 @@ const COMMAND: &[&str] = &[
     // A command of which the name alone gives it away.
     r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:whoami|ifconfig|ipconfig|systeminfo|printenv|netstat|tasklist|uname)\b(?:\s+[/-]\w{1,12})*\s*(?:$|[;|&\n`)\x00#'\x22>])",
     // One with what it is to work on.
-    r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:cat|tac|more|less|head|tail|nl|od|xxd|base64|strings|grep|find|cp|mv|ln|stat|file|dd|tar|zip)\s+(?:-\w+\s+\S{0,4}\s*)*(?:[/~$<\\]|\.\.?/|\S{0,40}(?:passwd|shadow|etc/|\.php|\.env))",
+    r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:cat|tac|nl|od|xxd|base64)\s+(?:-\w+\s+)*(?:[/~$<\\]|\.\.?/|\S{0,40}(?:passwd|shadow|etc/|\.php|\.env))",
     r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:ls|dir)\s+(?:-\w|[/~]|\.\.?(?:$|[/;\s])|c:)",
     r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?ping\s+(?:-[a-z]\s*\d+\s+|[/-]n\s*\d+\s+)?(?:\d{1,3}\.\d|-[a-z]\b|localhost|[\w-]+\.[a-z]{2})",
     r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:curl|wget|fetch|lynx|tftp|ftp|certutil|bitsadmin)(?:\.exe)?\s+(?:-\S+\s+)*(?:https?:|ftp:|//|[\w-]+\.[\w.-]+|\d{1,3}\.|['\x22$-])",
@@ -235,7 +235,10 @@ const COMMAND: &[&str] = &[
     r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?nc\s+-\w*e",
     r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:ba|da|z|k|c|tc)?sh\s+(?:-[a-z]|<|/tmp|\S+\.sh\b)",
     r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:python[23]?|perl|ruby|php|node|lua)\s+-[a-z]",
-    r"(?:[;|&\n]|\$\()\s*(?:rm\s+-[rf]|chmod\s+(?:[+u]|0?[0-7]{3})|chown\s+\w+|kill(?:all)?\s+-|nohup\s+\S|crontab\s+-|useradd\s|adduser\s|mkfifo\s|touch\s+[/\w.]+|net\s+user\b|reg\s+(?:add|query)|type\s+(?:c:|%|\S+\.ini)|sleep\s+\d+\s*(?:$|[;|&`)#'\x22])|timeout\s+/?t?\s*\d+|nslookup\s+\S*\.\w|dig\s+\S*\.\w|host\s+\S+\.\w+|echo\s+[^\s;|&]{1,80}\s*(?:$|[;|&`)>#'\x22])|set\s+/a\b|expr\s+\d+|id\s+-\w|ps\s+-?\w*e|mail\s+\S+@)",
+    r"(?:[;|&\n]|\$\()\s*(?:rm\s+-[rf]|chmod\s+(?:[+u]|0?[0-7]{3})|chown\s+\w+|kill(?:all)?\s+-|nohup\s+\S|crontab\s+-|useradd\s|adduser\s|mkfifo\s|touch\s+[/\w.]+|net\s+user\b|reg\s+(?:add|query)|type\s+(?:c:|%|\S+\.ini)|timeout\s+/t\s*\d+|nslookup\s+\S*\.\w|dig\s+\S*\.\w|echo\s+(?:-[ne]+\s|[$\x22'`]|[^\s;|&]{1,80}\s*[;|&`)>#'\x22])|set\s+/a\b|expr\s+\d+|id\s+-\w|ps\s+-\w*e)",
+    r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:more|less|head|tail|strings|grep|find|cp|mv|ln|stat|file|dd|tar|zip)\s+(?:-\w+\s+\S{0,4}\s*)*(?:/\w|/\s|\.\.?/|\S{0,40}(?:passwd|shadow|etc/|\.php|\.env))",
+    // A lone `&` with a blank behind it is prose.
+    r"(?:[;|\n]\s*|&&\s*|\$\(\s*|&)sleep\s+\d+\s*(?:$|[;|&`)#'\x22])",
     // Names that lists hold too: behind an address, or closed like a command.
     r"(?:(?:^|=|@)\d{1,3}(?:\.\d{1,3}){3}|localhost|['\x22])\s*(?:;|\|\|?|&&?|\n|`)\s*(?:id|ls|pwd|env|dir|ps|w|who|set|hostname|date|ver)\s*(?:$|[;|&\n`#'\x22])",
     r"(?:;|\|\||&&)\s*(?:id|ls|pwd|env|ps)\s*(?:;|\||&&|\#)",

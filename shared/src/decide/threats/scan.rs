@@ -23,7 +23,7 @@ pub struct Facts<'a> {
     pub query: &'a str,
 }
 
-/// What the rules find in a request. Headers come as lower-case names with their values; those that carry credentials are passed
+/// What the rules find in a request. Headers come as names with their values; those that carry credentials are passed
 /// over.
 pub fn judge<'a>(
     scores: &Scores,
@@ -43,16 +43,14 @@ pub fn judge<'a>(
     let mut left = MOST_BYTES;
     for (name, value) in headers.into_iter().take(MOST_HEADERS) {
         let value = bounded(value, &mut left);
-        match name {
-            "authorization" | "proxy-authorization" => {}
-            "cookie" => split(value, b';').for_each(|cookie| looking.parameter(cookie.trim_ascii())),
-            "user-agent" => {
-                if is_scanner(value) {
-                    looking.find(Rule::ScannerAgent, Trace::Clear);
-                }
-                looking.text(value, Place::Header);
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        if is("cookie") {
+            split(value, b';').for_each(|cookie| looking.parameter(cookie.trim_ascii()));
+        } else if !is("authorization") && !is("proxy-authorization") {
+            if is("user-agent") && is_scanner(value) {
+                looking.find(Rule::ScannerAgent, Trace::Clear);
             }
-            _ => looking.text(value, Place::Header),
+            looking.text(value, Place::Header);
         }
     }
     looking.judgement()
@@ -229,7 +227,7 @@ impl<'s> Looking<'s> {
         if seen & !PLAIN == 0 {
             return;
         }
-        let plus = place == Place::Parameter && text.contains(&b'+');
+        let plus = place == Place::Parameter && seen & BLANK != 0 && text.contains(&b'+');
         let is_encoded = seen & PERCENT != 0 && has_escape(text);
         if !is_encoded && !plus {
             return self.plain(text, seen, place);

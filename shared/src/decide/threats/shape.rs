@@ -53,8 +53,10 @@ pub struct Arriving<'a> {
     pub announced: Option<u64>,
     /// None: no line of it, or several.
     pub content_type: Option<&'a [u8]>,
+    /// There are several: each reads the one it likes.
+    pub is_ambiguous: bool,
     /// The body is compressed: what is in it cannot be seen.
-    pub encoded: bool,
+    pub is_encoded: bool,
 }
 
 /// What does not fit, if something does not.
@@ -68,8 +70,8 @@ pub fn misfit(shape: &Shape, arriving: &Arriving<'_>) -> Option<Misfit> {
     if !shape.content_types.is_empty() && !allows(&shape.content_types, arriving.content_type) {
         return Some(Misfit::ContentType);
     }
-    let json = shape.json.filter(|_| arriving.content_type.is_some_and(is_json))?;
-    if arriving.encoded {
+    let json = shape.json.filter(|_| arriving.is_ambiguous || arriving.content_type.is_some_and(is_json))?;
+    if arriving.is_ambiguous || arriving.is_encoded {
         return Some(Misfit::ContentType);
     }
     arriving.announced.filter(|bytes| *bytes > json.max_bytes).map(|_| Misfit::JsonSize)
@@ -116,7 +118,14 @@ mod tests {
             json: Some(JsonShape { max_bytes: 100, max_depth: 3 }),
         };
         let (content_type, announced) = body.unwrap_or_default();
-        let arriving = Arriving { method, has_body: body.is_some(), announced, content_type, encoded: false };
+        let arriving = Arriving {
+            method,
+            has_body: body.is_some(),
+            announced,
+            content_type,
+            is_ambiguous: false,
+            is_encoded: false,
+        };
         assert_eq!(misfit(&shape, &arriving), expected);
     }
 
@@ -136,11 +145,23 @@ mod tests {
     }
 
     #[test]
-    fn compressed_json_cannot_be_judged() {
+    fn json_that_cannot_be_judged_is_refused() {
         let shape = Shape { json: Some(JsonShape { max_bytes: 100, max_depth: 3 }), ..Shape::default() };
-        let arriving = Arriving { method: "POST", has_body: true, announced: None, content_type: JSON, encoded: true };
-        assert_eq!(misfit(&shape, &arriving), Some(Misfit::ContentType));
-        assert_eq!(misfit(&Shape::default(), &arriving), None);
+        let plain = Arriving {
+            method: "POST",
+            has_body: true,
+            announced: None,
+            content_type: JSON,
+            is_ambiguous: false,
+            is_encoded: false,
+        };
+        let compressed = Arriving { is_encoded: true, ..plain };
+        let ambiguous = Arriving { content_type: None, is_ambiguous: true, ..plain };
+        assert_eq!(misfit(&shape, &compressed), Some(Misfit::ContentType));
+        assert_eq!(misfit(&shape, &ambiguous), Some(Misfit::ContentType));
+        assert_eq!(misfit(&shape, &Arriving { content_type: Some(b"text/plain"), ..compressed }), None);
+        assert_eq!(misfit(&shape, &plain), None);
+        assert_eq!(misfit(&Shape::default(), &compressed), None);
     }
 
     #[test]

@@ -51,6 +51,8 @@ fn rules_have_names_and_codes() {
         assert_eq!(Rule::ALL.get(rule as usize), Some(&rule));
     }
     assert_eq!(Rule::named("none"), None);
+    // What the config takes.
+    assert_eq!(Rule::ALL.map(Rule::name), *crate::config::policy::THREAT_RULES);
 }
 
 fn policy(rules: &[(&str, u32)]) -> Threats {
@@ -97,7 +99,7 @@ fn no_more_than_the_bound_is_looked_at() {
 
 #[test]
 fn credentials_are_not_looked_at() {
-    assert_eq!(judged("/", &["authorization: ' or 1=1--", "proxy-authorization: ${jndi:ldap://x/}"]).score(), 0);
+    assert_eq!(judged("/", &["authorization: ' or 1=1--", "Proxy-Authorization: ${jndi:ldap://x/}"]).score(), 0);
     assert_eq!(judged("/", &["x-authorization: ${jndi:ldap://x/}"]).score(), 5);
 }
 

@@ -76,6 +76,11 @@ impl Asked {
         Facts { method: &self.method, host: &self.host, path, query: &self.query, headers: self }
     }
 
+    /// Every header line.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.headers.0.iter().map(|(name, value)| (&**name, value.as_bytes()))
+    }
+
     /// The first value of a header.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.0.iter().find(|(line, _)| line == name).map(|(_, value)| &**value)

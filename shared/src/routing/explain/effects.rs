@@ -18,16 +18,17 @@ use crate::decide::limit::counted_address;
 
 use super::asked::Asked;
 use super::failures::Failures;
-use super::{cors_verdict, quoted};
+use super::{cors_verdict, quoted, suspicion};
 
 /// A line for every policy that somebody wrote, in the order in which they run; a rate limit has one for each rule.
-pub(super) fn lines(config: &Config, route: Option<&Route>, asked: &Asked, mask: &Mask) -> Vec<PolicyLine> {
+pub(super) fn lines(config: &Config, route: Option<&Route>, asked: &Asked, path: &str, mask: &Mask) -> Vec<PolicyLine> {
     let policies = route.map_or(&config.policies, |route| &route.policies);
-    let Policies { access, cors, rate_limit, body_limit, headers, security_headers, .. } = policies;
+    let Policies { access, cors, threats, rate_limit, body_limit, headers, security_headers, .. } = policies;
     let mut lines = Vec::new();
     add(&mut lines, "security_headers", security_headers, |policy| vec![security(policy)]);
     add(&mut lines, "cors", cors, |policy| vec![cross_origin(policy, asked)]);
     add(&mut lines, "access", access, |policy| vec![admission(policy, asked.client)]);
+    add(&mut lines, "threats", threats, |policy| vec![suspicion::effect(policy, asked, path)]);
     add(&mut lines, "rate_limit", rate_limit, |policy: &RateLimit| {
         policy.rules.iter().map(|rule| rate(rule, asked, mask)).collect()
     });

@@ -1,3 +1,4 @@
-//! Who may come in: what is said of it while the daemon runs.
+//! Who may come in: recognised by what, for what, how often, and what is said of it while the daemon runs.
 
 mod redis;
+mod threats;
