@@ -278,7 +278,7 @@ impl Body {
             Err(BodyError::OutOfTime) => finish.cut_short("total_timeout"),
             Err(BodyError::Reset(_)) => finish.cut_short("upstream_reset"),
             Err(BodyError::TooLarge | BodyError::Unfit(_) | BodyError::BrokenOff) => {
-                finish.cut_short("upstream_truncated")
+                finish.cut_short("upstream_truncated");
             }
         }
     }

@@ -107,7 +107,6 @@ impl Rejection {
             Self::Unauthenticated { why: Denial::Locked, .. } => 429,
             Self::Unauthenticated { .. } => 401,
             Self::AccessDenied | Self::Banned { .. } | Self::Forbidden(_) => 403,
-            Self::Threat { status, .. } => *status,
             Self::RouteNotFound => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::BodyTimeout | Self::HeadTimeout => 408,
@@ -134,7 +133,7 @@ impl Rejection {
             | Self::UpstreamWriteTimeout
             | Self::UpstreamTimeout
             | Self::TotalTimeout => 504,
-            Self::FaultInjected(status) => *status,
+            Self::FaultInjected(status) | Self::Threat { status, .. } => *status,
         }
     }
 

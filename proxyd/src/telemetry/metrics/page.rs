@@ -288,10 +288,10 @@ fn threats(text: &mut Text, workers: &Workers<'_>) {
         Kind::Counter,
         "Rules that requests looking like an attack ran into; by mode: block for those that were refused, or shadow.",
     );
-    let tallies: [(&str, fn(&WorkerCells) -> &Tally); 2] =
-        [("block", |cells| &cells.threats_refused), ("shadow", |cells| &cells.threats_shadowed)];
-    for (mode, tally) in tallies {
-        for (rule, count) in words(workers.0.iter().map(|cells| tally(cells))) {
+    let refused = words(workers.0.iter().map(|cells| &cells.threats_refused));
+    let shadowed = words(workers.0.iter().map(|cells| &cells.threats_shadowed));
+    for (mode, rules) in [("block", refused), ("shadow", shadowed)] {
+        for (rule, count) in rules {
             text.sample(&[("rule", rule), ("mode", mode)], count);
         }
     }

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
     deepest: u32,
-    depth: u32,
+    open: u32,
     within: Within,
 }
 
@@ -19,7 +19,7 @@ enum Within {
 impl Depth {
     /// At most so many objects and arrays within each other.
     pub fn new(deepest: u32) -> Self {
-        Self { deepest, depth: 0, within: Within::Structure }
+        Self { deepest, open: 0, within: Within::Structure }
     }
 
     /// More of the text: whether it is still within the bound.
@@ -45,14 +45,14 @@ impl Depth {
                 (Within::Text, b'\\') => Within::Escape,
                 (Within::Text, _) => Within::Structure,
                 (Within::Structure, b'{' | b'[') => {
-                    self.depth += 1;
-                    if self.depth > self.deepest {
+                    self.open += 1;
+                    if self.open > self.deepest {
                         return false;
                     }
                     Within::Structure
                 }
                 (Within::Structure, _) => {
-                    self.depth = self.depth.saturating_sub(1);
+                    self.open = self.open.saturating_sub(1);
                     Within::Structure
                 }
             };

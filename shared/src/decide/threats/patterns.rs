@@ -132,7 +132,7 @@ const SQL: &[&str] = &[
     // Closed, and the rest cut off.
     r#"^[^'"]{0,64}['"][\s);]*(?:--[\s+-]*|\#\s*|/\*.{0,64})$"#,
     r#"['"\d)][\s;]*--\s*[-+\s]?$"#,
-    r#"(?:^|[/=])-?\d+[\s);]*(?:--\s*[-+]?\s*$|/\*)"#,
+    r"(?:^|[/=])-?\d+[\s);]*(?:--\s*[-+]?\s*$|/\*)",
     // Another statement.
     r"[;)']\s*(?:drop|truncate|alter|create)\s+(?:table|database|schema|user|view|index|login|procedure|function)\b",
     r"[;)']\s*(?:insert\s+into\s+\w+|delete\s+from\s+\w+|update\s+[\w.]+\s+set\s+\w+\s*=|select\s.{1,100}\bfrom\s+\w|select\s+\w+\s*\(|merge\s+into|grant\s+\w+\s+(?:on|to)|declare\s+@|shutdown\b|copy\s+\w+\s+(?:from|to)\b|exec(?:ute)?[\s(]+(?:xp_|sp_|master|immediate|['(@]))",

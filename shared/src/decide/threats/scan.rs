@@ -115,7 +115,8 @@ static CLASSES: [Classes; 256] = {
             b'\'' => QUOTE,
             b'"' => DOUBLE_QUOTE,
             b'`' => TICK,
-            b'<' | b'>' => ANGLE,
+            // And 0xEF, with which full-width characters begin in UTF-8.
+            b'<' | b'>' | 0xEF => ANGLE,
             b'(' => PAREN,
             b'{' => BRACE,
             b'$' | b'#' | b'@' => SIGIL,
@@ -132,10 +133,9 @@ static CLASSES: [Classes; 256] = {
             b'0'..=b'9' => DIGIT,
             b'=' | b',' => EQUALS,
             b'-' => DASH,
-            // UTF-8 that stands for something else: too long forms, full width.
+            // UTF-8 that is too long, and that has CR and LF for its low octets.
             0xC0 | 0xC1 | 0xE0 => DOT | SLASH,
             0xE5 => BREAK,
-            0xEF => ANGLE,
             _ => 0,
         };
         octet += 1;

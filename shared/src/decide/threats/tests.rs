@@ -122,7 +122,6 @@ proptest! {
 /// `cargo test --profile release-quick -p shared --lib decide::threats::tests::cost -- --ignored --nocapture`
 #[test]
 #[ignore = "measures"]
-#[expect(clippy::print_stderr, reason = "what it is for")]
 fn cost() {
     const ROUNDS: u32 = 200_000;
     let ordinary = [
