@@ -24,6 +24,7 @@ pub mod load;
 pub mod message;
 pub mod redis;
 pub mod tls;
+pub mod token;
 pub mod upstream;
 pub mod wait;
 pub mod wire;

@@ -23,7 +23,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use hashbrown::HashMap;
 
 pub use cells::{Counter, Entry, Level, Tally};
-pub use gauges::{Audit, Certificate, EndpointGauge, Gauges, KeyFetches, LastReload, Limiter, StoreGauge, UpstreamGauge, Verifier};
+pub use gauges::{
+    Audit, Certificate, EndpointGauge, Gauges, KeyFetches, LastReload, Limiter, StoreGauge, UpstreamGauge, Verifier,
+};
 pub use histogram::{BOUNDS_US, Durations, Histogram};
 pub use lately::{EVERY as SAMPLED_EVERY, Lately};
 

@@ -2,3 +2,4 @@
 
 mod redis;
 mod threats;
+mod tokens;
