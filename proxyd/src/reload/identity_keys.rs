@@ -43,3 +43,62 @@ impl KeyFetches {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use shared::config::identity::{Jwt, JwtKeys};
+
+    use super::*;
+    use crate::identity::jwt::Revocations;
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Revocations for Nothing {
+        fn epoch(&self) -> u64 {
+            0
+        }
+
+        fn is_revoked(&self, _: &str, _: &str) -> bool {
+            false
+        }
+    }
+
+    fn verifier(name: &str, url: &str) -> Arc<Verifier> {
+        let (refresh, floor, timeout) = (Duration::from_hours(1), Duration::from_secs(1), Duration::from_secs(1));
+        let config = Jwt {
+            name: name.into(),
+            from: Vec::new(),
+            keys: JwtKeys::JwksUrl { url: url.into(), refresh, floor, timeout },
+            algorithms: Vec::new(),
+            issuer: None,
+            audience: Vec::new(),
+            leeway: Duration::ZERO,
+            require: Vec::new(),
+            require_exp: true,
+            max_age: None,
+            user_claim: "sub".into(),
+            roles_claim: "roles".into(),
+            scopes_claim: "scope".into(),
+        };
+        let revoked: Arc<dyn Revocations> = Arc::new(Nothing);
+        Verifier::compile(&Arc::new(config), None, &revoked).unwrap()
+    }
+
+    #[tokio::test]
+    async fn fetches_end_with_their_verifiers_and_the_others_go_on() {
+        let (one, other) = (verifier("one", "http://127.0.0.1:1/"), verifier("other", "http://127.0.0.1:1/"));
+        let mut fetches = KeyFetches::default();
+        fetches.follow([&one, &other].into_iter());
+        let ids = |fetches: &KeyFetches| fetches.running.iter().map(|running| running.task.id()).collect::<Vec<_>>();
+        let first = ids(&fetches);
+        let ended = fetches.running[1].task.clone();
+        fetches.follow([&one].into_iter());
+        assert_eq!(ids(&fetches), first[..1]);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(ended.is_finished() && !fetches.running[0].task.is_finished());
+        drop(fetches);
+    }
+}

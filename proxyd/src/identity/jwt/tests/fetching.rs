@@ -197,7 +197,7 @@ async fn the_last_good_keys_are_kept() {
     let another = json!({"keys": [signer.jwk(Some("b"))]}).to_string();
     let others = json!({"keys": [{"kty": "oct", "k": "AAAA"}]}).to_string();
     for (status, headers, body) in [
-        (500, "", &another),
+        (500, "", another.as_str()),
         (203, "", &another),
         (404, "", ""),
         (204, "", ""),

@@ -148,6 +148,7 @@ pub(super) fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
+#[allow(clippy::default_trait_access, reason = "the type is nobody's else")]
 pub(super) fn nobody() -> Principal {
     Principal {
         user: "".into(),
@@ -156,6 +157,6 @@ pub(super) fn nobody() -> Principal {
         scopes: Box::default(),
         key: None,
         sent: Box::default(),
-        minted: crate::exchange::Minted::default(),
+        minted: Default::default(),
     }
 }
