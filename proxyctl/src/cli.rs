@@ -1,14 +1,19 @@
 //! What can be typed: every subcommand with its flags and two real examples. Says nothing of how any of it is done.
 
+mod identity;
+mod limits;
+
+pub use identity::{BansAction, KeysAction, SecretFrom, TokensAction, UsersAction};
+pub use limits::{Limits, LimitsAction};
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use shared::audit::AuditQuery;
 use shared::control::{
-    Command, ConfigArgs, EndpointState, ExplainArgs, HistoryArgs, LimitsArgs, LimitsResetArgs, LogLevelArgs, Nothing,
-    ReloadArgs, RollbackArgs, RoutesArgs, UpstreamsArgs, UpstreamsDeregisterArgs, UpstreamsRegisterArgs,
-    UpstreamsSetArgs, VerifyArgs,
+    Command, ConfigArgs, EndpointState, ExplainArgs, HistoryArgs, LogLevelArgs, Nothing, ReloadArgs, RollbackArgs,
+    RoutesArgs, UpstreamsArgs, UpstreamsDeregisterArgs, UpstreamsRegisterArgs, UpstreamsSetArgs, VerifyArgs,
 };
 
 use crate::examples;
@@ -108,6 +113,30 @@ pub enum Action {
     /// List the upstreams and how their endpoints do, or say what endpoints may do
     #[command(after_help = examples::UPSTREAMS)]
     Upstreams(Upstreams),
+    /// List the API keys, make, revoke and rotate them
+    #[command(after_help = examples::KEYS)]
+    Keys {
+        #[command(subcommand)]
+        action: Option<KeysAction>,
+    },
+    /// List the tokens that were revoked, or revoke one
+    #[command(after_help = examples::TOKENS)]
+    Tokens {
+        #[command(subcommand)]
+        action: Option<TokensAction>,
+    },
+    /// List the accounts, make and change them
+    #[command(after_help = examples::USERS)]
+    Users {
+        #[command(subcommand)]
+        action: Option<UsersAction>,
+    },
+    /// List the addresses that are refused for a while, ban and lift them
+    #[command(after_help = examples::BANS)]
+    Bans {
+        #[command(subcommand)]
+        action: Option<BansAction>,
+    },
     /// Look at rate limit counters, or reset a key's
     #[command(after_help = examples::LIMITS)]
     Limits(Limits),
@@ -282,23 +311,6 @@ pub struct Endpoint {
     pub endpoint: String,
 }
 
-/// Arguments of `limits`.
-#[derive(Debug, Args)]
-pub struct Limits {
-    #[command(flatten)]
-    pub ask: LimitsArgs,
-    #[command(subcommand)]
-    pub action: Option<LimitsAction>,
-}
-
-/// What can be done to counters.
-#[derive(Debug, Subcommand)]
-pub enum LimitsAction {
-    /// Forget a key's counts
-    #[command(after_help = examples::LIMITS_RESET)]
-    Reset(LimitsResetArgs),
-}
-
 /// Arguments of `init`.
 #[derive(Clone, Debug, Args)]
 pub struct Init {
@@ -348,16 +360,11 @@ impl Action {
             Self::Rollback(args) => Command::Rollback(args.clone()),
             Self::Audit(audit) => return audit.command(),
             Self::Upstreams(upstreams) => return upstreams.command().map(Some),
-            Self::Limits(Limits { ask, action: None }) => Command::Limits(ask.clone()),
-            Self::Limits(Limits { ask, action: Some(LimitsAction::Reset(reset)) }) => {
-                if ask.key.is_some() {
-                    return Err("`limits reset` takes its key after the word reset".to_owned());
-                }
-                Command::LimitsReset(LimitsResetArgs {
-                    key: reset.key.clone(),
-                    rule: reset.rule.clone().or_else(|| ask.rule.clone()),
-                })
-            }
+            Self::Keys { action } => identity::keys(action.as_ref()),
+            Self::Tokens { action } => identity::tokens(action.as_ref()),
+            Self::Users { action } => identity::users(action.as_ref()),
+            Self::Bans { action } => identity::bans(action.as_ref()),
+            Self::Limits(limits) => return limits.command().map(Some),
             Self::LogLevel(args) => Command::LogLevel(args.clone()),
             Self::Upgrade(args) => Command::Upgrade(*args),
             Self::Shutdown(args) => Command::Shutdown(*args),
@@ -369,6 +376,16 @@ impl Action {
             | Self::Completions { .. }
             | Self::Version => return Ok(None),
         }))
+    }
+
+    /// Where the secret is read from that its command still lacks.
+    #[must_use]
+    pub fn secret(&self) -> Option<SecretFrom> {
+        match self {
+            Self::Tokens { action: Some(action) } => action.secret(),
+            Self::Users { action: Some(action) } => action.secret(),
+            _ => None,
+        }
     }
 }
 

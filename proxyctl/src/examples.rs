@@ -123,10 +123,118 @@ Examples:
   proxyctl upstreams weight users 127.0.0.1:8001 5
   proxyctl upstreams weight users http://[::1]:8002 0";
 
+pub(crate) const KEYS: &str = "\
+Examples:
+  proxyctl keys
+  proxyctl keys create --name ci --scopes builds:read,builds:write --roles agent --expires 90d";
+
+pub(crate) const KEYS_LIST: &str = "\
+Examples:
+  proxyctl keys list
+  proxyctl keys list --output json";
+
+pub(crate) const KEYS_CREATE: &str = "\
+The key is shown this once; proxyd keeps only its hash. It is good at once, on every worker.
+
+Examples:
+  proxyctl keys create --name ci --scopes builds:read,builds:write --roles agent --expires 90d --limit 100/m
+  proxyctl keys create --name dashboard --roles readonly --acts-for ada --output json";
+
+pub(crate) const KEYS_REVOKE: &str = "\
+Examples:
+  proxyctl keys revoke ci
+  proxyctl keys revoke pk_3f9a01bc";
+
+pub(crate) const KEYS_ROTATE: &str = "\
+Name, scopes, roles and id stay. Without --overlap the earlier secret is refused from this moment on.
+
+Examples:
+  proxyctl keys rotate ci
+  proxyctl keys rotate ci --overlap 24h";
+
+pub(crate) const TOKENS: &str = "\
+Examples:
+  proxyctl tokens
+  proxyctl tokens revoke --jti 5f2b9c1e --provider jwt.main";
+
+pub(crate) const TOKENS_LIST: &str = "\
+Examples:
+  proxyctl tokens list
+  proxyctl tokens list --output json";
+
+pub(crate) const TOKENS_REVOKE: &str = "\
+Of a whole token `jti` and `exp` are read; nothing else of it is looked at or kept. A token without `jti` cannot be revoked.
+
+Examples:
+  proxyctl tokens revoke - < token.txt
+  proxyctl tokens revoke --jti 5f2b9c1e --provider jwt.main --expires 12h";
+
+pub(crate) const USERS: &str = "\
+Examples:
+  proxyctl users
+  proxyctl users add ada --email ada@example.com --roles admin";
+
+pub(crate) const USERS_LIST: &str = "\
+Examples:
+  proxyctl users list
+  proxyctl users list --output json";
+
+pub(crate) const USERS_ADD: &str = "\
+Examples:
+  proxyctl users add ada --email ada@example.com --roles admin,user --verified
+  head -n 1 password.txt | proxyctl users add bob --password-stdin";
+
+pub(crate) const USERS_SET: &str = "\
+Examples:
+  proxyctl users set ada --roles admin,user
+  proxyctl users set ada@example.com --disable";
+
+pub(crate) const USERS_PASSWORD: &str = "\
+Examples:
+  proxyctl users password ada
+  head -n 1 password.txt | proxyctl users password ada --password-stdin";
+
+pub(crate) const USERS_REMOVE: &str = "\
+Examples:
+  proxyctl users remove bob
+  proxyctl users remove bob@example.com";
+
+pub(crate) const BANS: &str = "\
+Examples:
+  proxyctl bans
+  proxyctl bans add 203.0.113.7 --for 24h --reason 'probes for logins'";
+
+pub(crate) const BANS_LIST: &str = "\
+Examples:
+  proxyctl bans list
+  proxyctl bans list --output json";
+
+pub(crate) const BANS_ADD: &str = "\
+It holds over restarts. An address that is banned already is banned anew, for so long from now.
+
+Examples:
+  proxyctl bans add 203.0.113.7 --for 24h --reason 'probes for logins'
+  proxyctl bans add 2001:db8::/48";
+
+pub(crate) const BANS_LIFT: &str = "\
+Examples:
+  proxyctl bans lift 203.0.113.7
+  proxyctl bans lift 2001:db8::/48";
+
 pub(crate) const LIMITS: &str = "\
 Examples:
   proxyctl limits
   proxyctl limits 10.1.2.3 --rule default";
+
+pub(crate) const LIMITS_TOP: &str = "\
+Examples:
+  proxyctl limits top
+  proxyctl limits top --rule default --last 5 --output json";
+
+pub(crate) const LIMITS_SHOW: &str = "\
+Examples:
+  proxyctl limits show 10.1.2.3
+  proxyctl limits show 10.1.2.3 --rule default";
 
 pub(crate) const LIMITS_RESET: &str = "\
 Examples:

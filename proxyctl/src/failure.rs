@@ -66,6 +66,7 @@ impl From<ControlError> for Failure {
             | ErrorCode::ConfigInvalid
             | ErrorCode::RestartRequired
             | ErrorCode::NotFound
+            | ErrorCode::Conflict
             | ErrorCode::Stopping
             | ErrorCode::Failed
             | ErrorCode::Unreachable => None,

@@ -48,6 +48,7 @@ pub async fn run(cli: &Cli, surroundings: &Surroundings, screen: &mut Screen<'_>
 
 async fn act(cli: &Cli, surroundings: &Surroundings, screen: &mut Screen<'_>) -> Result<(), Failure> {
     if let Some(command) = cli.action.command().map_err(|usage| Failure::new(ErrorCode::InvalidArguments, usage))? {
+        let command = password::complete(command, cli.action.secret(), screen)?;
         return daemon::ask(command, &cli.global, surroundings, screen).await;
     }
     match &cli.action {
@@ -71,6 +72,10 @@ async fn act(cli: &Cli, surroundings: &Surroundings, screen: &mut Screen<'_>) ->
         | Action::History(_)
         | Action::Rollback(_)
         | Action::Upstreams(_)
+        | Action::Keys { .. }
+        | Action::Tokens { .. }
+        | Action::Users { .. }
+        | Action::Bans { .. }
         | Action::Limits(_)
         | Action::LogLevel(_)
         | Action::Upgrade(_)

@@ -1,4 +1,5 @@
-//! `hash-password`: an argon2id hash for `admin.auth`, of a password that neither an argument nor an echo shows.
+//! Passwords and tokens, which neither an argument nor an echo shows: read for `hash-password`, an argon2id hash for `admin.auth`,
+//! and for the commands that take one.
 
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::os::fd::AsFd;
@@ -6,9 +7,10 @@ use std::os::fd::AsFd;
 use argon2::{Argon2, PasswordHash, PasswordHasher};
 use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
 use serde_json::json;
-use shared::control::ErrorCode;
+use shared::config::Secret;
+use shared::control::{Command, ErrorCode};
 
-use crate::cli::Format;
+use crate::cli::{Format, SecretFrom};
 use crate::failure::Failure;
 use crate::screen::Screen;
 
@@ -18,15 +20,13 @@ const INTERRUPT: char = '\x03';
 /// Longer ones are a file piped in by mistake.
 const MAX_BYTES: u64 = 1024;
 
+/// As long as a token can be.
+const MAX_TOKEN_BYTES: u64 = 16 << 10;
+
 /// Reads a password and prints its hash.
 pub(crate) fn hash(screen: &mut Screen<'_>) -> Result<(), Failure> {
     let password = if io::stdin().is_terminal() { ask(screen)? } else { piped()? };
-    if password.is_empty() {
-        return Err(Failure::new(ErrorCode::Failed, "an empty password protects nothing"));
-    }
-    if password.chars().count() < 12 {
-        screen.remark("warning: a password of less than 12 characters is soon guessed");
-    }
+    let password = sound(password, screen)?;
     let hash: PasswordHash = Argon2::default()
         .hash_password(password.as_bytes())
         .map_err(|error| Failure::new(ErrorCode::Failed, format!("the password cannot be hashed: {error}")))?;
@@ -34,6 +34,60 @@ pub(crate) fn hash(screen: &mut Screen<'_>) -> Result<(), Failure> {
         Format::Json => screen.page(&json!({ "password_hash": hash.to_string() })),
         Format::Table | Format::Csv => screen.text(&hash.to_string()),
     }
+}
+
+/// The command with the secret that it still lacks.
+pub(crate) fn complete(
+    command: Command,
+    from: Option<SecretFrom>,
+    screen: &mut Screen<'_>,
+) -> Result<Command, Failure> {
+    let Some(from) = from else { return Ok(command) };
+    let secret = Secret::new(match from {
+        SecretFrom::TokenStdin => token()?,
+        SecretFrom::Stdin => sound(piped()?, screen)?,
+        SecretFrom::Terminal if io::stdin().is_terminal() => sound(ask(screen)?, screen)?,
+        SecretFrom::Terminal => {
+            return Err(Failure::new(
+                ErrorCode::InvalidArguments,
+                "standard input is no terminal to type a password at",
+            )
+            .hint("Give the password on standard input with --password-stdin."));
+        }
+    });
+    let mut command = command;
+    match &mut command {
+        Command::UsersAdd(args) => args.password = Some(secret),
+        Command::UsersPassword(args) => args.password = secret,
+        Command::TokensRevoke(args) => args.token = Some(secret),
+        _ => {}
+    }
+    Ok(command)
+}
+
+/// A password that is one.
+fn sound(password: String, screen: &mut Screen<'_>) -> Result<String, Failure> {
+    if password.is_empty() {
+        return Err(Failure::new(ErrorCode::Failed, "an empty password protects nothing"));
+    }
+    if password.chars().count() < 12 {
+        screen.remark("warning: a password of less than 12 characters is soon guessed");
+    }
+    Ok(password)
+}
+
+/// The one word of standard input.
+fn token() -> Result<String, Failure> {
+    let mut text = String::new();
+    io::stdin().lock().take(MAX_TOKEN_BYTES + 1).read_to_string(&mut text).map_err(|error| {
+        Failure::new(ErrorCode::Failed, format!("no token can be read from standard input: {error}"))
+    })?;
+    let token = text.trim();
+    if token.is_empty() || token.contains(char::is_whitespace) || text.len() as u64 > MAX_TOKEN_BYTES {
+        return Err(Failure::new(ErrorCode::Failed, "standard input does not hold one token")
+            .hint("Give the token alone, without `Bearer`, at most 16 KiB."));
+    }
+    Ok(token.to_owned())
 }
 
 /// The first line of standard input.

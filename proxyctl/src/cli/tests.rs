@@ -24,7 +24,22 @@ fn line_of(name: &str) -> &'static [&'static str] {
         "upstreams_set" => &["upstreams", "drain", "u", "h:1"],
         "upstreams_register" => &["upstreams", "register", "u", "h:1"],
         "upstreams_deregister" => &["upstreams", "deregister", "u", "h:1"],
+        "keys" => &["keys"],
+        "keys_create" => &["keys", "create", "--name", "n"],
+        "keys_revoke" => &["keys", "revoke", "n"],
+        "keys_rotate" => &["keys", "rotate", "n"],
+        "tokens" => &["tokens"],
+        "tokens_revoke" => &["tokens", "revoke", "-"],
+        "users" => &["users"],
+        "users_add" => &["users", "add", "ada"],
+        "users_set" => &["users", "set", "ada", "--enable"],
+        "users_password" => &["users", "password", "ada"],
+        "users_remove" => &["users", "remove", "ada"],
+        "bans" => &["bans"],
+        "bans_add" => &["bans", "add", "::1"],
+        "bans_lift" => &["bans", "lift", "::1"],
         "limits" => &["limits"],
+        "limits_top" => &["limits", "top"],
         "limits_reset" => &["limits", "reset", "k"],
         "log_level" => &["log-level", "info"],
         "upgrade" => &["upgrade"],
@@ -86,7 +101,7 @@ fn every_help_ends_with_two_examples_that_parse() {
 /// The words of an example's proxyctl, as a shell would give them.
 fn typed(line: &str) -> Vec<String> {
     let start = line.find("proxyctl").unwrap();
-    let plain = line[start..].split(['>', ')', '|']).next().unwrap();
+    let plain = line[start..].split(['<', '>', ')', '|']).next().unwrap();
     let mut words = Vec::new();
     for (at, part) in plain.split('\'').enumerate() {
         if at % 2 == 1 {
@@ -118,4 +133,70 @@ fn layers_alone_mean_the_config_here() {
     assert_eq!(explain.place.given(), Some("config.yaml".into()));
     let Action::Explain(explain) = parsed(&["explain", "GET", "/"]) else { panic!() };
     assert_eq!(explain.place.given(), None);
+}
+
+/// What a line asks, with its arguments; or part of why it asks nothing.
+fn check(line: &str, expected: Result<serde_json::Value, &str>) {
+    let words: Vec<&str> = std::iter::once("proxyctl").chain(line.split(' ')).collect();
+    let asked = Cli::try_parse_from(words).map_err(|error| error.to_string());
+    let asked = asked.and_then(|cli| Ok(serde_json::to_value(cli.action.command()?.unwrap()).unwrap()["args"].clone()));
+    match (asked, expected) {
+        (Ok(asked), Ok(expected)) => assert_eq!(asked, expected, "{line}"),
+        (Err(message), Err(part)) => assert!(message.contains(part), "{line}: {message}"),
+        (asked, expected) => panic!("{line}: {asked:?}, not {expected:?}"),
+    }
+}
+
+#[test]
+fn keys_tokens_users_bans_and_limits_are_asked_as_they_are_typed() {
+    use serde_json::json;
+
+    check(
+        "keys create --name ci --scopes a,b --scopes c --roles agent --acts-for ada --expires 30d --limit 100/m",
+        Ok(json!({ "name": "ci", "scopes": ["a", "b", "c"], "roles": ["agent"], "user": "ada", "expires": "30d",
+            "limit": "100/m" })),
+    );
+    check("keys create --scopes a", Err("--name"));
+    check("keys revoke", Err("<KEY>"));
+    check("keys rotate ci --overlap 24h", Ok(json!({ "key": "ci", "overlap": "24h" })));
+    check("keys list", Ok(json!({})));
+    check("keys ci", Err("unrecognized subcommand"));
+    check("tokens revoke", Err("<TOKEN|--jti"));
+    check("tokens revoke a.b.c --jti x", Err("cannot be used with"));
+    check("tokens revoke a.b.c --token t --url http://h", Ok(json!({ "token": "a.b.c" })));
+    check("tokens revoke --jti x --provider jwt.a", Ok(json!({ "jti": "x", "provider": "jwt.a" })));
+    check("users add ada --email a@b --verified", Ok(json!({ "name": "ada", "email": "a@b", "verified": true })));
+    check("users add ada --verified", Err("--email"));
+    check("users add ada --password secret", Err("unexpected argument"));
+    check("users add ada --no-password --password-stdin", Err("cannot be used with"));
+    check("users set ada", Err("required"));
+    check(
+        "users set ada --roles a,b --unverified --disable",
+        Ok(json!({ "name": "ada", "roles": ["a", "b"], "verified": false, "disabled": true })),
+    );
+    check("users set ada --no-roles --enable", Ok(json!({ "name": "ada", "roles": [], "disabled": false })));
+    check("users set ada --enable --disable", Err("cannot be used with"));
+    check("bans add 10.0.0.0/8 --for 1h", Ok(json!({ "network": "10.0.0.0/8", "for": "1h" })));
+    check("limits top --last 5 --rule r", Ok(json!({ "rule": "r", "last": 5 })));
+    check("limits --rule r top", Ok(json!({ "rule": "r" })));
+    check("limits show k", Ok(json!({ "key": "k" })));
+    check("limits k", Ok(json!({ "key": "k" })));
+    check("limits k reset l", Err("after the word"));
+}
+
+#[test]
+fn secrets_are_read_from_where_the_line_says() {
+    for (line, from) in [
+        ("users add ada", Some(SecretFrom::Terminal)),
+        ("users add ada --password-stdin", Some(SecretFrom::Stdin)),
+        ("users add ada --no-password", None),
+        ("users password ada", Some(SecretFrom::Terminal)),
+        ("users remove ada", None),
+        ("tokens revoke -", Some(SecretFrom::TokenStdin)),
+        ("tokens revoke a.b.c", None),
+        ("tokens revoke --jti x", None),
+        ("keys create --name ci", None),
+    ] {
+        assert_eq!(parsed(&line.split(' ').collect::<Vec<_>>()).secret(), from, "{line}");
+    }
 }

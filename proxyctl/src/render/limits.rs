@@ -1,6 +1,6 @@
 //! `limits`: rules and the keys they count.
 
-use shared::control::report::{LimitLine, LimitsReset};
+use shared::control::report::{LimitLine, LimitTop, LimitsReset};
 
 use super::table::table;
 use super::text::{count, grouped};
@@ -29,6 +29,27 @@ pub(super) fn limits(lines: &[LimitLine], look: &Look) -> String {
         })
         .collect();
     table(&["RULE", "SCOPE", "KEY", "LIMIT", "REMAINING", "RESETS", "KEYS HELD", "MODE"], &rows, look)
+}
+
+pub(super) fn top(lines: &[LimitTop], look: &Look) -> String {
+    if lines.is_empty() {
+        return "nobody has used anything of a limit\n".to_owned();
+    }
+    let rows: Vec<Vec<String>> = lines
+        .iter()
+        .map(|line| {
+            vec![
+                line.rule.clone(),
+                line.scope.clone(),
+                line.key.clone(),
+                grouped(line.used),
+                line.limit.clone(),
+                grouped(line.remaining),
+                format!("in {}", span(line.resets_in)),
+            ]
+        })
+        .collect();
+    table(&["RULE", "SCOPE", "KEY", "USED", "LIMIT", "REMAINING", "RESETS"], &rows, look)
 }
 
 pub(super) fn reset(told: &LimitsReset) -> String {

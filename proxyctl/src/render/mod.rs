@@ -4,6 +4,7 @@ pub(crate) mod audit;
 mod config;
 mod explain;
 mod history;
+mod identity;
 mod limits;
 pub(crate) mod problems;
 mod reload;
@@ -41,6 +42,13 @@ pub(crate) fn document(command: &Command, reply: Value, look: &Look) -> Result<S
         Command::UpstreamsSet(_) => upstreams::set(&read(command, reply)?),
         Command::UpstreamsRegister(_) => upstreams::registered(&read(command, reply)?, look),
         Command::UpstreamsDeregister(_) => upstreams::gone(&read(command, reply)?),
+        Command::KeysCreate(_) | Command::KeysRotate(_) => identity::key_made(&read(command, reply)?, look),
+        Command::KeysRevoke(_) => identity::key_revoked(&read(command, reply)?),
+        Command::TokensRevoke(_) => identity::token_revoked(&read(command, reply)?, look),
+        Command::UsersAdd(_) | Command::UsersSet(_) | Command::UsersPassword(_) | Command::UsersRemove(_) => {
+            identity::user_changed(command, &read(command, reply)?)
+        }
+        Command::BansAdd(_) | Command::BansLift(_) => identity::ban_changed(&read(command, reply)?, look),
         Command::LimitsReset(_) => limits::reset(&read(command, reply)?),
         Command::LogLevel(_) => {
             let level: report::LogLevel = read(command, reply)?;
@@ -70,9 +78,16 @@ pub(crate) fn document(command: &Command, reply: Value, look: &Look) -> Result<S
                 ),
             }
         }
-        Command::Routes(_) | Command::History(_) | Command::Audit(_) | Command::Upstreams(_) | Command::Limits(_) => {
-            rows(command, vec![reply], look)?
-        }
+        Command::Routes(_)
+        | Command::History(_)
+        | Command::Audit(_)
+        | Command::Upstreams(_)
+        | Command::Keys(_)
+        | Command::Tokens(_)
+        | Command::Users(_)
+        | Command::Bans(_)
+        | Command::Limits(_)
+        | Command::LimitsTop(_) => rows(command, vec![reply], look)?,
     })
 }
 
@@ -83,7 +98,12 @@ pub(crate) fn rows(command: &Command, rows: Vec<Value>, look: &Look) -> Result<S
         Command::History(_) => history::history(&read_all(command, rows)?, look),
         Command::Audit(_) => audit::rows(&read_all(command, rows)?, look),
         Command::Upstreams(_) => upstreams::upstreams(&read_all(command, rows)?, look),
+        Command::Keys(_) => identity::keys(&read_all(command, rows)?, look),
+        Command::Tokens(_) => identity::tokens(&read_all(command, rows)?, look),
+        Command::Users(_) => identity::users(&read_all(command, rows)?, look),
+        Command::Bans(_) => identity::bans(&read_all(command, rows)?, look),
         Command::Limits(_) => limits::limits(&read_all(command, rows)?, look),
+        Command::LimitsTop(_) => limits::top(&read_all(command, rows)?, look),
         Command::Status(_)
         | Command::Explain(_)
         | Command::Reload(_)
@@ -95,6 +115,16 @@ pub(crate) fn rows(command: &Command, rows: Vec<Value>, look: &Look) -> Result<S
         | Command::UpstreamsSet(_)
         | Command::UpstreamsRegister(_)
         | Command::UpstreamsDeregister(_)
+        | Command::KeysCreate(_)
+        | Command::KeysRevoke(_)
+        | Command::KeysRotate(_)
+        | Command::TokensRevoke(_)
+        | Command::UsersAdd(_)
+        | Command::UsersSet(_)
+        | Command::UsersPassword(_)
+        | Command::UsersRemove(_)
+        | Command::BansAdd(_)
+        | Command::BansLift(_)
         | Command::LimitsReset(_)
         | Command::LogLevel(_)
         | Command::Upgrade(_)

@@ -19,6 +19,17 @@ pub(crate) fn moment(rfc3339: &str, look: &Look) -> String {
     }
 }
 
+/// `5m ago` or `in 3d`, from RFC 3339; anything else as it is.
+#[must_use]
+pub(crate) fn relative(rfc3339: &str, look: &Look) -> String {
+    let Ok(time) = rfc3339.parse::<Timestamp>() else { return plain(rfc3339) };
+    let seconds = look.now.as_second() - time.as_second();
+    match u64::try_from(seconds) {
+        Ok(past) => format!("{} ago", span(past)),
+        Err(_) => format!("in {}", span(seconds.unsigned_abs())),
+    }
+}
+
 /// A row's time: `14:03:22.123 CET`, with the date before it where that is not today's.
 #[must_use]
 pub(crate) fn row_time(micros: i64, look: &Look) -> String {
@@ -102,6 +113,9 @@ mod tests {
         let look = look();
         assert_eq!(moment("2026-11-22T12:00:00Z", &look), "2026-11-22 13:00:00 CET (30m ago)");
         assert_eq!(moment("2026-11-22T12:31:00Z", &look), "2026-11-22 13:31:00 CET (1m from now)");
+        assert_eq!(relative("2026-11-22T12:00:00Z", &look), "30m ago");
+        assert_eq!(relative("2026-11-25T12:31:00Z", &look), "in 3d");
+        assert_eq!(relative("soon\x1b", &look), "soon\\x1b");
         assert_eq!(moment("yester\x1bday", &look), "yester\\x1bday");
         assert_eq!(row_time(1_795_348_800_123_456, &look), "13:00:00.123 CET");
         assert_eq!(row_time(0, &look), "1970-01-01 01:00:00.000 CET");

@@ -1,8 +1,12 @@
-//! Single values in the config's own words, for commands that take them: an endpoint, a time, a name that was nearly right.
+//! Single values in the config's own words, for commands that take them: an endpoint, a time, a rate, a name that was nearly
+//! right.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
+use super::policy::Window;
 use super::reader;
 use super::report::Fault;
 use super::unit::{self, UnitError};
@@ -63,6 +67,57 @@ pub fn show_time(time: Duration) -> String {
     unit::show_duration(time)
 }
 
+/// Reads when something ends: a time from now such as `30d`, or RFC 3339; after `now_s` and at most so long after it. Seconds since
+/// the epoch.
+///
+/// # Errors
+/// A sentence.
+pub fn end(text: &str, now_s: i64, most: Duration) -> Result<i64, String> {
+    let most_s = i64::try_from(most.as_secs()).unwrap_or(i64::MAX);
+    if let Ok(at) = text.parse::<Timestamp>() {
+        let at_s = at.as_second();
+        return if at_s <= now_s {
+            Err("this time is over already".to_owned())
+        } else if at_s > now_s.saturating_add(most_s) {
+            Err(format!("this is more than {} from now", unit::show_duration(most)))
+        } else {
+            Ok(at_s)
+        };
+    }
+    let lasts = time(text, Duration::from_secs(1), most)
+        .map_err(|message| format!("{message}; or an RFC 3339 time such as 2027-01-31T00:00:00Z"))?;
+    Ok(now_s.saturating_add(i64::try_from(lasts.as_secs()).unwrap_or(most_s)))
+}
+
+/// The longest that a rate's time may be.
+const MOST_PER: Duration = Duration::from_hours(30 * 24);
+
+/// Reads a rate: `100/m`, `5/s`, `1000/90s`.
+///
+/// # Errors
+/// A sentence.
+pub fn rate(text: &str) -> Result<Window, String> {
+    const FORM: &str = "this is not a rate: write it like `100/m` or `1000/1h`";
+    let (requests, per) = text.split_once('/').ok_or(FORM)?;
+    if requests.is_empty() || !requests.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(FORM.to_owned());
+    }
+    let requests = requests.parse().ok().filter(|requests| (1..=4_000_000_000).contains(requests));
+    let requests = requests.ok_or("a rate has 1 to 4000000000 requests")?;
+    let per = if per.starts_with(|first: char| first.is_ascii_digit()) { per.to_owned() } else { format!("1{per}") };
+    let per = time(&per, Duration::from_secs(1), MOST_PER).map_err(|message| format!("the rate's time: {message}"))?;
+    if per.subsec_nanos() > 0 {
+        return Err("a rate's time is whole seconds".to_owned());
+    }
+    Ok(Window { requests, per })
+}
+
+/// Writes a rate as [`rate`] reads it.
+#[must_use]
+pub fn show_rate(rate: Window) -> String {
+    format!("{}/{}", rate.requests, unit::show_duration(rate.per))
+}
+
 /// The name that was probably meant.
 pub fn closest<'n>(typed: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     reader::closest(typed, known)
@@ -109,6 +164,59 @@ mod tests {
         check("u:p@h:1", false, Err("no user name"));
         check("ftp://h:1", false, Err("only `http://`"));
         check("a b:1", false, Err(""));
+    }
+
+    #[test]
+    fn ends_are_ahead_and_bounded() {
+        let end = |text: &str| end(text, 1_000_000_000, Duration::from_hours(24 * 365));
+        assert_eq!(end("30d"), Ok(1_002_592_000));
+        assert_eq!(end("2001-09-09T01:46:41Z"), Ok(1_000_000_001));
+        assert_eq!(end("2001-09-09T03:46:41+02:00"), Ok(1_000_000_001));
+        for (text, part) in [
+            ("", "RFC 3339"),
+            ("30", "`30s`"),
+            ("0s", "between"),
+            ("366d", "between"),
+            ("soon", "RFC 3339"),
+            ("2001-09-09T01:46:40Z", "over already"),
+            ("1969-01-01T00:00:00Z", "over already"),
+            ("2002-09-10T01:46:41Z", "more than 365d"),
+        ] {
+            assert!(end(text).is_err_and(|message| message.contains(part)), "{text}: {:?}", end(text));
+        }
+    }
+
+    #[test]
+    fn rates_are_read_and_written() {
+        let window = |requests, seconds| Ok(Window { requests, per: Duration::from_secs(seconds) });
+        for (text, expected) in [
+            ("100/m", window(100, 60)),
+            ("5/s", window(5, 1)),
+            ("7/1h30m", window(7, 5400)),
+            ("1000/d", window(1000, 86_400)),
+        ] {
+            assert_eq!(rate(text), expected, "{text}");
+        }
+        assert_eq!(rate("100/m").map(show_rate), Ok("100/1m".to_owned()));
+        assert_eq!(rate("100/90s").map(show_rate), Ok("100/1m30s".to_owned()));
+        for text in [
+            "",
+            "100",
+            "/m",
+            "0/m",
+            "-1/m",
+            "+1/m",
+            "1/",
+            "1/minute",
+            "1/0s",
+            "1/500ms",
+            "1/1s500ms",
+            "1/31d",
+            "4000000001/m",
+            "1/m/m",
+        ] {
+            assert!(rate(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -54,7 +54,7 @@ mod url;
 mod tests;
 
 pub use admin::{Admin, AdminAuth, AdminBasic, AdminToken, Role, Secret, SocketPlace};
-pub use asked::{EndpointAddress, closest, endpoint_address, show_time, time};
+pub use asked::{EndpointAddress, closest, end, endpoint_address, rate, show_rate, show_time, time};
 pub use audit::{Audit, Keep, RequestAudit, WhenFull};
 pub use bans::Bans;
 pub use cause::{Cause, Causes};

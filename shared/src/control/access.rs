@@ -32,11 +32,27 @@ impl Access {
                 | Command::AuditHead(_)
                 | Command::AuditVerify(_)
                 | Command::Upstreams(_)
-                | Command::Limits(_) => true,
-                Command::Rollback(_)
+                | Command::Keys(_)
+                | Command::Tokens(_)
+                | Command::Bans(_)
+                | Command::Limits(_)
+                | Command::LimitsTop(_) => true,
+                // Accounts are people, with their addresses.
+                Command::Users(_)
+                | Command::Rollback(_)
                 | Command::UpstreamsSet(_)
                 | Command::UpstreamsRegister(_)
                 | Command::UpstreamsDeregister(_)
+                | Command::KeysCreate(_)
+                | Command::KeysRevoke(_)
+                | Command::KeysRotate(_)
+                | Command::TokensRevoke(_)
+                | Command::UsersAdd(_)
+                | Command::UsersSet(_)
+                | Command::UsersPassword(_)
+                | Command::UsersRemove(_)
+                | Command::BansAdd(_)
+                | Command::BansLift(_)
                 | Command::LimitsReset(_)
                 | Command::LogLevel(_)
                 | Command::Upgrade(_)
@@ -78,6 +94,29 @@ mod tests {
             check(access, "shutdown", nothing(), sets);
         }
         check(Access::Local, "upstreams", nothing(), true);
+        for command in ["keys", "tokens", "bans", "limits_top"] {
+            check(Access::Local, command, nothing(), true);
+        }
+        check(Access::Local, "users", nothing(), false);
+        let actions = [
+            ("keys_create", serde_json::json!({ "name": "a" })),
+            ("keys_revoke", serde_json::json!({ "key": "a" })),
+            ("keys_rotate", serde_json::json!({ "key": "a" })),
+            ("tokens_revoke", serde_json::json!({ "jti": "a" })),
+            ("users_add", serde_json::json!({ "name": "a" })),
+            ("users_set", serde_json::json!({ "name": "a" })),
+            ("users_password", serde_json::json!({ "name": "a", "password": "b" })),
+            ("users_remove", serde_json::json!({ "name": "a" })),
+            ("bans_add", serde_json::json!({ "network": "::1" })),
+            ("bans_lift", serde_json::json!({ "network": "::1" })),
+        ];
+        for (command, args) in actions {
+            for access in [Access::Local, Access::Role(Role::Reader), Access::Role(Role::Registrar)] {
+                check(access, command, args.clone(), false);
+            }
+            check(Access::Role(Role::Operator), command, args, true);
+        }
+        check(Access::Role(Role::Reader), "users", nothing(), true);
         check(Access::Local, "upstreams_register", endpoint(), false);
         assert!(
             Command::parse("upstreams_set", nothing()).is_err_and(|error| error.code == ErrorCode::InvalidArguments)

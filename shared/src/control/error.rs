@@ -51,6 +51,8 @@ pub enum ErrorCode {
     RestartRequired,
     /// There is no such generation, rule, key, path.
     NotFound,
+    /// There is one of that name already.
+    Conflict,
     /// No credentials, or wrong ones.
     Unauthenticated,
     /// The caller's role does not allow it.
@@ -74,7 +76,7 @@ impl ErrorCode {
             Self::Unauthenticated => 401,
             Self::NotPermitted => 403,
             Self::UnknownCommand | Self::NotFound => 404,
-            Self::RestartRequired => 409,
+            Self::RestartRequired | Self::Conflict => 409,
             Self::RequestTooLarge => 413,
             Self::ConfigInvalid => 422,
             Self::Failed => 500,
@@ -96,6 +98,7 @@ impl ErrorCode {
             | Self::ConfigInvalid
             | Self::RestartRequired
             | Self::NotFound
+            | Self::Conflict
             | Self::Busy
             | Self::Stopping
             | Self::Failed => 1,

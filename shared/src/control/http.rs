@@ -124,6 +124,10 @@ const AUDIT_PARAMS: &[Param] = &[
 const UPSTREAM: Param = named("name", "upstream");
 const ENDPOINT: Param = named("id", "endpoint");
 const ENDPOINTS_PATH: &str = "/admin/upstreams/{name}/endpoints";
+/// An API key, an account and a ban.
+const KEY: Param = text("key");
+const USER: Param = text("name");
+const NETWORK: Param = text("network");
 const ENDPOINT_PATH: &str = "/admin/upstreams/{name}/endpoints/{id}";
 
 /// Every form, in the order of the commands. A fixed path stands before one with parameters in its place.
@@ -145,7 +149,22 @@ pub const FORMS: &[HttpForm] = &[
     form("upstreams_set", "PUT", ENDPOINT_PATH, &[UPSTREAM, ENDPOINT], BodyForm::Arguments, ReplyForm::Document),
     form("upstreams_register", "POST", ENDPOINTS_PATH, &[UPSTREAM], BodyForm::Arguments, ReplyForm::Document),
     form("upstreams_deregister", "DELETE", ENDPOINT_PATH, &[UPSTREAM, ENDPOINT], BodyForm::None, ReplyForm::Document),
+    form("keys", "GET", "/admin/keys", &[], BodyForm::None, ReplyForm::Lines),
+    form("keys_create", "POST", "/admin/keys", &[], BodyForm::Arguments, ReplyForm::Document),
+    form("keys_revoke", "DELETE", "/admin/keys/{key}", &[KEY], BodyForm::None, ReplyForm::Document),
+    form("keys_rotate", "POST", "/admin/keys/{key}/rotate", &[KEY], BodyForm::Arguments, ReplyForm::Document),
+    form("tokens", "GET", "/admin/tokens", &[], BodyForm::None, ReplyForm::Lines),
+    form("tokens_revoke", "POST", "/admin/tokens/revoke", &[], BodyForm::Arguments, ReplyForm::Document),
+    form("users", "GET", "/admin/users", &[], BodyForm::None, ReplyForm::Lines),
+    form("users_add", "POST", "/admin/users", &[], BodyForm::Arguments, ReplyForm::Document),
+    form("users_set", "PUT", "/admin/users/{name}", &[USER], BodyForm::Arguments, ReplyForm::Document),
+    form("users_password", "PUT", "/admin/users/{name}/password", &[USER], BodyForm::Arguments, ReplyForm::Document),
+    form("users_remove", "DELETE", "/admin/users/{name}", &[USER], BodyForm::None, ReplyForm::Document),
+    form("bans", "GET", "/admin/bans", &[], BodyForm::None, ReplyForm::Lines),
+    form("bans_add", "POST", "/admin/bans", &[], BodyForm::Arguments, ReplyForm::Document),
+    form("bans_lift", "DELETE", "/admin/bans/{network}", &[NETWORK], BodyForm::None, ReplyForm::Document),
     form("limits", "GET", "/admin/limits", &[text("key"), text("rule")], BodyForm::None, ReplyForm::Lines),
+    form("limits_top", "GET", "/admin/limits/top", &[text("rule"), number("last")], BodyForm::None, ReplyForm::Lines),
     form(
         "limits_reset",
         "DELETE",
@@ -179,10 +198,7 @@ impl HttpForm {
 
     /// The form that a request path and method mean. The error is 404 or, with the methods that the path takes, 405.
     pub fn find(method: &str, path: &str) -> Result<&'static Self, Vec<&'static str>> {
-        let at_path = || {
-            let fixed = FORMS.iter().any(|form| form.path == path);
-            FORMS.iter().filter(move |form| if fixed { form.path == path } else { form.matches(path).is_some() })
-        };
+        let at_path = || FORMS.iter().filter(|form| form.matches(path).is_some());
         match at_path().find(|form| form.method == method) {
             Some(form) => Ok(form),
             None => Err(at_path().map(|form| form.method).collect()),

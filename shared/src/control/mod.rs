@@ -6,8 +6,10 @@ mod endpoint;
 mod error;
 mod frame;
 pub mod http;
+mod identity;
 mod place;
 pub mod report;
+mod secret;
 
 pub use access::Access;
 pub use endpoint::{
@@ -16,6 +18,10 @@ pub use endpoint::{
 pub use error::{ControlError, ErrorCode};
 pub use frame::{Answer, Ask, Id, MAX_LINE_BYTES, VERSION, Wire};
 pub use http::HttpForm;
+pub use identity::{
+    BansAddArgs, BansLiftArgs, KeysCreateArgs, KeysRevokeArgs, KeysRotateArgs, TokensRevokeArgs, UsersAddArgs,
+    UsersPasswordArgs, UsersRemoveArgs, UsersSetArgs,
+};
 pub use place::{SOCKET_NAME, SOCKET_VARIABLE, socket_places};
 
 use serde::{Deserialize, Serialize};
@@ -59,8 +65,38 @@ pub enum Command {
     UpstreamsRegister(UpstreamsRegisterArgs),
     /// Take a registered endpoint away → [`report::EndpointGone`].
     UpstreamsDeregister(UpstreamsDeregisterArgs),
+    /// The API keys → a stream of [`report::KeyLine`].
+    Keys(Nothing),
+    /// Make an API key; its secret is told once → [`report::KeyMade`].
+    KeysCreate(KeysCreateArgs),
+    /// Make an API key good no longer → [`report::KeyRevoked`].
+    KeysRevoke(KeysRevokeArgs),
+    /// Give an API key a new secret → [`report::KeyMade`].
+    KeysRotate(KeysRotateArgs),
+    /// The tokens that were revoked → a stream of [`report::TokenLine`].
+    Tokens(Nothing),
+    /// Make a token good no longer → [`report::TokenRevoked`].
+    TokensRevoke(TokensRevokeArgs),
+    /// The accounts → a stream of [`report::UserLine`].
+    Users(Nothing),
+    /// Make an account → [`report::UserChanged`].
+    UsersAdd(UsersAddArgs),
+    /// Change an account → [`report::UserChanged`].
+    UsersSet(UsersSetArgs),
+    /// Give an account a password → [`report::UserChanged`].
+    UsersPassword(UsersPasswordArgs),
+    /// Take an account away → [`report::UserChanged`].
+    UsersRemove(UsersRemoveArgs),
+    /// The bans in force → a stream of [`report::BanLine`].
+    Bans(Nothing),
+    /// Refuse an address or network for a while → [`report::BanChanged`].
+    BansAdd(BansAddArgs),
+    /// End a ban → [`report::BanChanged`].
+    BansLift(BansLiftArgs),
     /// Look at rate limit counters → a stream of [`report::LimitLine`].
     Limits(LimitsArgs),
+    /// The keys that have used most of their limits → a stream of [`report::LimitTop`].
+    LimitsTop(LimitsTopArgs),
     /// Forget a key's counts → [`report::LimitsReset`].
     LimitsReset(LimitsResetArgs),
     /// Change how much the diagnostics say, until the next start → [`report::LogLevel`].
@@ -197,6 +233,21 @@ pub struct LimitsArgs {
     pub rule: Option<String>,
 }
 
+/// Arguments of `limits top`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct LimitsTopArgs {
+    /// Only the rule of this name
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// How many keys, at most 1000 [default: 20]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<u32>,
+}
+
 /// Arguments of `limits reset`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -241,7 +292,22 @@ impl Command {
             Self::UpstreamsSet(_) => "upstreams_set",
             Self::UpstreamsRegister(_) => "upstreams_register",
             Self::UpstreamsDeregister(_) => "upstreams_deregister",
+            Self::Keys(_) => "keys",
+            Self::KeysCreate(_) => "keys_create",
+            Self::KeysRevoke(_) => "keys_revoke",
+            Self::KeysRotate(_) => "keys_rotate",
+            Self::Tokens(_) => "tokens",
+            Self::TokensRevoke(_) => "tokens_revoke",
+            Self::Users(_) => "users",
+            Self::UsersAdd(_) => "users_add",
+            Self::UsersSet(_) => "users_set",
+            Self::UsersPassword(_) => "users_password",
+            Self::UsersRemove(_) => "users_remove",
+            Self::Bans(_) => "bans",
+            Self::BansAdd(_) => "bans_add",
+            Self::BansLift(_) => "bans_lift",
             Self::Limits(_) => "limits",
+            Self::LimitsTop(_) => "limits_top",
             Self::LimitsReset(_) => "limits_reset",
             Self::LogLevel(_) => "log_level",
             Self::Upgrade(_) => "upgrade",
@@ -266,7 +332,22 @@ impl Command {
         "upstreams_set",
         "upstreams_register",
         "upstreams_deregister",
+        "keys",
+        "keys_create",
+        "keys_revoke",
+        "keys_rotate",
+        "tokens",
+        "tokens_revoke",
+        "users",
+        "users_add",
+        "users_set",
+        "users_password",
+        "users_remove",
+        "bans",
+        "bans_add",
+        "bans_lift",
         "limits",
+        "limits_top",
         "limits_reset",
         "log_level",
         "upgrade",
@@ -282,6 +363,16 @@ impl Command {
             | Self::UpstreamsSet(_)
             | Self::UpstreamsRegister(_)
             | Self::UpstreamsDeregister(_)
+            | Self::KeysCreate(_)
+            | Self::KeysRevoke(_)
+            | Self::KeysRotate(_)
+            | Self::TokensRevoke(_)
+            | Self::UsersAdd(_)
+            | Self::UsersSet(_)
+            | Self::UsersPassword(_)
+            | Self::UsersRemove(_)
+            | Self::BansAdd(_)
+            | Self::BansLift(_)
             | Self::LimitsReset(_)
             | Self::LogLevel(_)
             | Self::Upgrade(_)
@@ -296,7 +387,12 @@ impl Command {
             | Self::AuditHead(_)
             | Self::AuditVerify(_)
             | Self::Upstreams(_)
-            | Self::Limits(_) => false,
+            | Self::Keys(_)
+            | Self::Tokens(_)
+            | Self::Users(_)
+            | Self::Bans(_)
+            | Self::Limits(_)
+            | Self::LimitsTop(_) => false,
         }
     }
 }

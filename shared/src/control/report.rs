@@ -1,7 +1,12 @@
 //! What commands answer: the `ok` and `event` bodies, the same over socket and HTTP.
 
+mod identity;
 mod upstreams;
 
+pub use identity::{
+    BanChange, BanChanged, BanFacts, BanLine, KeyChange, KeyFacts, KeyLine, KeyMade, KeyRevoked, KeyState, TokenChange,
+    TokenFacts, TokenLine, TokenRevoked, UserChange, UserChanged, UserFacts, UserLine,
+};
 pub use upstreams::{
     EndpointGone, EndpointLine, EndpointOrigin, EndpointRegistered, EndpointSet, EndpointSetting, Latency, ProbeLine,
     RegistrationChange, RegistrationFacts, SettingChange, UpstreamLine,
@@ -349,6 +354,23 @@ pub struct LimitLine {
     pub keys: u64,
     pub max_keys: u64,
     pub shadow: bool,
+}
+
+/// One key of `limits top`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitTop {
+    pub rule: String,
+    /// `top level` or `route NAME`.
+    pub scope: String,
+    /// As in [`LimitLine`].
+    pub key: String,
+    /// Of the limit that it is nearest to.
+    pub used: u64,
+    /// `60/1m`.
+    pub limit: String,
+    pub remaining: u64,
+    /// Seconds.
+    pub resets_in: u64,
 }
 
 /// Answer of `limits reset`.

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::audit::{AuditQuery, Kind};
-use crate::config::Level;
+use crate::config::{Level, Secret};
 use crate::control::{
-    ConfigArgs, EndpointState, ExplainArgs, HistoryArgs, LimitsArgs, LimitsResetArgs, LogLevelArgs, Nothing,
-    ReloadArgs, RollbackArgs, RoutesArgs, UpstreamsArgs, UpstreamsDeregisterArgs, UpstreamsRegisterArgs,
-    UpstreamsSetArgs, ValidateArgs, VerifyArgs,
+    BansAddArgs, BansLiftArgs, ConfigArgs, EndpointState, ExplainArgs, HistoryArgs, KeysCreateArgs, KeysRevokeArgs,
+    KeysRotateArgs, LimitsArgs, LimitsResetArgs, LimitsTopArgs, LogLevelArgs, Nothing, ReloadArgs, RollbackArgs,
+    RoutesArgs, TokensRevokeArgs, UpstreamsArgs, UpstreamsDeregisterArgs, UpstreamsRegisterArgs, UpstreamsSetArgs,
+    UsersAddArgs, UsersPasswordArgs, UsersRemoveArgs, UsersSetArgs, ValidateArgs, VerifyArgs,
 };
 
 /// A filter that is set.
@@ -74,7 +75,46 @@ fn commands() -> Vec<Command> {
             upstream: "{id}".into(),
             endpoint: "http://[::1]:8001/".into(),
         }),
+        Command::Keys(Nothing {}),
+        Command::KeysCreate(KeysCreateArgs {
+            name: "ci".into(),
+            scopes: vec!["a:read".into(), "b".into()],
+            roles: vec!["agent".into()],
+            user: text_of("ada"),
+            expires: text_of("30d"),
+            limit: text_of("100/m"),
+        }),
+        Command::KeysRevoke(KeysRevokeArgs { key: "a/b c".into() }),
+        Command::KeysRotate(KeysRotateArgs { key: "rotate".into(), overlap: text_of("24h") }),
+        Command::Tokens(Nothing {}),
+        Command::TokensRevoke(TokensRevokeArgs {
+            token: Some(Secret::new("a.b.c")),
+            jti: text_of("j"),
+            provider: text_of("jwt.main"),
+            expires: text_of("1h"),
+        }),
+        Command::Users(Nothing {}),
+        Command::UsersAdd(UsersAddArgs {
+            name: "ada".into(),
+            email: text_of("ada@example.com"),
+            roles: vec!["admin".into()],
+            password: Some(Secret::new("x")),
+            verified: true,
+        }),
+        Command::UsersSet(UsersSetArgs {
+            name: "ada@example.com".into(),
+            email: text_of("a@b"),
+            roles: Some(Vec::new()),
+            verified: Some(false),
+            disabled: Some(true),
+        }),
+        Command::UsersPassword(UsersPasswordArgs { name: "password".into(), password: Secret::new("x") }),
+        Command::UsersRemove(UsersRemoveArgs { name: "a/b".into() }),
+        Command::Bans(Nothing {}),
+        Command::BansAdd(BansAddArgs { network: "::/0".into(), lasts: text_of("1h"), reason: text_of("loud") }),
+        Command::BansLift(BansLiftArgs { network: "10.0.0.0/8".into() }),
         Command::Limits(LimitsArgs { key: text_of("::1"), rule: text_of("default") }),
+        Command::LimitsTop(LimitsTopArgs { rule: text_of("default"), last: Some(7) }),
         Command::LimitsReset(LimitsResetArgs { key: "a/b c".into(), rule: text_of("default") }),
         Command::LogLevel(LogLevelArgs { level: Level::Debug }),
         Command::Upgrade(Nothing {}),
@@ -88,6 +128,9 @@ fn commands() -> Vec<Command> {
         Command::History(HistoryArgs::default()),
         Command::Reload(ReloadArgs::default()),
         Command::Config(ConfigArgs::default()),
+        Command::LimitsReset(LimitsResetArgs { key: "top".into(), rule: None }),
+        Command::TokensRevoke(TokensRevokeArgs::default()),
+        Command::UsersAdd(UsersAddArgs { name: "ada".into(), ..UsersAddArgs::default() }),
     ];
     full.into_iter().chain(more).collect()
 }
@@ -120,6 +163,10 @@ fn unknown_paths_and_methods_are_told_apart() {
     assert_eq!(HttpForm::find("GET", "/admin/history/1/2"), Err(vec![]));
     assert_eq!(HttpForm::find("POST", "/admin/audit/head"), Err(vec!["GET"]));
     assert_eq!(HttpForm::find("GET", "/admin/limits/x"), Err(vec!["DELETE"]));
+    assert_eq!(HttpForm::find("POST", "/admin/limits/top"), Err(vec!["GET", "DELETE"]));
+    assert_eq!(HttpForm::find("GET", "/admin/keys/x"), Err(vec!["DELETE"]));
+    assert_eq!(HttpForm::find("GET", "/admin/users/x"), Err(vec!["PUT", "DELETE"]));
+    assert_eq!(HttpForm::find("DELETE", "/admin/bans/10.0.0.0/8"), Err(vec![]));
     assert_eq!(HttpForm::find("GET", "/admin/upstreams/x/endpoints"), Err(vec!["POST"]));
     assert_eq!(HttpForm::find("GET", "/admin/upstreams/x/endpoints/y"), Err(vec!["PUT", "DELETE"]));
     assert_eq!(HttpForm::find("POST", "/admin/upstreams//endpoints"), Err(vec![]));
@@ -170,4 +217,11 @@ fn what_is_typed_by_hand_is_read_or_refused() {
     check("POST", "/admin/upstreams/a/endpoints", "", "", Err(ErrorCode::InvalidArguments));
     let gone = UpstreamsDeregisterArgs { upstream: "a b".into(), endpoint: "h:1".into() };
     check("DELETE", place, "", "", Ok(Command::UpstreamsDeregister(gone)));
+    let lift = BansLiftArgs { network: "10.0.0.0/8".into() };
+    check("DELETE", "/admin/bans/10.0.0.0%2F8", "", "", Ok(Command::BansLift(lift)));
+    check("POST", "/admin/keys", "", "", Err(ErrorCode::InvalidArguments));
+    check("POST", "/admin/keys", "", r#"{"name":"a","scope":"b"}"#, Err(ErrorCode::InvalidArguments));
+    check("POST", "/admin/keys/a/rotate", "", r#"{"key":"b"}"#, Err(ErrorCode::InvalidArguments));
+    check("PUT", "/admin/users/a/password", "", "{}", Err(ErrorCode::InvalidArguments));
+    check("POST", "/admin/bans", "", r#"{"network":"::1","for":3600}"#, Err(ErrorCode::InvalidArguments));
 }
