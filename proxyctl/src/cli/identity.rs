@@ -1,7 +1,7 @@
 //! `keys`, `tokens`, `users` and `bans`, and what follows them. Secrets are never among what is typed: of each it is said where it is
 //! read from.
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use shared::config::Secret;
 use shared::control::{
     BansAddArgs, BansLiftArgs, Command, KeysCreateArgs, KeysRevokeArgs, KeysRotateArgs, Nothing, TokensRevokeArgs,
@@ -112,7 +112,8 @@ pub struct UsersAdd {
 
 /// Arguments of `users set`.
 #[derive(Clone, Debug, Args)]
-#[group(required = true, multiple = true, args = ["email", "roles", "no_roles", "verified", "unverified", "disable", "enable"])]
+#[command(group = ArgGroup::new("change").required(true).multiple(true)
+    .args(["email", "roles", "no_roles", "verified", "unverified", "disable", "enable"]))]
 pub struct UsersSet {
     /// The user: name, e-mail address or id
     #[arg(value_name = "USER")]

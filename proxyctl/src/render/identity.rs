@@ -6,7 +6,7 @@ use shared::control::report::{
     UserLine,
 };
 
-use super::table::{pairs, table};
+use super::table::{pairs, table, table_wrapping};
 use super::text::{grouped, plain};
 use super::time::{moment, relative};
 use crate::screen::Look;
@@ -38,12 +38,11 @@ pub(super) fn keys(keys: &[KeyLine], look: &Look) -> String {
                 key.limit.clone().unwrap_or_default(),
                 key.used.as_ref().map_or_else(|| "never".to_owned(), |used| relative(used, look)),
                 perhaps(key.expires.as_ref(), look),
-                relative(&key.created, look),
             ]
         })
         .collect();
-    let headings = ["NAME", "PREFIX", "STATE", "ACTS FOR", "ROLES", "SCOPES", "LIMIT", "USED", "EXPIRES", "CREATED"];
-    table(&headings, &rows, look)
+    let headings = ["NAME", "PREFIX", "STATE", "ACTS FOR", "ROLES", "SCOPES", "LIMIT", "USED", "EXPIRES"];
+    table_wrapping(&headings, &rows, look, &["ROLES", "SCOPES"])
 }
 
 pub(super) fn key_made(made: &KeyMade, look: &Look) -> String {
@@ -96,7 +95,7 @@ pub(super) fn tokens(tokens: &[TokenLine], look: &Look) -> String {
 pub(super) fn token_revoked(revoked: &TokenRevoked, look: &Look) -> String {
     let whose = if revoked.provider == "*" { String::new() } else { format!(" of {}", plain(&revoked.provider)) };
     let (jti, until) = (plain(&revoked.jti), moment(&revoked.expires, look));
-    format!("token {jti}{whose} is revoked; this is remembered until {until}\n")
+    format!("token {jti}{whose} is revoked\nremembered until {until}\n")
 }
 
 pub(super) fn users(users: &[UserLine], look: &Look) -> String {

@@ -12,6 +12,8 @@ use shared::control::{
 use super::*;
 use crate::cli::Format;
 
+mod identity;
+
 /// 2026-11-22 13:30 in Berlin, on a terminal without colour.
 pub(crate) fn look() -> Look {
     Look {

@@ -75,6 +75,30 @@ fn every_command_line_asks_what_it_says() {
     );
     let args = json!({ "upstream": "users", "endpoint": "h:1" });
     check(&["upstreams", "deregister", "users", "h:1"], &json!({ "command": "upstreams_deregister", "args": args }));
+    check(&["keys"], &json!({ "command": "keys" }));
+    check(
+        &["keys", "create", "--name", "ci", "--scopes", "a,b", "--roles", "agent", "--limit", "100/m"],
+        &json!({ "command": "keys_create", "args":
+            { "name": "ci", "scopes": ["a", "b"], "roles": ["agent"], "limit": "100/m" } }),
+    );
+    check(&["keys", "revoke", "ci"], &json!({ "command": "keys_revoke", "args": { "key": "ci" } }));
+    let args = json!({ "key": "ci", "overlap": "24h" });
+    check(&["keys", "rotate", "ci", "--overlap", "24h"], &json!({ "command": "keys_rotate", "args": args }));
+    check(&["tokens"], &json!({ "command": "tokens" }));
+    check(&["tokens", "revoke", "--jti", "x"], &json!({ "command": "tokens_revoke", "args": { "jti": "x" } }));
+    check(&["users", "list"], &json!({ "command": "users" }));
+    let args = json!({ "name": "ada", "disabled": true });
+    check(&["users", "set", "ada", "--disable"], &json!({ "command": "users_set", "args": args }));
+    check(&["users", "remove", "ada"], &json!({ "command": "users_remove", "args": { "name": "ada" } }));
+    check(&["bans"], &json!({ "command": "bans" }));
+    let args = json!({ "network": "10.0.0.0/8", "for": "1h", "reason": "loud" });
+    check(
+        &["bans", "add", "10.0.0.0/8", "--for", "1h", "--reason", "loud"],
+        &json!({ "command": "bans_add", "args": args }),
+    );
+    check(&["bans", "lift", "::1"], &json!({ "command": "bans_lift", "args": { "network": "::1" } }));
+    check(&["limits", "top", "--last", "5"], &json!({ "command": "limits_top", "args": { "last": 5 } }));
+    check(&["limits", "show", "k"], &json!({ "command": "limits", "args": { "key": "k" } }));
     check(&["limits"], &json!({ "command": "limits" }));
     check(
         &["limits", "10.0.0.1", "--rule", "default"],
@@ -84,6 +108,40 @@ fn every_command_line_asks_what_it_says() {
     check(&["log-level", "debug"], &json!({ "command": "log_level", "args": { "level": "debug" } }));
     check(&["upgrade"], &json!({ "command": "upgrade" }));
     check(&["shutdown"], &json!({ "command": "shutdown" }));
+}
+
+/// Secrets come from standard input, or there are none; never from an argument.
+#[test]
+fn secrets_are_read_and_never_typed() {
+    let run = |args: &[&str], input: &str| {
+        let fake = Fake::socket(&[r#"{"v":1,"id":ID,"error":{"code":"busy","message":"later"}}"#]);
+        let socket = fake.path();
+        let run = run_with(args, &[("PROXYD_SOCKET", socket.to_str().unwrap())], fake.dir.path(), input);
+        let asked = fake.asked().first().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        (run, asked.map(|ask| ask["args"].clone()))
+    };
+    let (_, asked) = run(&["users", "add", "ada", "--password-stdin"], "correct horse\n");
+    assert_eq!(asked, Some(json!({ "name": "ada", "password": "correct horse" })));
+    let (_, asked) = run(&["users", "add", "ada", "--no-password"], "");
+    assert_eq!(asked, Some(json!({ "name": "ada" })));
+    let (_, asked) = run(&["users", "password", "ada", "--password-stdin"], "correct horse");
+    assert_eq!(asked, Some(json!({ "name": "ada", "password": "correct horse" })));
+    let (_, asked) = run(&["tokens", "revoke", "-"], " a.b.c \n");
+    assert_eq!(asked, Some(json!({ "token": "a.b.c" })));
+    let many = "x".repeat(20_000);
+    for (args, input, code, part) in [
+        (&["users", "add", "ada"][..], "correct horse\n", 2, "--password-stdin"),
+        (&["users", "password", "ada"], "", 2, "--password-stdin"),
+        (&["users", "password", "ada", "--password-stdin"], "", 1, "empty password"),
+        (&["users", "password", "ada", "--password-stdin"], "one\ntwo\n", 1, "more than one"),
+        (&["tokens", "revoke", "-"], "", 1, "one token"),
+        (&["tokens", "revoke", "-"], "Bearer a.b.c", 1, "without `Bearer`"),
+        (&["tokens", "revoke", "-"], &many, 1, "16 KiB"),
+    ] {
+        let (run, asked) = run(args, input);
+        assert_eq!((run.code, asked), (code, None), "{args:?}: {}", run.err);
+        assert!(run.err.contains(part), "{args:?}: {}", run.err);
+    }
 }
 
 #[test]
