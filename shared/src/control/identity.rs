@@ -54,7 +54,7 @@ pub struct KeysRotateArgs {
     /// The key: its name, its prefix or its id
     #[cfg_attr(feature = "cli", arg(value_name = "KEY"))]
     pub key: String,
-    /// How long the earlier secret stays good beside the new one, up to 30d [default: not at all]
+    /// How long the earlier secret stays good beside the new one, up to 90d [default: not at all]
     #[cfg_attr(feature = "cli", arg(long, value_name = "TIME"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<String>,

@@ -1,12 +1,13 @@
-//! `limits` and `limits reset`: a look at rate limit counters, and forgetting a key's.
+//! `limits`, `limits top` and `limits reset`: a look at rate limit counters, and forgetting a key's.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use shared::audit::Mask;
 use shared::config::policy::{Key, Mode};
-use shared::control::report::LimitLine;
-use shared::control::{ControlError, ErrorCode, LimitsArgs, LimitsResetArgs};
+use shared::control::report::{LimitLine, LimitTop};
+use shared::control::{ControlError, ErrorCode, LimitsArgs, LimitsResetArgs, LimitsTopArgs};
+use shared::decide::limit::Verdict;
 
 use crate::control::Reply;
 use crate::daemon::Daemon;
@@ -31,6 +32,53 @@ pub(super) fn list(daemon: &Arc<Daemon>, args: LimitsArgs) -> Result<Reply, Cont
         }
         sink.end(&serde_json::json!({ "lines": lines })).await;
     }))
+}
+
+/// How many keys `limits top` tells of: where nobody says, and at most.
+const USUAL_TOP: u32 = 20;
+const MOST_TOP: u32 = 1000;
+
+/// The keys that have used most of what they may, the nearest to its limit first.
+pub(super) async fn top(daemon: &Arc<Daemon>, args: LimitsTopArgs) -> Result<Reply, ControlError> {
+    let limiters = named(daemon, args.rule.as_deref())?;
+    let most = args.last.unwrap_or(USUAL_TOP);
+    if most == 0 || most > MOST_TOP {
+        return Err(ControlError::new(ErrorCode::InvalidArguments, format!("`last` must be between 1 and {MOST_TOP}")));
+    }
+    let (most, now_us) = (most as usize, now_us(daemon));
+    // A hundred thousand keys are looked through off this thread.
+    let lines = super::off_thread(move || {
+        let of = |limiter: &Arc<Limiter>| {
+            let lines = limiter.top(most, now_us).into_iter();
+            lines.map(|line| top_line(limiter, line.label, line.used, line.verdict)).collect::<Vec<_>>()
+        };
+        let mut lines: Vec<LimitTop> = limiters.iter().flat_map(of).collect();
+        lines.sort_by_key(|line| std::cmp::Reverse((share(line), line.used)));
+        lines.truncate(most);
+        lines
+    })
+    .await?;
+    Ok(super::known::stream("lines", lines.into_iter()))
+}
+
+fn top_line(limiter: &Limiter, key: String, used: u32, verdict: Verdict) -> LimitTop {
+    LimitTop {
+        rule: limiter.rule.name.to_string(),
+        scope: limiter.scope_name().to_string(),
+        key,
+        used: u64::from(used),
+        limit: match verdict.per_s {
+            0 => format!("{} at once", verdict.limit),
+            per_s => format!("{}/{}", verdict.limit, length(Duration::from_secs(per_s))),
+        },
+        remaining: u64::from(verdict.remaining),
+        resets_in: verdict.reset_s,
+    }
+}
+
+/// Of a thousand of its limit.
+fn share(line: &LimitTop) -> u64 {
+    line.used.saturating_mul(1000) / line.used.saturating_add(line.remaining).max(1)
 }
 
 /// Forgets a key's counts; how many counters that were.

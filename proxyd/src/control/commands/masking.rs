@@ -2,9 +2,15 @@
 
 use std::net::IpAddr;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use shared::audit::Mask;
-use shared::control::{Command, UpstreamsDeregisterArgs, UpstreamsRegisterArgs, UpstreamsSetArgs};
+use shared::config::Secret;
+use shared::control::{
+    Command, KeysRevokeArgs, KeysRotateArgs, TokensRevokeArgs, UpstreamsDeregisterArgs, UpstreamsRegisterArgs,
+    UpstreamsSetArgs, UsersAddArgs, UsersPasswordArgs,
+};
+
+use super::{keys, tokens};
 
 /// The longest argument that is kept as it is, in bytes.
 const LONGEST: usize = 1024;
@@ -51,6 +57,22 @@ pub(super) fn arguments(command: &Command, mask: &Mask) -> String {
         ) => {
             args.insert("endpoint".to_owned(), Value::String(Mask::userinfo(endpoint).into_owned()));
         }
+        (Command::KeysRevoke(KeysRevokeArgs { key }) | Command::KeysRotate(KeysRotateArgs { key, .. }), Some(args)) => {
+            // Names and prefixes are no secrets; somebody may paste the whole.
+            if let Some(prefix) = keys::prefix_of_secret(key) {
+                args.insert("key".to_owned(), Value::String(format!("{prefix}_[{}]", Mask::hidden(key.len()))));
+            }
+        }
+        (Command::TokensRevoke(TokensRevokeArgs { token, jti, .. }), Some(args)) => {
+            hide(args, "token", token.as_ref().map(Secret::reveal));
+            hide(args, "jti", jti.as_deref().filter(|jti| tokens::looks_like_token(jti)));
+        }
+        (Command::UsersAdd(UsersAddArgs { password, .. }), Some(args)) => {
+            hide(args, "password", password.as_ref().map(Secret::reveal));
+        }
+        (Command::UsersPassword(UsersPasswordArgs { password, .. }), Some(args)) => {
+            hide(args, "password", Some(password.reveal()));
+        }
         _ => {}
     }
     if let Some(args) = args.as_object_mut() {
@@ -63,6 +85,13 @@ pub(super) fn arguments(command: &Command, mask: &Mask) -> String {
         }
     }
     args.to_string()
+}
+
+/// Puts in a secret's place that it was there.
+fn hide(args: &mut Map<String, Value>, name: &str, secret: Option<&str>) {
+    if let Some(secret) = secret {
+        args.insert(name.to_owned(), Value::String(Mask::hidden(secret.len())));
+    }
 }
 
 /// A limit's key: an address is no secret, a header's value may be an API key.
@@ -89,6 +118,21 @@ mod tests {
         check("limits", json!({ "key": "sk-123" }), r#"{"key":"present, masked, 6 bytes"}"#);
         check("validate", json!({ "text": "token: x" }), r#"{"text":"8 bytes"}"#);
         check("reload", json!({ "config": "/".repeat(2000) }), r#"{"config":"2000 bytes"}"#);
+        let key = format!("pk_abcdefgh_{}", "x".repeat(43));
+        let expected = r#"{"key":"pk_abcdefgh_[present, masked, 55 bytes]"}"#;
+        check("keys_revoke", json!({ "key": key }), expected);
+        check("keys_revoke", json!({ "key": "pk_abcdefgh" }), r#"{"key":"pk_abcdefgh"}"#);
+        let expected = r#"{"key":"pk_abcdefgh_[present, masked, 12 bytes]","overlap":"1h"}"#;
+        check("keys_rotate", json!({ "key": "pk_abcdefgh_", "overlap": "1h" }), expected);
+        check("keys_create", json!({ "name": "ci", "scopes": ["a"] }), r#"{"name":"ci","scopes":["a"]}"#);
+        let expected = r#"{"token":"present, masked, 11 bytes","provider":"jwt.main"}"#;
+        check("tokens_revoke", json!({ "token": "eyJhb.eyJ.x", "provider": "jwt.main" }), expected);
+        check("tokens_revoke", json!({ "jti": "eyJhb.eyJ.x" }), r#"{"jti":"present, masked, 11 bytes"}"#);
+        check("tokens_revoke", json!({ "jti": "5f2b.1" }), r#"{"jti":"5f2b.1"}"#);
+        let expected = r#"{"name":"ada","password":"present, masked, 6 bytes"}"#;
+        check("users_add", json!({ "name": "ada", "password": "secret" }), expected);
+        check("users_password", json!({ "name": "ada", "password": "secret" }), expected);
+        check("users_add", json!({ "name": "ada" }), r#"{"name":"ada"}"#);
         let drain = json!({ "upstream": "u", "endpoint": "http://a:b@h:1", "state": "drain" });
         let expected = r#"{"upstream":"u","endpoint":"http://[present, masked, 3 bytes]@h:1","state":"drain"}"#;
         check("upstreams_set", drain, expected);

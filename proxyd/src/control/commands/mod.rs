@@ -2,14 +2,19 @@
 //! its file; nothing here knows through which door a command came, but for what only the socket may ask.
 
 mod audit;
+mod bans;
 mod config;
 mod endpoints;
+mod keys;
+mod known;
 mod limits;
 mod masking;
 mod metrics;
 mod routes;
 mod status;
+mod tokens;
 mod upstreams;
+mod users;
 
 pub(super) use endpoints::facts;
 
@@ -84,6 +89,9 @@ fn permit(command: &Command, caller: &Caller) -> Result<(), &'static str> {
     };
     if !access.allows(command) {
         return Err(match access {
+            Access::Local if !command.is_action() => {
+                "this needs a role: use the control socket, or set admin.auth and log in"
+            }
             Access::Local => "this needs an operator: use the control socket, or set admin.auth and log in",
             Access::Role(_) if Access::Role(Role::Registrar).allows(command) => {
                 "this needs the role registrar or operator"
@@ -131,12 +139,27 @@ impl Control {
             Command::AuditHead(_) => Reply::one(&self.daemon.audit.head()),
             Command::AuditVerify(args) => Reply::one(&self.daemon.audit.verify(args.head.as_deref()).await?),
             Command::Upstreams(args) => Ok(upstreams::list(&self.daemon, args)),
+            Command::Keys(_) => keys::list(&self.daemon.amid.identity).await,
+            Command::Tokens(_) => tokens::list(&self.daemon.amid.identity).await,
+            Command::Users(_) => users::list(&self.daemon.amid.identity).await,
+            Command::Bans(_) => Ok(bans::list(&self.daemon.amid.identity)),
             Command::Limits(args) => limits::list(&self.daemon, args),
+            Command::LimitsTop(args) => limits::top(&self.daemon, args).await,
             Command::Reload(_)
             | Command::Rollback(_)
             | Command::UpstreamsSet(_)
             | Command::UpstreamsRegister(_)
             | Command::UpstreamsDeregister(_)
+            | Command::KeysCreate(_)
+            | Command::KeysRevoke(_)
+            | Command::KeysRotate(_)
+            | Command::TokensRevoke(_)
+            | Command::UsersAdd(_)
+            | Command::UsersSet(_)
+            | Command::UsersPassword(_)
+            | Command::UsersRemove(_)
+            | Command::BansAdd(_)
+            | Command::BansLift(_)
             | Command::LimitsReset(_)
             | Command::LogLevel(_)
             | Command::Upgrade(_)
@@ -206,6 +229,16 @@ impl Control {
             Command::UpstreamsSet(args) => answer(&endpoints::set(&self.daemon, args).await?),
             Command::UpstreamsRegister(args) => answer(&endpoints::register(&self.daemon, args).await?),
             Command::UpstreamsDeregister(args) => answer(&endpoints::deregister(&self.daemon, args).await?),
+            Command::KeysCreate(_)
+            | Command::KeysRevoke(_)
+            | Command::KeysRotate(_)
+            | Command::TokensRevoke(_)
+            | Command::UsersAdd(_)
+            | Command::UsersSet(_)
+            | Command::UsersPassword(_)
+            | Command::UsersRemove(_)
+            | Command::BansAdd(_)
+            | Command::BansLift(_) => self.change_who_is_known(command, &caller.actor).await,
             Command::LimitsReset(args) => {
                 let reset = limits::reset(&self.daemon, &args)?;
                 answer(&LimitsReset { reset, audited: true })
@@ -230,8 +263,32 @@ impl Control {
             | Command::AuditHead(_)
             | Command::AuditVerify(_)
             | Command::Upstreams(_)
+            | Command::Keys(_)
+            | Command::Tokens(_)
+            | Command::Users(_)
+            | Command::Bans(_)
             | Command::Limits(_)
+            | Command::LimitsTop(_)
             | Command::Upgrade(_) => Err(ControlError::new(ErrorCode::UnknownCommand, "this changes nothing here")),
+        }
+    }
+
+    /// What `identity` keeps, changed.
+    async fn change_who_is_known(&self, command: Command, by: &str) -> Result<Value, ControlError> {
+        let state = &self.daemon.amid.identity;
+        let config = self.config();
+        match command {
+            Command::KeysCreate(args) => answer(&keys::create(state, args, by).await?),
+            Command::KeysRevoke(args) => answer(&keys::revoke(state, args).await?),
+            Command::KeysRotate(args) => answer(&keys::rotate(state, args).await?),
+            Command::TokensRevoke(args) => answer(&tokens::revoke(state, &config, args, by).await?),
+            Command::UsersAdd(args) => answer(&users::add(state, &config, args).await?),
+            Command::UsersSet(args) => answer(&users::set(state, args).await?),
+            Command::UsersPassword(args) => answer(&users::password(state, &config, args).await?),
+            Command::UsersRemove(args) => answer(&users::remove(state, args).await?),
+            Command::BansAdd(args) => answer(&bans::add(state, args, by).await?),
+            Command::BansLift(args) => answer(&bans::lift(state, args).await?),
+            _ => Err(ControlError::new(ErrorCode::UnknownCommand, "this changes nobody")),
         }
     }
 

@@ -104,6 +104,21 @@ fn summary(form: &HttpForm) -> &'static str {
         }
         ("upstreams_register", _) => "Add an endpoint, or say that it is still there",
         ("upstreams_deregister", _) => "Take a registered endpoint away",
+        ("keys", _) => "The API keys, without their secrets",
+        ("keys_create", _) => "Make an API key; the answer is the only place that ever has it",
+        ("keys_revoke", _) => "Make an API key good no longer, at once",
+        ("keys_rotate", _) => "Give an API key a new secret; the earlier one stays good for the overlap",
+        ("tokens", _) => "The revoked tokens that are not forgotten yet",
+        ("tokens_revoke", _) => "Make a token good no longer, by itself or by its jti; its signature is not looked at",
+        ("users", _) => "The accounts",
+        ("users_add", _) => "Make an account",
+        ("users_set", _) => "Change an account; what is not given stays",
+        ("users_password", _) => "Give an account a new password; what it was logged in with ends",
+        ("users_remove", _) => "Take an account away",
+        ("bans", _) => "The bans in force",
+        ("bans_add", _) => "Refuse an address or a network for a while",
+        ("bans_lift", _) => "End a ban",
+        ("limits_top", _) => "The keys that have used most of their limits",
         ("limits", _) => "Rate limits and their counters",
         ("limits_reset", _) => "Forget a key's counts",
         ("log_level", _) => "Change how much the diagnostics say, until the next start",
@@ -153,14 +168,14 @@ fn content(form: &HttpForm) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
 
     use shared::audit::{ActionFacts, ActionRow, Door, Gap, GapRow, RequestRow};
     use shared::control::report;
     use shared::control::{Command, ControlError, ErrorCode};
 
-    use super::super::schemas::SHAPES;
+    use super::super::schemas::shapes;
     use super::*;
 
     /// The document in the reference. Written anew by `UPDATE_GOLDEN=1 cargo test`.
@@ -206,19 +221,20 @@ mod tests {
     }
 
     /// What is really sent has exactly the fields that are described.
+    pub(in crate::control::http) fn check(name: &str, sent: &impl serde::Serialize) {
+        let fields = shapes().find(|shape| shape.0 == name).unwrap_or_else(|| panic!("no shape {name}")).1;
+        let sent = serde_json::to_value(sent).unwrap();
+        let sent = sent.as_object().unwrap();
+        for key in sent.keys() {
+            assert!(fields.iter().any(|(field, _)| field == key), "{name}.{key} is not described");
+        }
+        for (field, kind) in fields.iter().filter(|(_, kind)| !kind.ends_with('?')) {
+            assert!(sent.contains_key(*field), "{name}.{field} ({kind}) is not sent");
+        }
+    }
+
     #[test]
     fn shapes_are_what_is_sent() {
-        fn check(name: &str, sent: &impl serde::Serialize) {
-            let fields = SHAPES.iter().find(|shape| shape.0 == name).unwrap_or_else(|| panic!("no shape {name}")).1;
-            let sent = serde_json::to_value(sent).unwrap();
-            let sent = sent.as_object().unwrap();
-            for key in sent.keys() {
-                assert!(fields.iter().any(|(field, _)| field == key), "{name}.{key} is not described");
-            }
-            for (field, kind) in fields.iter().filter(|(_, kind)| !kind.ends_with('?')) {
-                assert!(sent.contains_key(*field), "{name}.{field} ({kind}) is not sent");
-            }
-        }
         check("AuditState", &report::AuditState::default());
         check("Reloaded", &report::Reloaded { overrode_drift: true, ..report::Reloaded::default() });
         check("Changes", &report::Changes::default());

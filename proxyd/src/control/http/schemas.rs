@@ -1,13 +1,19 @@
 //! The shapes of arguments and answers, for the `OpenAPI` document: one line a field, in the notation of [`of`]. A test
 //! holds them against what is really sent.
 
+mod identity;
+
 use serde_json::{Map, Value, json};
 
 /// A named shape and its fields.
 pub(super) type Shape = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// Every shape but the union of audit rows.
-pub(super) const SHAPES: &[Shape] = &[
+pub(super) fn shapes() -> impl Iterator<Item = &'static Shape> {
+    SHAPES.iter().chain(identity::SHAPES)
+}
+
+const SHAPES: &[Shape] = &[
     (
         "Status",
         &[
@@ -242,6 +248,18 @@ pub(super) const SHAPES: &[Shape] = &[
             ("shadow", "boolean"),
         ],
     ),
+    (
+        "LimitTop",
+        &[
+            ("rule", "string"),
+            ("scope", "string"),
+            ("key", "string"),
+            ("used", "integer"),
+            ("limit", "string"),
+            ("remaining", "integer"),
+            ("resets_in", "integer"),
+        ],
+    ),
     ("LimitsReset", &[("reset", "integer"), ("audited", "boolean")]),
     ("LogLevel", &[("level", "string"), ("before", "string"), ("audited", "boolean")]),
     (
@@ -347,7 +365,17 @@ pub(super) fn answer(command: &str) -> &'static str {
         "upstreams_set" => "EndpointSet",
         "upstreams_register" => "EndpointRegistered",
         "upstreams_deregister" => "EndpointGone",
+        "keys" => "KeyLine",
+        "keys_create" | "keys_rotate" => "KeyMade",
+        "keys_revoke" => "KeyRevoked",
+        "tokens" => "TokenLine",
+        "tokens_revoke" => "TokenRevoked",
+        "users" => "UserLine",
+        "users_add" | "users_set" | "users_password" | "users_remove" => "UserChanged",
+        "bans" => "BanLine",
+        "bans_add" | "bans_lift" => "BanChanged",
         "limits" => "LimitLine",
+        "limits_top" => "LimitTop",
         "limits_reset" => "LimitsReset",
         "log_level" => "LogLevel",
         "upgrade" => "Upgraded",
@@ -365,6 +393,13 @@ pub(super) fn arguments(command: &str) -> Option<&'static str> {
         "audit_verify" => Some("VerifyArgs"),
         "upstreams_set" => Some("UpstreamsSetBody"),
         "upstreams_register" => Some("UpstreamsRegisterBody"),
+        "keys_create" => Some("KeysCreateArgs"),
+        "keys_rotate" => Some("KeysRotateBody"),
+        "tokens_revoke" => Some("TokensRevokeArgs"),
+        "users_add" => Some("UsersAddArgs"),
+        "users_set" => Some("UsersSetBody"),
+        "users_password" => Some("UsersPasswordBody"),
+        "bans_add" => Some("BansAddArgs"),
         "log_level" => Some("LogLevelArgs"),
         _ => None,
     }
@@ -372,7 +407,7 @@ pub(super) fn arguments(command: &str) -> Option<&'static str> {
 
 /// The components of the document.
 pub(super) fn components() -> Value {
-    let mut all: Map<String, Value> = SHAPES.iter().map(|shape| (shape.0.to_owned(), object(shape))).collect();
+    let mut all: Map<String, Value> = shapes().map(|shape| (shape.0.to_owned(), object(shape))).collect();
     let kinds = [("request", "RequestRow"), ("action", "ActionRow"), ("gap", "GapRow")];
     let row = kinds.map(|(kind, name)| {
         let tag = json!({ "type": "object", "properties": { "kind": { "const": kind } }, "required": ["kind"] });

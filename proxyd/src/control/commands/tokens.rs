@@ -1,0 +1,188 @@
+//! `tokens` and `tokens_revoke`: tokens of others that are good no longer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use directory::RevokedRow;
+use shared::config::{self, Config, Secret};
+use shared::control::report::{TokenChange, TokenFacts, TokenLine, TokenRevoked};
+use shared::control::{ControlError, ErrorCode, TokensRevokeArgs};
+
+use super::known::{LONGEST, actor, invalid, moment, now_s, on_disk, stream};
+use crate::control::Reply;
+use crate::identity::State;
+use crate::identity::claims::Claims;
+
+/// As long as a token may be.
+const TOKEN_BYTES: usize = 16 << 10;
+
+/// Clocks differ, and a verifier may allow some leeway: so much longer than it is good a token is remembered.
+const SLACK: Duration = Duration::from_hours(24);
+
+/// Of a token of which only the id is known.
+const UNKNOWN: Duration = Duration::from_hours(24 * 365);
+
+/// Every provider's.
+const ANY: &str = "*";
+
+pub(super) async fn list(state: &Arc<State>) -> Result<Reply, ControlError> {
+    let now_s = now_s();
+    let rows = on_disk(state, move |state| state.directory(|directory| directory.revoked(now_s))).await?;
+    Ok(stream(
+        "tokens",
+        rows.into_iter().map(|row| TokenLine {
+            provider: row.provider,
+            jti: row.jti,
+            expires: moment(row.expires_s),
+            revoked: moment(row.revoked_s),
+            by: row.by,
+        }),
+    ))
+}
+
+pub(super) async fn revoke(
+    state: &Arc<State>,
+    config: &Config,
+    args: TokensRevokeArgs,
+    by: &str,
+) -> Result<TokenRevoked, ControlError> {
+    let now_s = now_s();
+    let (jti, known_s) = match (&args.token, args.jti) {
+        (Some(token), None) => {
+            let (jti, good_until_s) = read(token, now_s)?;
+            (jti, Some(good_until_s))
+        }
+        (None, Some(jti)) if looks_like_token(&jti) => {
+            return Err(invalid("`jti` is a whole token: give it as `token`"));
+        }
+        (None, Some(jti)) => (jti, None),
+        (Some(_), Some(_)) | (None, None) => return Err(invalid("say a `token` or a `jti`, one of the two")),
+    };
+    let expires_s = match args.expires {
+        Some(text) => config::end(&text, now_s, LONGEST).map_err(|message| invalid(format!("`expires`: {message}")))?,
+        None => known_s.unwrap_or_else(|| after(now_s, UNKNOWN)),
+    };
+    let provider = args.provider.unwrap_or_else(|| ANY.to_owned());
+    known(config, &provider)?;
+    let row = RevokedRow { provider, jti, expires_s, revoked_s: now_s, by: actor(by) };
+    let (before, row) = on_disk(state, move |state| {
+        let of =
+            |rows: Vec<RevokedRow>| rows.into_iter().find(|one| one.provider == row.provider && one.jti == row.jti);
+        let before = of(state.directory(|directory| directory.revoked(now_s))?);
+        state.token_revoke(&row)?;
+        // Of two revocations the later end counts.
+        let expires_s = before.as_ref().map_or(row.expires_s, |before| before.expires_s.max(row.expires_s));
+        Ok((before, RevokedRow { expires_s, ..row.clone() }))
+    })
+    .await?;
+    Ok(TokenRevoked {
+        changes: TokenChange { before: before.as_ref().map(facts), after: Some(facts(&row)) },
+        expires: moment(row.expires_s),
+        provider: row.provider,
+        jti: row.jti,
+        audited: true,
+    })
+}
+
+/// Whether this is no id but a token: a JOSE header in base64url, and two dots.
+pub(super) fn looks_like_token(text: &str) -> bool {
+    text.starts_with("eyJ") && text.bytes().filter(|byte| *byte == b'.').count() >= 2
+}
+
+fn after(now_s: i64, time: Duration) -> i64 {
+    now_s.saturating_add(time.as_secs().cast_signed())
+}
+
+/// A token's id, and until when it is remembered. Its signature is nobody's business here: whoever may revoke may name any id.
+fn read(token: &Secret, now_s: i64) -> Result<(String, i64), ControlError> {
+    let token = token.reveal().trim();
+    if token.len() > TOKEN_BYTES {
+        return Err(invalid("a token has at most 16 KiB"));
+    }
+    let mut parts = token.split('.');
+    let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return Err(invalid("this is no signed JSON Web Token: those have three parts with dots between them"));
+    };
+    let claims = URL_SAFE_NO_PAD.decode(payload).ok().and_then(|payload| Claims::parse(&payload).ok());
+    let claims = claims.ok_or_else(|| invalid("the token's second part is no JSON object in base64url"))?;
+    let jti = claims.text("jti").filter(|jti| !jti.is_empty()).ok_or_else(|| {
+        invalid("this token has no `jti`: it cannot be told from its issuer's others, and not be revoked by itself")
+    })?;
+    // Whatever it claims: neither for ever nor beyond what is kept of others.
+    let longest_s = after(now_s, LONGEST);
+    let Some(exp) = claims.number("exp") else { return Ok((jti.into_owned(), longest_s)) };
+    let remembered_s = (exp as i64).saturating_add(SLACK.as_secs().cast_signed());
+    if remembered_s <= now_s {
+        return Err(invalid("this token expired more than a day ago: there is nothing to revoke"));
+    }
+    Ok((jti.into_owned(), remembered_s.min(longest_s)))
+}
+
+/// A provider that is not there is a slip; one that is named for later must be written into the config first.
+fn known(config: &Config, provider: &str) -> Result<(), ControlError> {
+    let identity = &config.identity;
+    let jwt = identity.jwt.iter().map(|jwt| format!("jwt.{}", jwt.name));
+    let accounts = identity.accounts.as_ref().map(|_| "accounts".to_owned());
+    let introspection = identity.introspection.as_ref().map(|_| "introspection".to_owned());
+    let names: Vec<String> = jwt.chain(accounts).chain(introspection).collect();
+    if provider == ANY || names.iter().any(|name| name == provider) {
+        return Ok(());
+    }
+    let more = match (config::closest(provider, names.iter().map(String::as_str)), names.as_slice()) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, []) => "the config has none that takes tokens".to_owned(),
+        (None, names) => format!("there are {}", names.join(", ")),
+    };
+    Err(ControlError::new(ErrorCode::NotFound, format!("no provider is called `{provider}`; {more}")))
+}
+
+fn facts(row: &RevokedRow) -> TokenFacts {
+    TokenFacts { provider: row.provider.clone(), jti: row.jti.clone(), expires: moment(row.expires_s) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW_S: i64 = 1_000_000_000;
+    const DAY_S: i64 = 86_400;
+
+    fn check(payload: &str, expected: Result<(&str, i64), &str>) {
+        let token = Secret::new(format!("eyJhbGciOiJub25lIn0.{}.", URL_SAFE_NO_PAD.encode(payload)));
+        match (read(&token, NOW_S), expected) {
+            (Ok((jti, until_s)), Ok(expected)) => assert_eq!((jti.as_str(), until_s - NOW_S), expected, "{payload}"),
+            (Err(error), Err(part)) => assert!(error.message.contains(part), "{payload}: {error}"),
+            (got, expected) => panic!("{payload}: {got:?}, not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn a_token_says_its_id_and_how_long_it_is_good() {
+        check("", Err("no JSON object"));
+        check("[]", Err("no JSON object"));
+        check("{}", Err("no `jti`"));
+        check(r#"{"jti":""}"#, Err("no `jti`"));
+        check(r#"{"jti":"a","jti":"b"}"#, Err("no JSON object"));
+        check(r#"{"jti":"a","exp":0}"#, Err("expired more than a day ago"));
+        check(r#"{"jti":"a","exp":-1e300}"#, Err("expired more than a day ago"));
+        check(r#"{"jti":"a","exp":1000000060}"#, Ok(("a", 60 + DAY_S)));
+        check(r#"{"jti":"a","exp":999999999.5}"#, Ok(("a", DAY_S - 1)));
+        check(r#"{"jti":7,"exp":1000000060}"#, Ok(("7", 60 + DAY_S)));
+        check(r#"{"jti":"a"}"#, Ok(("a", 3650 * DAY_S)));
+        check(r#"{"jti":"a","exp":"soon"}"#, Ok(("a", 3650 * DAY_S)));
+        check(r#"{"jti":"a","exp":1e300}"#, Ok(("a", 3650 * DAY_S)));
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused_without_an_echo() {
+        for text in ["", "a", "a.b", "a.b.c.d", "a.b.c.d.e", "secret.!!!.x", &format!("{}.a.b", "x".repeat(20_000))] {
+            let error = read(&Secret::new(text), NOW_S).unwrap_err();
+            assert!(!error.message.contains("secret"), "{error}");
+        }
+        for (text, expected) in [("eyJhb.eyJ.x", true), ("5f2b.9c.1e", false), ("eyJhb", false), ("", false)] {
+            assert_eq!(looks_like_token(text), expected, "{text}");
+        }
+    }
+}
