@@ -1,6 +1,8 @@
-//! The files that a config names for TLS, read and judged: whether they are what they should be, fit together, and for how long.
+//! The files that a config names for TLS and identity, read and judged: whether they are what they should be, fit together, and for how long.
 //!
 //! Private keys are read here and nowhere shown: of a key's file, messages say only what is wrong with it.
+
+mod identity;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -40,7 +42,7 @@ pub(crate) struct Found {
     pub(crate) is_denied: bool,
 }
 
-/// Reads every file that the config names for TLS.
+/// Reads every file that the config names for TLS and identity.
 pub(crate) fn examine(config: &Config, now: Timestamp) -> Examined {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut work = Work { provider, now_s: now.as_second(), examined: Examined::default() };
@@ -66,6 +68,7 @@ pub(crate) fn examine(config: &Config, now: Timestamp) -> Examined {
             work.pair(&at, files);
         }
     }
+    work.identity(&config.identity);
     work.examined
 }
 

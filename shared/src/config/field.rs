@@ -106,6 +106,9 @@ pub(super) enum Kind {
     Short(&'static Kind, &'static Section),
 }
 
+/// The short form of a section with its defaults.
+pub(super) const ON: Kind = Kind::Choice(&["on"]);
+
 impl Kind {
     /// Some valid scalar of this kind, for values that cannot be known.
     pub(super) fn sample(&self) -> &'static str {

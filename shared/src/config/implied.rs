@@ -88,11 +88,21 @@ fn has_no_conditions(route: &Route) -> bool {
 
 fn is_written(implied: &Implied, written: &[Route]) -> bool {
     let same = |route: &Route| {
-        route.path == implied.path
+        takes_all(&route.path, &implied.path)
             && has_no_conditions(route)
             && matches!(route.action, Action::Serve(serve) if serve == implied.serve)
     };
     written.iter().any(same)
+}
+
+/// Whether a path takes at least what another one does: `/api/auth` all that `/api/auth/` would.
+fn takes_all(path: &PathPattern, other: &PathPattern) -> bool {
+    match (path, other) {
+        (PathPattern::Prefix(path), PathPattern::Prefix(other)) => {
+            path.trim_end_matches('/') == other.trim_end_matches('/')
+        }
+        _ => path == other,
+    }
 }
 
 /// A route of the operator's that takes every request before it.
@@ -169,11 +179,15 @@ pub(super) fn check_written(
     match below {
         None => {
             let (missing, hint) = match serve {
-                Serve::Login => ("no login", "identity: {login: {NAME: {kind: oidc, …}}}"),
-                Serve::Accounts => ("no accounts", "identity: {accounts: on}"),
-                Serve::Jwks => ("no token of our own that could be checked", "identity: {send: {token: on}}"),
+                Serve::Login => {
+                    ("nobody can log in: `identity` has no `login`", "identity: {login: {NAME: {kind: oidc, …}}}")
+                }
+                Serve::Accounts => ("`identity` has no `accounts`", "identity: {accounts: on}"),
+                Serve::Jwks => {
+                    ("no token of ours is signed with a key that could be told", "identity: {send: {token: on}}")
+                }
             };
-            let fault = Fault::new(Code::MissingKey, format!("there is {missing} to serve here")).hint(hint);
+            let fault = Fault::new(Code::MissingKey, missing).hint(hint);
             fields.fault("serve", fault);
         }
         Some(below) if !meets(path, &below) => {

@@ -69,7 +69,7 @@ pub struct Redact {
 
 static REDACT: Section = Section {
     name: "log.redact",
-    doc: "Names whose values are masked in logs and the audit, added to the built-in list.",
+    doc: "Names whose values are masked in logs and the audit, added to the built-in list and to the places where `identity` looks for credentials.",
     fields: &[&[
         Field::new("headers", Kind::List(&HEADER), "Names of headers.").default("[]"),
         Field::new(

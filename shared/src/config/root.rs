@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 use sha2::{Digest, Sha256};
 
-use super::field::{Field, Kind, Section};
+use super::field::{Field, Kind, ON, Section};
 use super::fields::Fields;
 use super::policy::{self, Policies};
 use super::problem::{Code, Problems};
@@ -41,7 +41,7 @@ static SECTIONS: &[Field] = &[
     Field::new("identity", Kind::Section(&identity::IDENTITY), "Who can be recognised."),
     Field::new(
         "bans",
-        Kind::Or("off", &Kind::Or("on", &Kind::Section(&bans::BANS))),
+        Kind::Or("off", &Kind::Short(&ON, &bans::BANS)),
         "Addresses that earn refusals are refused for a while.",
     )
     .default("off"),
@@ -84,7 +84,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node<'a>) -> Option<Co
     if let (Some(server), Some(Some(address))) = (&server, admin.as_ref().map(|admin| admin.listen)) {
         check_doors(&mut fields, &server.listen, address);
     }
-    let log = fields.section("log", log::read);
+    let mut log = fields.section("log", log::read);
     let state_dir = server.as_ref().map_or_else(Default::default, |server| server.state_dir.clone());
     let audit = fields.section("audit", |fields| audit::read(fields, &state_dir));
     let redis = fields.section_or_off("redis", redis::read);
@@ -107,6 +107,9 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node<'a>) -> Option<Co
         identity::review::warn(&mut fields, &around, server, &inherited, &routes);
     }
     routes.extend(implied::routes(&mut fields, &around.identity, &inherited, &routes));
+    if let Some(log) = &mut log {
+        around.identity.hide(&mut log.redact);
+    }
     let upstreams = around.upstreams.into_iter().map(Arc::new).collect();
     Some(Config {
         server: server?,

@@ -1,10 +1,12 @@
 //! The same decision, told with its reasons: every candidate, why it lost, the policies in force, the URL upstream.
 //! Nothing is sent, and nothing is decided here: the table, the rewriting and the policies' arithmetic are asked.
 
+mod admission;
 mod asked;
 mod candidates;
 mod effects;
 mod failures;
+mod limits;
 mod suspicion;
 mod verdict;
 
@@ -88,5 +90,7 @@ fn quoted(text: &str) -> String {
     }
 }
 
+#[cfg(test)]
+mod identity_tests;
 #[cfg(test)]
 mod tests;

@@ -62,7 +62,7 @@ pub(super) fn page(text: &str) -> Result<Arc<str>, Fault> {
 fn parse(text: &str) -> Result<Url, Fault> {
     let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     if !matches!(scheme.as_deref(), Some("http" | "https")) {
-        return Err(Fault::invalid("this is not a URL").hint("write it as `https://id.example.com/…`"));
+        return Err(Fault::invalid("this is not a URL").hint("write it with its scheme: `https://id.example.com/path`"));
     }
     if text.len() > MAX_BYTES || !text.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(Fault::invalid("a URL has visible ASCII characters, at most 2048 of them"));

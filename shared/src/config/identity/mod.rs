@@ -32,11 +32,13 @@ pub use session::{SameSite, Session, SessionStore};
 pub(super) use providers::{PROVIDER, Providers};
 pub(super) use send::JWKS_PATH;
 
-use super::field::{Field, Kind, Section};
+use crate::audit::Mask;
+
+use super::field::{Field, Kind, ON, Section};
 use super::fields::Fields;
 use super::reader::Reader;
 use super::tree::Node;
-use super::{Name, name, redis};
+use super::{Name, Redact, name, redis};
 
 /// `identity`. What is not written can recognise nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,6 +86,29 @@ pub enum StateStore {
 }
 
 impl Identity {
+    /// Adds the names of headers and query parameters that hold credentials: whatever stands there is hidden.
+    pub(super) fn hide(&self, redact: &mut Redact) {
+        let jwt = self.jwt.iter().flat_map(|jwt| &jwt.from);
+        let keys = self.api_key.iter().flat_map(|keys| &keys.from);
+        let opaque = self.introspection.iter().flat_map(|introspection| &introspection.from);
+        let mut hide_header = |name: &Arc<str>| {
+            if !Mask::new(&redact.headers, &[]).hides_header(name) {
+                redact.headers.push(name.to_string());
+            }
+        };
+        for place in jwt.chain(keys).chain(opaque) {
+            match place {
+                TokenPlace::Header { name, .. } => hide_header(name),
+                TokenPlace::Query(name) if !Mask::new(&[], &redact.query).hides_query(name) => {
+                    redact.query.push(name.to_lowercase());
+                }
+                // No cookie is ever shown.
+                TokenPlace::Query(_) | TokenPlace::Cookie(_) => {}
+            }
+        }
+        self.send.token.iter().for_each(|token| hide_header(&token.header));
+    }
+
     /// A provider's name as it is written in `auth`: `jwt.main`, `api_key`.
     #[must_use]
     pub fn name_of(&self, provider: &Provider) -> String {
@@ -109,7 +134,7 @@ pub(super) static IDENTITY: Section = Section {
         Field::new("jwt", Kind::Map(&Kind::Section(&jwt::JWT)), "JSON Web Tokens, by issuer: `jwt.NAME`."),
         Field::new(
             "api_key",
-            Kind::Or("off", &Kind::Or("on", &Kind::Section(&api_key::API_KEY))),
+            Kind::Or("off", &Kind::Short(&ON, &api_key::API_KEY)),
             "Keys that `proxyctl keys create` gives out: `api_key`.",
         ),
         Field::new("basic", Kind::Or("off", &Kind::Section(&basic::BASIC)), "Names and passwords: `basic`."),
@@ -131,7 +156,7 @@ pub(super) static IDENTITY: Section = Section {
         ),
         Field::new(
             "accounts",
-            Kind::Or("off", &Kind::Or("on", &Kind::Section(&accounts::ACCOUNTS))),
+            Kind::Or("off", &Kind::Short(&ON, &accounts::ACCOUNTS)),
             "Accounts of our own: `accounts`.",
         ),
         Field::new("send", Kind::Section(&send::SEND), "What upstreams are told of who it is."),

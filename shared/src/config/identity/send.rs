@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::claim;
 use super::jwt::{optional_word, word};
 use super::outgoing::{self, Named};
-use crate::config::field::{Field, Kind, Section};
+use crate::config::field::{Field, Kind, ON, Section};
 use crate::config::fields::Fields;
 use crate::config::log::HEADER;
 use crate::config::path;
@@ -84,7 +84,7 @@ pub(super) static SEND: Section = Section {
         Field::new("claims", Kind::Map(&claim::CLAIM), "Headers, each with the claim that it is filled from."),
         Field::new(
             "token",
-            Kind::Or("off", &Kind::Or("on", &Kind::Section(&TOKEN))),
+            Kind::Or("off", &Kind::Short(&ON, &TOKEN)),
             "A token of our own, in place of whatever the client brought.",
         ),
     ]],

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::TokenPlace;
-use crate::audit::Mask;
+use super::jwt::word;
 use crate::config::field::{Field, Kind, Section};
 use crate::config::fields::Fields;
 use crate::config::log::HEADER;
@@ -76,8 +76,8 @@ fn place<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<TokenPlace> 
     })?;
     let cookie = fields.get("cookie", |reader, node, field| reader.parse(node, &field.kind, name::cookie));
     let query = fields.get("query", |reader, node, field| {
-        let name: Arc<str> = reader.text(node, &field.kind)?.into();
-        warn_query(reader, node, &name);
+        let name = word(reader, node, &field.kind)?;
+        warn_query(reader, node);
         Some(name)
     });
     if written != 1 {
@@ -107,12 +107,11 @@ pub(super) fn token_header(text: &str) -> Result<Arc<str>, Fault> {
     Ok(name)
 }
 
-fn warn_query(reader: &mut Reader<'_>, node: &Node<'_>, name: &str) {
-    let hint = if Mask::default().hides_query(name) {
-        "take it from a header or a cookie where you can; our own logs mask it, others do not"
-    } else {
-        "take it from a header or a cookie where you can, and mask it with `log: {redact: {query: [NAME]}}`"
-    };
+fn warn_query(reader: &mut Reader<'_>, node: &Node<'_>) {
     let message = "credentials in a query are seen by everyone who logs addresses, and kept by browsers";
-    reader.warn(node.place, Fault::new(Code::ClearSecret, message).hint(hint));
+    reader.warn(
+        node.place,
+        Fault::new(Code::ClearSecret, message)
+            .hint("take them from a header or a cookie where you can; our own logs mask them, others do not"),
+    );
 }

@@ -104,7 +104,7 @@ pub(super) static AUTH: Section = Section {
                 Kind::Boolean,
                 "Whether the credentials that were used go upstream; the cookie of a session never does.",
             )
-            .default("false"),
+            .default("true"),
             Field::new(
                 "realm",
                 Kind::Word { what: "a realm", sample: "proxyd" },
@@ -138,7 +138,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, providers: &
         optional: false,
         needs: Needs::default(),
         methods: Vec::new(),
-        forward_credentials: false,
+        forward_credentials: true,
         realm,
     })
 }
@@ -149,6 +149,11 @@ fn example(providers: &Providers) -> String {
         [only] => format!("auth: {only}"),
         names => format!("auth: [{}]", names.join(", ")),
     }
+}
+
+fn any_of(providers: &Providers) -> String {
+    let names = providers.names();
+    format!("any_of: [{}]", if names.is_empty() { "api_key".to_owned() } else { names.join(", ") })
 }
 
 fn read_long(fields: &mut Fields<'_, '_>, providers: &mut Providers) -> Option<Auth> {
@@ -166,7 +171,7 @@ fn read_long(fields: &mut Fields<'_, '_>, providers: &mut Providers) -> Option<A
             let place = fields.place;
             let fault = Fault::new(Code::MissingKey, "this policy does not say who recognises").hint(format!(
                 "a route's own `auth` replaces the top level's whole: write `any_of` too, as in `{}`",
-                example(providers)
+                any_of(providers)
             ));
             fields.reader().error(place, fault);
         }

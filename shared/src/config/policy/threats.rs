@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::field::{Field, Kind, Section};
+use crate::config::field::{Field, Kind, ON, Section};
 use crate::config::fields::Fields;
 use crate::config::name;
 use crate::config::problem::Code;
@@ -99,8 +99,7 @@ pub(super) static THREATS: Section = Section {
             }),
             "Bodies are only taken with one of these types, whatever the score.",
         ),
-        Field::new("json", Kind::Or("off", &Kind::Or("on", &Kind::Section(&JSON))), "JSON bodies are looked at too.")
-            .default("off"),
+        Field::new("json", Kind::Or("off", &Kind::Short(&ON, &JSON)), "JSON bodies are looked at too.").default("off"),
     ]],
 };
 

@@ -157,6 +157,16 @@ fn every_form_of_a_token() {
 }
 
 #[test]
+fn where_credentials_stand_nothing_is_shown() {
+    let config = fine(
+        "identity: {jwt: {a: {keys: {pem: a}, from: [{header: X-Token}, {cookie: t}]}}, api_key: {header: X-Key}, send: {token: on}}\nlog: {redact: {headers: [x-key]}}\nauth: [jwt.a, api_key]",
+    );
+    assert_eq!(config.log.redact.headers, ["x-key", "x-token", "x-identity-token"]);
+    let query = read("identity: {introspection: {url: 'https://a', from: {query: Ticket}}}").unwrap();
+    assert_eq!(query.config.log.redact.query, ["ticket"]);
+}
+
+#[test]
 fn bad_keys_and_passwords() {
     insta::assert_snapshot!(refused(&[
         "identity: {api_key: {header: x-api-key, from: [{header: x-key}]}}",
@@ -457,6 +467,10 @@ fn the_routes_that_come_along() {
         ["identity-jwks /api/auth/", "identity-jwks#2 =/k"]
     );
     assert_eq!(
+        names("identity: {accounts: on}\nroutes: [{path: /api/auth, serve: accounts}]"),
+        ["/api/auth /api/auth"]
+    );
+    assert_eq!(
         names("identity: {accounts: on}\nroutes: [{path: /api/auth/, hosts: a, serve: accounts}]"),
         ["a/api/auth/ /api/auth/", "identity-accounts /api/auth/"]
     );
@@ -470,6 +484,32 @@ fn the_routes_that_come_along() {
     assert!(along.policies.auth.value.is_none() && along.policies.access.value.is_some());
     assert!(matches!(along.action, Action::Serve(Serve::Accounts)));
     assert_eq!(along.at.to_string(), "config.yaml:2:35");
+}
+
+/// What `config.yaml` has commented out of these sections, as it is without the marks.
+#[test]
+fn the_examples_in_the_repositorys_config_are_good() {
+    let whole = include_str!("../../../../config.yaml");
+    let mut text = LISTEN.to_owned();
+    for section in ["redis", "bans", "identity"] {
+        let start = format!("# {section}:");
+        let lines = whole.lines().skip_while(|line| !line.starts_with(&start));
+        let block: Vec<&str> = lines
+            .enumerate()
+            .take_while(|(index, line)| *index == 0 || line.starts_with("#   "))
+            .map(|(_, line)| line)
+            .collect();
+        assert!(block.len() > 2, "{section}");
+        for line in block {
+            text.push_str(line.get(2..).unwrap());
+            text.push('\n');
+        }
+    }
+    let problems = match load(&Input::text("config.yaml", &text), &References::Lenient(&Known::default())) {
+        Ok(checked) => checked.warnings,
+        Err(problems) => panic!("{}", problems.render(false)),
+    };
+    assert!(problems.iter().all(|problem| matches!(problem.code.as_str(), "unset_reference" | "unused")));
 }
 
 fn shown(path: &PathPattern) -> String {
@@ -490,4 +530,28 @@ fn names_of_providers_are_those_that_are_written() {
     let found = config.policies.auth.value.as_ref().unwrap();
     let names: Vec<String> = found.providers.iter().map(|provider| config.identity.name_of(provider)).collect();
     assert_eq!(names, ["jwt.main", "api_key", "login.corp", "forward"]);
+}
+
+#[test]
+fn what_cannot_be_looked_up_is_no_mistake() {
+    let text = format!(
+        "{LISTEN}redis: {{url: '${{env:A}}'}}
+identity:
+  jwt: {{a: {{keys: {{secret: '${{env:A}}'}}, algorithms: ['${{env:A}}'], issuer: '${{env:A}}'}}, b: {{keys: {{jwks_url: '${{env:A}}'}}, from: {{cookie: '${{env:A}}'}}}}}}
+  basic: {{users_file: '${{env:A}}', users: [{{user: '${{env:A}}', password_hash: '${{env:A}}', roles: '${{env:A}}', scopes: '${{env:A}}'}}]}}
+  login: {{a: {{kind: oidc, issuer: '${{env:A}}', client_id: '${{env:A}}', client_secret: '${{env:A}}', public_url: '${{env:A}}', allow: {{emails: '${{env:A}}', domains: '${{env:A}}'}}}}}}
+  session: {{secrets: ['${{env:A}}'], domain: '${{env:A}}', after_logout: '${{env:A}}'}}
+  forward: {{url: '${{env:A}}'}}
+  accounts: {{secret: '${{env:A}}', mail: {{host: '${{env:A}}', from: '${{env:A}}', reset_url: '${{env:A}}', verify_url: '${{env:A}}', user: '${{env:A}}', password: '${{env:A}}'}}}}
+  send: {{user: '${{env:A}}', claims: {{x-a: '${{env:A}}'}}}}
+bans: {{on: ['${{env:A}}'], refusals: '${{env:A}}'}}
+threats: {{content_types: '${{env:A}}'}}
+rate_limit: {{requests_per_minute: '${{env:A}}', exempt: ['${{env:A}}', {{user: '${{env:A}}'}}]}}
+"
+    );
+    let problems = match load(&Input::text("config.yaml", &text), &References::Lenient(&Known::default())) {
+        Ok(checked) => checked.warnings,
+        Err(problems) => panic!("{}", problems.render(false)),
+    };
+    assert!(problems.iter().all(|problem| matches!(problem.code.as_str(), "unset_reference" | "unused")));
 }

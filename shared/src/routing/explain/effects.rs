@@ -7,30 +7,30 @@ use std::sync::Arc;
 
 use crate::audit::mask::Mask;
 use crate::config::policy::{
-    Access, Algorithm, BodyLimit, CertificatePattern, Cors, HeaderEdit, Headers, Key, Mode, Policies, RateLimit, Rule,
-    Scope, SecurityHeaders, Setting,
+    Access, BodyLimit, CertificatePattern, Cors, HeaderEdit, Headers, Policies, RateLimit, Scope, SecurityHeaders,
+    Setting,
 };
-use crate::config::{Config, Route, show_duration, show_size};
+use crate::config::{Config, Route, show_size};
 use crate::control::report::PolicyLine;
 use crate::decide::access::{admits_address, denies};
 use crate::decide::cors::CorsVerdict;
-use crate::decide::limit::counted_address;
 
 use super::asked::Asked;
 use super::failures::Failures;
-use super::{cors_verdict, quoted, suspicion};
+use super::{admission, cors_verdict, limits, quoted, suspicion};
 
 /// A line for every policy that somebody wrote, in the order in which they run; a rate limit has one for each rule.
 pub(super) fn lines(config: &Config, route: Option<&Route>, asked: &Asked, path: &str, mask: &Mask) -> Vec<PolicyLine> {
     let policies = route.map_or(&config.policies, |route| &route.policies);
-    let Policies { access, cors, threats, rate_limit, body_limit, headers, security_headers, .. } = policies;
+    let Policies { access, cors, threats, auth, rate_limit, body_limit, headers, security_headers, .. } = policies;
     let mut lines = Vec::new();
     add(&mut lines, "security_headers", security_headers, |policy| vec![security(policy)]);
     add(&mut lines, "cors", cors, |policy| vec![cross_origin(policy, asked)]);
-    add(&mut lines, "access", access, |policy| vec![admission(policy, asked.client)]);
+    add(&mut lines, "access", access, |policy| vec![by_address(policy, asked.client)]);
     add(&mut lines, "threats", threats, |policy| vec![suspicion::effect(policy, asked, path)]);
+    add(&mut lines, "auth", auth, |policy| vec![admission::auth(config, policy, asked)]);
     add(&mut lines, "rate_limit", rate_limit, |policy: &RateLimit| {
-        policy.rules.iter().map(|rule| rate(rule, asked, mask)).collect()
+        policy.rules.iter().map(|rule| limits::rule(rule, asked, mask)).collect()
     });
     add(&mut lines, "body_limit", body_limit, |policy| vec![body(*policy, asked)]);
     add(&mut lines, "headers", headers, |policy| vec![edits(policy)]);
@@ -89,7 +89,7 @@ fn cross_origin(policy: &Cors, asked: &Asked) -> String {
     }
 }
 
-fn admission(policy: &Access, client: IpAddr) -> String {
+fn by_address(policy: &Access, client: IpAddr) -> String {
     match (admits_address(policy, client), denies(policy, client)) {
         (true, _) if !policy.certificates.is_empty() => {
             format!("lets {client} in with a certificate that holds {}", any_of(&policy.certificates))
@@ -108,60 +108,6 @@ fn any_of(patterns: &[CertificatePattern]) -> String {
         CertificatePattern::Starts(start) => quoted(&format!("{start}*")),
     });
     shown.collect::<Vec<_>>().join(" or ")
-}
-
-fn rate(rule: &Rule, asked: &Asked, mask: &Mask) -> String {
-    let limits = joined(rule.limits.iter().map(|window| format!("{}/{}", window.requests, show_duration(window.per))));
-    let algorithm = match rule.algorithm {
-        Algorithm::SlidingWindow => "sliding window".to_owned(),
-        Algorithm::FixedWindow => "fixed window".to_owned(),
-        Algorithm::Concurrency { at_most } => format!("{at_most} at the same time"),
-        Algorithm::TokenBucket { burst: None } => "token bucket".to_owned(),
-        Algorithm::TokenBucket { burst: Some(burst) } => format!("token bucket of {burst}"),
-    };
-    let shadow = match rule.mode {
-        Mode::Enforce => "",
-        Mode::Shadow => "; only watches",
-    };
-    format!("{}: {limits}, {algorithm}, counted by {}{shadow}", rule.name, key(rule, asked, mask))
-}
-
-/// The first key that is known. Nobody shows a certificate to `explain`: where one would come first, both are told.
-fn key(rule: &Rule, asked: &Asked, mask: &Mask) -> String {
-    let mut before = "";
-    for key in &rule.by {
-        let known = match key {
-            Key::Ip => Some(address(rule, asked.client)),
-            Key::User => {
-                before = "who it is, else ";
-                None
-            }
-            Key::ApiKey => {
-                before = "the API key, else ";
-                None
-            }
-            Key::Certificate => {
-                before = "the client's certificate, else ";
-                None
-            }
-            Key::Header(name) => asked.header(name).map(|value| {
-                let shown =
-                    if mask.hides_header(name) { format!("[{}]", Mask::hidden(value.len())) } else { quoted(value) };
-                format!("header {name} {shown}")
-            }),
-        };
-        if let Some(known) = known {
-            return format!("{before}{known}");
-        }
-    }
-    format!("{before}{}", address(rule, asked.client))
-}
-
-fn address(rule: &Rule, client: IpAddr) -> String {
-    match counted_address(client, rule.ipv6_prefix) {
-        IpAddr::V4(address) => format!("address {address}"),
-        IpAddr::V6(network) => format!("network {network}/{}", rule.ipv6_prefix),
-    }
 }
 
 fn body(policy: BodyLimit, asked: &Asked) -> String {

@@ -1,0 +1,124 @@
+//! Who would have to come, and what a request must look like. Whether credentials are good is not looked at here: only which of
+//! them the request brings, and what would be asked of whoever they stand for. None is shown.
+
+use std::borrow::Cow;
+
+use crate::audit::mask::Mask;
+use crate::config::Config;
+use crate::config::identity::{Provider, TokenPlace};
+use crate::config::policy::{Auth, Combine, Needs, ThreatMode, Threats};
+use crate::config::show_size;
+use crate::routing::matcher::values;
+
+use super::asked::Asked;
+use super::effects::joined;
+use super::quoted;
+
+/// How our own API keys begin: such a bearer token is no other provider's.
+const KEY_START: &str = "pk_";
+
+/// What the policy `auth` asks of the request.
+pub(super) fn auth(config: &Config, policy: &Auth, asked: &Asked) -> String {
+    let names: Vec<String> = policy.providers.iter().map(|provider| config.identity.name_of(provider)).collect();
+    let word = match policy.combine {
+        Combine::Any => " or ",
+        Combine::All => " and ",
+    };
+    let brought: Vec<String> = policy
+        .providers
+        .iter()
+        .zip(&names)
+        .filter_map(|(provider, name)| brings(config, provider, asked).map(|what| format!("{what} for {name}")))
+        .collect();
+    let optional = if policy.optional { "takes" } else { "needs" };
+    let outcome = if !brought.is_empty() {
+        let are = if brought.len() == 1 { "it is" } else { "they are" };
+        format!("the request brings {}; whether {are} good is not looked at", brought.join(", "))
+    } else if policy.optional {
+        "the request brings nothing and goes on as nobody".to_owned()
+    } else {
+        nothing(policy)
+    };
+    let needs = policy.needs(&asked.method);
+    let needed =
+        if *needs == Needs::default() { String::new() } else { format!("; {} needs {}", asked.method, told(needs)) };
+    format!("{optional} {}: {outcome}{needed}", names.join(word))
+}
+
+fn nothing(policy: &Auth) -> String {
+    let has = |wanted: fn(&Provider) -> bool| policy.providers.iter().any(wanted);
+    if has(|provider| *provider == Provider::Certificate) {
+        "the request brings nothing; whether its client shows a certificate is not known here".to_owned()
+    } else if has(|provider| matches!(provider, Provider::Login(_))) {
+        "the request brings nothing: a browser is sent to log in, anything else is refused with 401".to_owned()
+    } else {
+        "the request brings nothing and is refused with 401".to_owned()
+    }
+}
+
+fn told(needs: &Needs) -> String {
+    let roles = match needs.roles.as_slice() {
+        [] => None,
+        [one] => Some(format!("the role {one}")),
+        several => Some(format!("one of the roles {}", joined(several))),
+    };
+    let scopes = match needs.scopes.as_slice() {
+        [] => None,
+        [one] => Some(format!("the scope {one}")),
+        several => Some(format!("the scopes {}", joined(several))),
+    };
+    roles.into_iter().chain(scopes).collect::<Vec<_>>().join(" and ")
+}
+
+/// What the request brings for a provider, masked.
+fn brings(config: &Config, provider: &Provider, asked: &Asked) -> Option<String> {
+    let identity = &config.identity;
+    let bearer = [TokenPlace::Header { name: "authorization".into(), scheme: Some("Bearer".into()) }];
+    let is_other = |value: &str| !value.starts_with(KEY_START);
+    match provider {
+        Provider::Jwt(index) => token(&identity.jwt.get(*index)?.from, asked, is_other),
+        Provider::Introspection => token(&identity.introspection.as_ref()?.from, asked, is_other),
+        Provider::Accounts => token(&bearer, asked, is_other),
+        Provider::ApiKey => identity.api_key.as_ref()?.from.iter().find_map(|place| {
+            // A bearer token that does not look like one of our keys is none.
+            let is_bearer = matches!(place, TokenPlace::Header { scheme: Some(_), .. });
+            token(std::slice::from_ref(place), asked, |value| !is_bearer || value.starts_with(KEY_START))
+        }),
+        Provider::Basic => {
+            let place = TokenPlace::Header { name: "authorization".into(), scheme: Some("Basic".into()) };
+            token(&[place], asked, |_| true)
+        }
+        Provider::Login(_) => {
+            let name = &identity.session.cookie;
+            let places = [TokenPlace::Cookie(format!("__Host-{name}").into()), TokenPlace::Cookie(name.clone())];
+            token(&places, asked, |_| true)
+        }
+        Provider::Forward => Some(format!("whatever {} is asked about", quoted(&identity.forward.as_ref()?.url))),
+        Provider::Certificate => None,
+    }
+}
+
+/// The first of the places where something stands that may be meant.
+fn token(places: &[TokenPlace], asked: &Asked, is_meant: impl Fn(&str) -> bool) -> Option<String> {
+    places.iter().find_map(|place| {
+        let (what, value): (String, Cow<'_, str>) = match place {
+            TokenPlace::Header { name, scheme: None } => (format!("header {name}"), asked.header(name)?.into()),
+            TokenPlace::Header { name, scheme: Some(scheme) } => {
+                let (word, value) = asked.header(name)?.split_once(' ')?;
+                word.eq_ignore_ascii_case(scheme).then_some(())?;
+                (format!("header {name} ({scheme})"), value.trim_start().into())
+            }
+            TokenPlace::Cookie(name) => (format!("cookie {name}"), cookie(asked.header("cookie")?, name)?.into()),
+            TokenPlace::Query(name) => {
+                let value = values(&asked.query, name).next()?;
+                (format!("query parameter {name}"), String::from_utf8_lossy(&value).into_owned().into())
+            }
+        };
+        is_meant(&value).then(|| format!("{what} [{}]", Mask::hidden(value.len())))
+    })
+}
+
+fn cookie<'a>(header: &'a str, name: &str) -> Option<&'a str> {
+    let mut pairs = header.split(';').filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+}

@@ -1,0 +1,148 @@
+//! Explanations of who would have to come, and of limits that follow who it is.
+
+use super::*;
+use crate::config::source::Resolver;
+use crate::config::{Input, References, load};
+
+struct Nothing;
+
+impl Resolver for Nothing {
+    fn env(&self, _: &str) -> Option<String> {
+        Some("0123456789abcdef0123456789abcdef".to_owned())
+    }
+
+    fn file(&self, _: &std::path::Path) -> Result<String, String> {
+        Err("there is no such file".to_owned())
+    }
+}
+
+const IDENTITY: &str = "\
+identity:
+  jwt: {main: {keys: {secret: '${env:T}'}}, other: {keys: {pem: a.pem}, from: [{cookie: t}, {query: ticket}]}}
+  api_key: on
+  basic: {users_file: users}
+  login: {corp: {kind: oidc, issuer: 'https://a', client_id: a}}
+  forward: {url: 'http://127.0.0.1:9091/verify'}
+  accounts: on
+";
+
+/// What the policy says to a request of a client at 10.0.0.1; nothing but the policy is written.
+#[track_caller]
+fn check(policy: &str, request: &str, headers: &[&str], expected: &str) {
+    let text = format!("{IDENTITY}routes: [{{path: /, respond: {{}}, {policy}}}]\n");
+    let checked = load(&Input::text("config.yaml", &text), &References::Resolve(&Nothing)).unwrap();
+    let (method, url) = request.split_once(' ').unwrap();
+    let headers = headers.iter().map(|line| (*line).to_owned()).collect();
+    let args = ExplainArgs { method: method.into(), url: url.into(), headers, from: None };
+    let table = Table::compile(&checked.config);
+    let found = explain(&checked.config, &table, &args, "10.0.0.1".parse().unwrap()).unwrap();
+    let key = policy.split(':').next().unwrap();
+    let line = found.policies.iter().find(|line| line.policy == key).unwrap();
+    assert_eq!(
+        (line.effect.as_str(), line.scope.as_str()),
+        (expected, "route /"),
+        "{request} {headers:?}",
+        headers = args.headers
+    );
+    assert!(!serde_json::to_string(&found).unwrap().contains("s3cret"));
+}
+
+#[test]
+fn what_is_brought_is_told_and_not_shown() {
+    check("auth: jwt.main", "GET /", &[], "needs jwt.main: the request brings nothing and is refused with 401");
+    check(
+        "auth: jwt.main",
+        "GET /",
+        &["Authorization: Basic s3cret"],
+        "needs jwt.main: the request brings nothing and is refused with 401",
+    );
+    check(
+        "auth: [jwt.main, api_key]",
+        "GET /",
+        &["Authorization: bearer s3cret"],
+        "needs jwt.main or api_key: the request brings header authorization (Bearer) [present, masked, 6 bytes] for jwt.main; whether it is good is not looked at",
+    );
+    check(
+        "auth: [jwt.main, api_key]",
+        "GET /",
+        &["Authorization: Bearer pk_s3cret"],
+        "needs jwt.main or api_key: the request brings header authorization (Bearer) [present, masked, 9 bytes] for api_key; whether it is good is not looked at",
+    );
+    check(
+        "auth: {all_of: [basic, api_key], scopes: [read, write], methods: {DELETE: {roles: [admin, root]}}}",
+        "DELETE /",
+        &["Authorization: Basic s3cret", "X-API-Key: s3cret"],
+        "needs basic and api_key: the request brings header authorization (Basic) [present, masked, 6 bytes] for basic, header x-api-key [present, masked, 6 bytes] for api_key; whether they are good is not looked at; DELETE needs one of the roles admin, root",
+    );
+    check(
+        "auth: {any_of: jwt.other, optional: true, roles: [a], scopes: [b], methods: {GET: {}}}",
+        "POST /?x=1&ticket=s3cret",
+        &[],
+        "takes jwt.other: the request brings query parameter ticket [present, masked, 6 bytes] for jwt.other; whether it is good is not looked at; POST needs the role a and the scope b",
+    );
+    check(
+        "auth: {any_of: jwt.other, optional: true}",
+        "GET /",
+        &["Cookie: a=b; tt=s3cret"],
+        "takes jwt.other: the request brings nothing and goes on as nobody",
+    );
+    check(
+        "auth: login.corp",
+        "GET /",
+        &["Cookie: __Host-proxyd_session=s3cret"],
+        "needs login.corp: the request brings cookie __Host-proxyd_session [present, masked, 6 bytes] for login.corp; whether it is good is not looked at",
+    );
+    check(
+        "auth: login.corp",
+        "GET /",
+        &[],
+        "needs login.corp: the request brings nothing: a browser is sent to log in, anything else is refused with 401",
+    );
+    check(
+        "auth: forward",
+        "GET /",
+        &[],
+        "needs forward: the request brings whatever \"http://127.0.0.1:9091/verify\" is asked about for forward; whether it is good is not looked at",
+    );
+    check("auth: off", "GET /", &[], "off");
+}
+
+#[test]
+fn limits_follow_who_it_is() {
+    let many = "rate_limit: {requests_per_minute: 60, by: [user, api_key, ip], cost: 5, exempt: [192.168.0.0/16, {user: ann}]}, auth: api_key";
+    check(
+        many,
+        "GET /",
+        &[],
+        "default: 60/1m, sliding window, a request costs 5, counted by who it is, else the API key, else address 10.0.0.1; does not count ann",
+    );
+    check(
+        "rate_limit: {algorithm: concurrency, concurrent: 3, methods: [POST]}",
+        "POST /",
+        &[],
+        "default: 3 at the same time, counted by address 10.0.0.1",
+    );
+    check(
+        "rate_limit: {algorithm: concurrency, concurrent: 3, methods: [POST, PUT]}",
+        "GET /",
+        &[],
+        "default: 3 at the same time; does not count this request: GET is not POST or PUT",
+    );
+    check(
+        "rate_limit: {requests_per_minute: 1, exempt: 10.0.0.0/8, algorithm: fixed_window}",
+        "GET /",
+        &[],
+        "default: 1/1m, fixed window; does not count this request: 10.0.0.1 is in 10.0.0.0/8, which is exempt",
+    );
+}
+
+#[test]
+fn threats_are_told_by_their_rules() {
+    check("threats: shadow", "GET /", &[], "only watches for a request whose rules add up to 5");
+    check(
+        "threats: {score: 9, rules: {traversal: off, null_byte: 3}, methods: [GET, POST], content_types: 'text/*', json: on}",
+        "DELETE /",
+        &[],
+        "refuses a request whose rules add up to 9; traversal is off; null_byte counts 3; takes only GET, POST: DELETE is none; takes only bodies of text/*; takes JSON up to 1MiB, nested 32 deep",
+    );
+}
