@@ -6,8 +6,7 @@ use std::borrow::Cow;
 use crate::audit::mask::Mask;
 use crate::config::Config;
 use crate::config::identity::{Provider, TokenPlace};
-use crate::config::policy::{Auth, Combine, Needs, ThreatMode, Threats};
-use crate::config::show_size;
+use crate::config::policy::{Auth, Combine, Needs};
 use crate::routing::matcher::values;
 
 use super::asked::Asked;
