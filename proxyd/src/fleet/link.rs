@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::engine::code;
 use super::{Engine, StoreError};
-use crate::telemetry::metrics::WorkerMetrics;
+use crate::telemetry::metrics::{Metrics, WorkerMetrics};
 
 /// After so many questions one after the other that were not answered in time, a new connection is made: nobody says of
 /// a connection that its other end is gone.
@@ -41,6 +41,25 @@ impl Fleet {
             _ => Rc::clone(link.insert(Rc::new(Link::new(engine, &self.metrics)))),
         }
     }
+}
+
+/// Asks from a thread that has no link: with one of its own, which ends with the answer. For what operators ask, now and then.
+///
+/// # Errors
+///
+/// Where no thread or runtime is to be had.
+pub async fn aside<T: Send + 'static>(
+    engine: &Arc<Engine>,
+    questions: impl AsyncFnOnce(&Link) -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    let engine = Arc::clone(engine);
+    let asking = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        // These are cells that nobody sums: what operators ask is not counted among what requests ask.
+        let link = Link::new(&engine, &Metrics::new(0).worker(0));
+        Some(runtime.block_on(questions(&link)))
+    });
+    asking.await.ok().flatten().ok_or(StoreError::Connect)
 }
 
 /// See the module.

@@ -17,7 +17,7 @@ use super::counts::Asked;
 use super::who::Who;
 use super::{KeyHash, Limiter};
 use crate::exchange::Quota;
-use crate::fleet::{Aim, Engine, Link, StoreError};
+use crate::fleet::{Aim, Engine, Link, StoreError, aside};
 
 /// So far the store's clock may run from what we took it for before that is corrected, in microseconds.
 const DRIFT_US: u64 = 10_000;
@@ -130,35 +130,56 @@ impl Question {
     }
 }
 
-/// For operators, whose commands have a link of their own.
 impl Limiter {
     /// Where it is counted, if not here.
     pub fn engine(&self) -> Option<&Arc<Engine>> {
         self.remote.as_ref().map(|remote| &remote.engine)
     }
 
-    /// What a request of this key would meet, whichever proxy it comes to; none where nothing is counted for it.
+    /// For operators: what a request of the first of these keys that anything is counted for would meet, whichever proxy it comes
+    /// to. Of a rule that is counted here, the same as [`Limiter::peek`].
     ///
     /// # Errors
     ///
     /// Where the store does not answer.
-    pub async fn peek_shared(&self, key: &KeyHash, link: &Link, now_us: u64) -> Result<Option<Verdict>, StoreError> {
-        let quota = self.counts().quota(*key);
-        let told = self.told(*key, quota.as_ref(), Aim::Look, link, now_us).await?;
-        let meter = quota.as_ref().map_or(&self.quota.meter, |quota| &quota.meter);
-        Ok((!meter.is_spent(&told.counters, told.now_us)).then_some(told.verdict))
+    pub async fn peek_shared(self: &Arc<Self>, keys: Vec<KeyHash>, now_us: u64) -> Result<Option<Verdict>, StoreError> {
+        let Some(engine) = self.engine() else { return Ok(keys.iter().find_map(|key| self.peek(key, now_us))) };
+        let limiter = Arc::clone(self);
+        let look = async move |link: &Link| {
+            for key in keys {
+                let quota = limiter.counts().quota(key);
+                let told = limiter.told(key, quota.as_ref(), Aim::Look, link, now_us).await?;
+                let meter = quota.as_ref().map_or(&limiter.quota.meter, |quota| &quota.meter);
+                if !meter.is_spent(&told.counters, told.now_us) {
+                    return Ok(Some(told.verdict));
+                }
+            }
+            Ok(None)
+        };
+        aside(engine, look).await?
     }
 
-    /// Forgets a key's counts for all proxies. Whether there were any.
+    /// For operators: forgets these keys' counts, for all proxies. How many keys had any.
     ///
     /// # Errors
     ///
     /// Where the store does not answer.
-    pub async fn reset_shared(&self, key: &KeyHash, link: &Link) -> Result<bool, StoreError> {
-        let Some(remote) = &self.remote else { return Ok(false) };
-        let there = link.remove(&remote.full_key(*key)).await?;
-        let here = self.reset(key);
-        Ok(there || here)
+    pub async fn reset_shared(self: &Arc<Self>, keys: Vec<KeyHash>) -> Result<u64, StoreError> {
+        let Some(engine) = self.engine() else {
+            return Ok(keys.iter().filter(|key| self.reset(key)).count() as u64);
+        };
+        let limiter = Arc::clone(self);
+        let forget = async move |link: &Link| {
+            let mut count = 0;
+            for key in keys {
+                let Some(remote) = &limiter.remote else { continue };
+                let there = link.remove(&remote.full_key(key)).await?;
+                let here = limiter.reset(&key);
+                count += u64::from(there || here);
+            }
+            Ok(count)
+        };
+        aside(engine, forget).await?
     }
 
     async fn told(
