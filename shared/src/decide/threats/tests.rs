@@ -104,10 +104,12 @@ fn credentials_are_not_looked_at() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     #[test]
     fn nothing_panics_and_nothing_takes_long(
-        target in proptest::collection::vec(prop_oneof![any::<u8>(), proptest::sample::select(b"%2527'\"<>(){}$;|&./\\*+ =ou-".to_vec())], 0..3000),
-        value in proptest::collection::vec(any::<u8>(), 0..3000),
+        target in proptest::collection::vec(prop_oneof![any::<u8>(), proptest::sample::select(b"%2527'\"<>(){}$;|&./\\*+ =ou-".to_vec())], 0..1000),
+        value in proptest::collection::vec(any::<u8>(), 0..1000),
     ) {
         let target = String::from_utf8_lossy(&target);
         let (raw_path, query) = target.split_once('?').unwrap_or(("/", &target));

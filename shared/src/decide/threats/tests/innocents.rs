@@ -148,6 +148,7 @@ const VALUES: &[&str] = &[
     "null",
     "true and false",
     "like 'this'",
+    "sign up; select a plan from the list",
     "alexa & echo dot",
     "eat, work & sleep 8",
     "cats & more $5 deals",
