@@ -13,7 +13,7 @@ fn started(upstream: &Upstream) -> Proxyd {
         "threats: block\nroutes:\n  \
          - {{path: /off/, target: '{url}', threats: off}}\n  \
          - {{path: /shadow/, target: '{url}', threats: {{mode: shadow, methods: [GET, POST], json: {{max_size: 1KiB, max_depth: 4}}}}}}\n  \
-         - {{path: /shape/, target: '{url}', threats: {{methods: [GET, POST], content_types: [application/json, image/*], json: {{max_size: 1KiB, max_depth: 4}}}}}}\n  \
+         - {{path: /shape/, target: '{url}', threats: {{methods: [GET, POST], content_types: [application/json, application/problem+json, image/*], json: {{max_size: 1KiB, max_depth: 4}}}}}}\n  \
          - {{path: /scores/, target: '{url}', threats: {{score: 8, rules: {{traversal: off, null_byte: 8}}}}}}\n  \
          - {{path: /block/, target: '{url}'}}\n"
     ))
