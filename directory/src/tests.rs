@@ -312,6 +312,21 @@ fn logins_of_one_account_are_bounded_the_oldest_go() {
 }
 
 #[test]
+fn a_family_remembers_so_many_of_its_tokens() {
+    let mut directory = Directory::open_in_memory().unwrap();
+    let ann = user(&mut directory, "ann").id;
+    let hash = |number: u32| digest(&number.to_le_bytes());
+    directory.refresh_issue(&ann, None, &hash(0), 100, 0).unwrap();
+    for number in 0..2_010 {
+        let used = directory.refresh_rotate(&hash(number), &hash(number + 1), 100, 0).unwrap();
+        assert!(matches!(used, RefreshUse::Good { .. }), "{number}");
+    }
+    assert_eq!(directory.refresh_use(&hash(5), 0).unwrap(), RefreshUse::Unknown);
+    assert_eq!(directory.refresh_use(&hash(50), 0).unwrap(), RefreshUse::Reused { user_id: ann });
+    assert_eq!(directory.refresh_use(&hash(2_010), 0).unwrap(), RefreshUse::Unknown);
+}
+
+#[test]
 fn a_token_of_one_use() {
     let mut directory = Directory::open_in_memory().unwrap();
     let (ann, bob) = (user(&mut directory, "ann").id, user(&mut directory, "bob").id);

@@ -2,7 +2,7 @@
 //! force, and in force for every worker before it is answered.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use directory::{BanRow, Directory, DirectoryError, KeyRow, KeyText, NewKey, RevokedRow};
@@ -33,6 +33,8 @@ pub struct State {
     accounts_key: [u8; 32],
     directory: Mutex<Directory>,
     swept_s: AtomicI64,
+    /// Whether what another process wrote could not be taken up yet.
+    is_stale: AtomicBool,
 }
 
 /// Why what is kept of identities cannot be used.
@@ -82,6 +84,7 @@ impl State {
             accounts_key: keys.accounts,
             directory: Mutex::new(directory),
             swept_s: AtomicI64::new(i64::MIN),
+            is_stale: AtomicBool::new(false),
         }))
     }
 
@@ -195,7 +198,7 @@ impl State {
     /// sweeps what has expired. At the `end` it writes whatever is not written yet.
     pub fn tick(&self, end: bool, now_s: i64) -> Result<(), DirectoryError> {
         self.directory(|directory| {
-            if directory.changed_elsewhere()? {
+            if directory.changed_elsewhere()? || self.is_stale.load(Ordering::Relaxed) {
                 self.take_up(directory, now_s)?;
             }
             let used = self.keys.take_used(end, now_s);
@@ -213,9 +216,13 @@ impl State {
     }
 
     fn take_up(&self, directory: &Directory, now_s: i64) -> Result<(), DirectoryError> {
-        self.keys.reload(&directory.keys()?);
-        self.revoked.reload(&directory.revoked(now_s)?);
-        self.bans.reload(directory.bans_remembered()?, now_s);
+        self.is_stale.store(true, Ordering::Relaxed);
+        // Each for itself: a key that cannot be read is no reason not to hear of a revoked token.
+        let revoked = directory.revoked(now_s).map(|rows| self.revoked.reload(&rows));
+        let bans = directory.bans_remembered().map(|rows| self.bans.reload(rows, now_s));
+        let keys = directory.keys().map(|rows| self.keys.reload(&rows));
+        keys.and(revoked).and(bans)?;
+        self.is_stale.store(false, Ordering::Relaxed);
         Ok(())
     }
 }

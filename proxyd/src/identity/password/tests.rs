@@ -72,6 +72,7 @@ fn which_hashes_are_taken() {
     check("$2y$05$short", Some("malformed"));
     check(&argon("x", 1), None);
     check(&bcrypted("x"), None);
+    check(super::verifier::NOBODY, None);
     // Made by `htpasswd -B`.
     check("$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC", None);
 }

@@ -23,7 +23,7 @@ const LOOKED_EVERY: Duration = Duration::from_secs(2);
 const LONGEST: usize = 1024;
 
 /// What an unknown name is computed against where nobody is known at all: nobody knows its password.
-const NOBODY: &str =
+pub(super) const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
 
 /// Somebody whose password was right.
