@@ -18,7 +18,7 @@ use super::signal::Signals;
 use super::{expiry, http, notify, socket};
 use crate::daemon::{Daemon, Life, Wish};
 use crate::inherited::{Inherited, Use};
-use crate::reload::{First, Reload, tend_endpoints, tend_identity, watch_certificates};
+use crate::reload::{First, Reload, tend_endpoints, tend_identity, tend_revocations, watch_certificates};
 
 /// Doors that are bound, and behind which nobody answers yet.
 #[derive(Debug)]
@@ -91,6 +91,7 @@ impl Doors {
         open.tasks.spawn(watch_certificates(Arc::clone(daemon), open.stop.clone()));
         open.tasks.spawn(tend_endpoints(Arc::clone(daemon), open.stop.clone()));
         open.tasks.spawn(tend_identity(Arc::clone(daemon), open.stop.clone()));
+        open.tasks.spawn(tend_revocations(Arc::clone(daemon), open.stop.clone()));
         open.tasks.spawn(expiry::watch(Arc::clone(daemon), open.stop.clone()));
         tokio::spawn(signals.attend(control, Arc::clone(daemon)));
         open

@@ -9,6 +9,7 @@ mod engine;
 mod error;
 mod limit;
 mod link;
+mod revoked;
 mod store;
 
 pub use breaker::State;

@@ -9,6 +9,7 @@ pub mod history;
 mod identity;
 mod identity_keys;
 pub mod load;
+mod revocations;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -32,6 +33,7 @@ use self::history::{History, Kept};
 pub use self::identity::tend as tend_identity;
 pub use self::identity_keys::KeyFetches;
 use self::load::Loaded;
+pub use self::revocations::tend as tend_revocations;
 use crate::daemon::{ConfigSource, Daemon, Life};
 use crate::identity::{Around, Identities};
 use crate::server;

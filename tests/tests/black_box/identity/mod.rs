@@ -3,5 +3,6 @@
 mod combining;
 mod control;
 mod redis;
+mod revoked;
 mod threats;
 mod tokens;

@@ -1,0 +1,62 @@
+//! Tokens that are revoked: at once, over a restart, and on every proxy of one Redis.
+
+use serde_json::json;
+use tests::token::{SECRET, hs256};
+use tests::{Proxyd, Redis, Request, Start, eventually};
+
+fn config(more: &str) -> String {
+    format!(
+        "{more}\nauth: jwt.main\nroutes:\n  - {{path: /, respond: {{status: 200, body: in}}}}\n\
+         identity:\n  jwt: {{main: {{keys: {{secret: '{SECRET}'}}}}}}\n"
+    )
+}
+
+fn ask(proxyd: &Proxyd, token: &str) -> String {
+    let answer = Request::get("/").header("Authorization", &format!("Bearer {token}")).send(proxyd.address());
+    if answer.status == 200 { "in".to_owned() } else { answer.error_code() }
+}
+
+#[test]
+fn a_revoked_token_is_refused_at_once_and_after_a_restart() {
+    let proxyd = Proxyd::start(&config(""));
+    let (token, other) = (hs256("alice", &json!({"jti": "one"})), hs256("alice", &json!({"jti": "two"})));
+    assert_eq!((ask(&proxyd, &token), ask(&proxyd, &other)), ("in".to_owned(), "in".to_owned()));
+    let revoked = proxyd.ctl(&["tokens", "revoke", &token]);
+    revoked.exits(0);
+    assert_eq!((ask(&proxyd, &token), ask(&proxyd, &other)), ("token_revoked".to_owned(), "in".to_owned()));
+    // It is named by its id, never shown.
+    let rows = proxyd.audit(&json!({"last": 10, "kind": "actions"}), 1);
+    assert!(!json!(rows).to_string().contains(&token), "{rows:?}");
+    let home = proxyd.stop();
+    let proxyd = Start::in_home(&home, &config("")).run();
+    assert_eq!((ask(&proxyd, &token), ask(&proxyd, &other)), ("token_revoked".to_owned(), "in".to_owned()));
+}
+
+#[test]
+fn what_one_proxy_revokes_the_others_refuse() {
+    let mut redis = Redis::start();
+    let yaml = |redis: &Redis| {
+        let shared = format!("redis: {{url: '{}', timeout: 2s, connect_timeout: 2s, open_for: 100ms}}", redis.url());
+        config(&shared) + "  revocations: redis\n"
+    };
+    let (one, two) = (Proxyd::start(&yaml(&redis)), Proxyd::start(&yaml(&redis)));
+    let token = |jti: &str| hs256("alice", &json!({"jti": jti, "exp": tests::token::in_seconds(600)}));
+    assert_eq!(ask(&two, &token("a")), "in");
+    let refused = |proxyd: &Proxyd, jti: &str| {
+        eventually("the others hear of it", || (ask(proxyd, &token(jti)) == "token_revoked").then_some(()));
+    };
+    one.ask("tokens_revoke", &json!({"token": token("a")}));
+    assert_eq!(ask(&one, &token("a")), "token_revoked");
+    refused(&two, "a");
+    // The store goes, with all it knew: what each proxy knows holds, and is told again.
+    redis.end();
+    assert_eq!((ask(&one, &token("a")), ask(&two, &token("a"))), ("token_revoked".into(), "token_revoked".into()));
+    two.ask("tokens_revoke", &json!({"jti": "b"}));
+    assert_eq!((ask(&one, &token("b")), ask(&two, &token("b"))), ("in".into(), "token_revoked".into()));
+    redis.run();
+    refused(&one, "b");
+    let late = Proxyd::start(&yaml(&redis));
+    refused(&late, "a");
+    refused(&late, "b");
+    assert_eq!(ask(&late, &token("c")), "in");
+}
