@@ -31,7 +31,7 @@ pub enum LimitsAction {
 /// Arguments of `limits show`.
 #[derive(Clone, Debug, Args)]
 pub struct LimitsShow {
-    /// The key: an address, a user, an API key's id, or a header's value
+    /// The key: an address, a user, an API key, or a header's value
     #[arg(value_name = "KEY")]
     pub key: String,
     /// Only in the rule of this name

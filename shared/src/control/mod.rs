@@ -223,7 +223,7 @@ pub struct VerifyArgs {
 #[serde(deny_unknown_fields, default)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct LimitsArgs {
-    /// Only this key (an address, or a header's value)
+    /// Only this key (an address, a user, an API key, or a header's value)
     #[cfg_attr(feature = "cli", arg(value_name = "KEY"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -253,7 +253,7 @@ pub struct LimitsTopArgs {
 #[serde(deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct LimitsResetArgs {
-    /// The key whose counts are forgotten (an address, or a header's value)
+    /// The key whose counts are forgotten (an address, a user, an API key, or a header's value)
     #[cfg_attr(feature = "cli", arg(value_name = "KEY"))]
     pub key: String,
     /// Only in the rule of this name

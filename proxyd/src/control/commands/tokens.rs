@@ -60,10 +60,10 @@ pub(super) async fn revoke(
         (None, Some(jti)) => (jti, None),
         (Some(_), Some(_)) | (None, None) => return Err(invalid("say a `token` or a `jti`, one of the two")),
     };
-    let expires_s = match args.expires {
-        Some(text) => config::end(&text, now_s, LONGEST).map_err(|message| invalid(format!("`expires`: {message}")))?,
-        None => known_s.unwrap_or_else(|| after(now_s, UNKNOWN)),
-    };
+    let asked_s = args.expires.map(|text| config::end(&text, now_s, LONGEST)).transpose();
+    let asked_s = asked_s.map_err(|message| invalid(format!("`expires`: {message}")))?;
+    // Never shorter than the token is known to be good: forgotten, it would be good once more.
+    let expires_s = asked_s.max(known_s).unwrap_or_else(|| after(now_s, UNKNOWN));
     let provider = args.provider.unwrap_or_else(|| ANY.to_owned());
     known(config, &provider)?;
     let row = RevokedRow { provider, jti, expires_s, revoked_s: now_s, by: actor(by) };
