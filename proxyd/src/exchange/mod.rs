@@ -122,7 +122,12 @@ pub struct Injected {
 
 /// A rate limit's verdict, to be told to the client.
 pub struct LimitNote {
-    pub quota: Arc<Quota>,
+    /// Whether its rule counts after somebody was recognised, or before.
+    pub after_auth: bool,
+    /// The rule's place among those of its policy that count then.
+    pub rule: usize,
+    /// What was counted by in place of the rule's own.
+    pub quota: Option<Arc<Quota>>,
     pub verdict: limit::Verdict,
 }
 

@@ -178,7 +178,7 @@ impl Filter {
             Self::SecurityHeaders(headers) => headers.on_response(exchange, response),
             Self::Cors(_) => cors::on_response(exchange, response),
             Self::Threats(threats) => threats.on_response(exchange, response),
-            Self::RateLimit(_) => rate_limit::on_response(exchange, response),
+            Self::RateLimit(rules) => rules.on_response(exchange, response),
             Self::Auth(_) => auth::on_response(exchange, response),
             Self::Headers(headers) => headers.on_response(response),
             Self::Access(_) | Self::BodyLimit(_) | Self::Fault(_) => {}

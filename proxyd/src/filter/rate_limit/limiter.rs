@@ -150,11 +150,6 @@ impl Limiter {
         self.counts.take(Asked { key, meter: &self.quota.meter, quota, label, now_us: self.time(now_us) })
     }
 
-    /// Its place among those that run at the same time, until it is dropped.
-    pub(super) fn hold(&self, key: KeyHash) -> Held {
-        Held { counts: Arc::clone(&self.counts), key, quota: Arc::clone(&self.quota) }
-    }
-
     /// What a request of this key would meet; none where nothing is counted for it here.
     pub fn peek(&self, key: &KeyHash, now_us: u64) -> Option<Verdict> {
         self.counts.peek(*key, &self.quota.meter, self.time(now_us))
@@ -202,16 +197,22 @@ fn quota(meter: Meter) -> Option<Arc<Quota>> {
     Some(Arc::new(Quota { meter, policy }))
 }
 
-/// A request's place among those that run at the same time. It outlives the limiter that gave it.
+/// A request's place among those that run at the same time, until it is dropped. A reload hands the counts on: it is given back
+/// where it is missed.
 pub(super) struct Held {
-    counts: Arc<Counts>,
+    limiter: Arc<Limiter>,
     key: KeyHash,
-    quota: Arc<Quota>,
+}
+
+impl Held {
+    pub(super) fn new(limiter: &Arc<Limiter>, key: KeyHash) -> Self {
+        Self { limiter: Arc::clone(limiter), key }
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.counts.give_back(self.key, &self.quota.meter);
+        self.limiter.counts.give_back(self.key, &self.limiter.quota.meter);
     }
 }
 

@@ -47,13 +47,13 @@ impl<'a> Limiters<'a> {
 
     /// The rules of a policy that count at this stage; none where it has none.
     pub(in crate::filter) fn compile(&mut self, policy: &RateLimit, scope: &Scope, stage: Stage) -> Option<Rules> {
-        let rules = policy.rules.iter().filter(|rule| Stage::of(rule) == stage).filter_map(|rule| {
-            let (index, limiter) = self.limiter(rule, scope)?;
+        let mut rules = Vec::new();
+        for rule in policy.rules.iter().filter(|rule| Stage::of(rule) == stage) {
+            let Some((index, limiter)) = self.limiter(rule, scope) else { continue };
             let by = rule.by.iter().filter_map(|key| By::compile(key, self.mask)).collect();
-            Some(CompiledRule { limiter, index, by })
-        });
-        let rules: Arc<[CompiledRule]> = rules.collect();
-        (!rules.is_empty()).then(|| Rules(rules))
+            rules.push(CompiledRule { limiter, place: rules.len(), stage, index, by });
+        }
+        (!rules.is_empty()).then(|| Rules { stage, rules: rules.into() })
     }
 
     fn limiter(&mut self, rule: &Rule, scope: &Scope) -> Option<(usize, Arc<Limiter>)> {

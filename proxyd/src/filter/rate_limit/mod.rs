@@ -18,6 +18,7 @@ use std::sync::Arc;
 use shared::config::policy::{Mode, Rule};
 use shared::decide::limit;
 
+use self::limiter::Held;
 use self::remote::{Answer, Question};
 use self::who::{By, Who};
 use super::{Then, Verdict};
@@ -25,11 +26,17 @@ use crate::exchange::{Exchange, Ledger, LimitNote, Quota, Rejection, Request, Re
 
 /// The rules of one policy that count at one stage, in order.
 #[derive(Debug)]
-pub struct Rules(Arc<[CompiledRule]>);
+pub struct Rules {
+    stage: Stage,
+    rules: Arc<[CompiledRule]>,
+}
 
 #[derive(Debug)]
 struct CompiledRule {
     limiter: Arc<Limiter>,
+    /// Its place among those of its policy that count at this stage.
+    place: usize,
+    stage: Stage,
     /// Among the snapshot's limiters.
     index: usize,
     by: Box<[By]>,
@@ -41,7 +48,7 @@ impl Rules {
     pub(super) fn on_request(&self, exchange: &mut Exchange, request: &Request, ledger: &Rc<Ledger>) -> Verdict {
         let now_us = exchange.finish.started.instant_us;
         let mut questions = Vec::new();
-        for (index, rule) in self.0.iter().enumerate() {
+        for rule in self.rules.iter() {
             let limiter = &rule.limiter;
             if !counts(&limiter.rule, exchange) {
                 continue;
@@ -51,12 +58,12 @@ impl Rules {
             let quota = who.own_limit().and_then(|limit| limiter.own_quota(limit));
             if limiter.remote.is_some() {
                 let (limiter, label) = (Arc::clone(limiter), who.label(key.own));
-                questions.push(Question { rule: index, limiter, key, quota, label });
+                questions.push(Question { rule: rule.place, limiter, key, quota, label });
                 continue;
             }
             let Some(verdict) = limiter.take(key, quota.as_ref(), now_us, || who.label(key.own)) else { continue };
             if verdict.allowed && limiter.quota.meter.is_concurrency() {
-                exchange.finish.held.push(Box::new(limiter.hold(key)));
+                exchange.finish.held.push(Box::new(Held::new(limiter, key)));
             }
             if let Some(rejection) = rule.tell(verdict, quota, exchange, ledger) {
                 return Verdict::Reject(rejection);
@@ -66,7 +73,7 @@ impl Rules {
     }
 
     fn ask(&self, questions: Vec<Question>, ledger: &Rc<Ledger>, now_us: u64) -> Verdict {
-        let (rules, ledger) = (Self(Arc::clone(&self.0)), Rc::clone(ledger));
+        let (rules, ledger) = (Self { rules: Arc::clone(&self.rules), ..*self }, Rc::clone(ledger));
         Verdict::Ask(Box::pin(async move {
             let mut answers = Vec::with_capacity(questions.len());
             for question in questions {
@@ -94,7 +101,7 @@ impl Rules {
         ledger: &Ledger,
     ) -> Verdict {
         for (index, quota, answer) in answers {
-            let Some(rule) = self.0.get(index) else { continue };
+            let Some(rule) = self.rules.get(index) else { continue };
             let rejection = match answer {
                 Answer::Counted(verdict) => rule.tell(verdict, quota, exchange, ledger),
                 Answer::Denied if rule.enforces() => Some(Rejection::StoreUnavailable),
@@ -105,6 +112,22 @@ impl Rules {
             }
         }
         Verdict::Pass
+    }
+
+    /// Tells the client what it has left: once, of all rules of both stages the one with the least.
+    pub(super) fn on_response(&self, exchange: &Exchange, response: &mut Response) {
+        let Some(LimitNote { after_auth, rule, quota, verdict }) = &exchange.notes.limit else { return };
+        if *after_auth != (self.stage == Stage::AfterAuth) {
+            return;
+        }
+        let Some(rule) = self.rules.get(*rule) else { return };
+        let quota = quota.as_ref().unwrap_or(&rule.limiter.quota);
+        let headers = response.head.headers_mut();
+        headers.set_number(&name::X_RATE_LIMIT_LIMIT, u64::from(verdict.limit));
+        headers.set_number(&name::X_RATE_LIMIT_REMAINING, u64::from(verdict.remaining));
+        headers.set_number(&name::X_RATE_LIMIT_RESET, verdict.reset_s);
+        headers.set(&name::RATE_LIMIT_POLICY, &quota.policy);
+        headers.set_with(&name::RATE_LIMIT, |out| quota.meter.rate_limit_header(verdict, out));
     }
 }
 
@@ -126,17 +149,6 @@ fn counts(rule: &Rule, exchange: &Exchange) -> bool {
     })
 }
 
-/// Tells the client what it has left: once, of all rules the one with the least.
-pub(super) fn on_response(exchange: &mut Exchange, response: &mut Response) {
-    let Some(LimitNote { quota, verdict }) = exchange.notes.limit.take() else { return };
-    let headers = response.head.headers_mut();
-    headers.set_number(&name::X_RATE_LIMIT_LIMIT, u64::from(verdict.limit));
-    headers.set_number(&name::X_RATE_LIMIT_REMAINING, u64::from(verdict.remaining));
-    headers.set_number(&name::X_RATE_LIMIT_RESET, verdict.reset_s);
-    headers.set(&name::RATE_LIMIT_POLICY, &quota.policy);
-    headers.set_with(&name::RATE_LIMIT, |out| quota.meter.rate_limit_header(&verdict, out));
-}
-
 impl CompiledRule {
     fn enforces(&self) -> bool {
         self.limiter.rule.mode == Mode::Enforce
@@ -156,8 +168,8 @@ impl CompiledRule {
         }
         let tightest = exchange.notes.limit.as_ref().is_none_or(|note| verdict.remaining < note.verdict.remaining);
         if tightest || !verdict.allowed {
-            let quota = quota.unwrap_or_else(|| Arc::clone(&self.limiter.quota));
-            exchange.notes.limit = Some(LimitNote { quota, verdict });
+            let after_auth = self.stage == Stage::AfterAuth;
+            exchange.notes.limit = Some(LimitNote { after_auth, rule: self.place, quota, verdict });
         }
         (!verdict.allowed).then_some(Rejection::RateLimited { retry_after_s: verdict.retry_after_s })
     }

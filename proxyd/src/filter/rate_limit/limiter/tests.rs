@@ -96,7 +96,7 @@ fn places_at_the_same_time_are_given_back_over_reloads() {
     let first = limiter(&at_once(2, 64));
     let who = address("10.0.0.1");
     assert!(passes(&first, &who, 1) && passes(&first, &who, 1) && !passes(&first, &who, 1));
-    let (one, two) = (first.hold(first.key(&who)), first.hold(first.key(&who)));
+    let (one, two) = (Held::new(&first, first.key(&who)), Held::new(&first, first.key(&who)));
     let second = reloaded(&first, at_once(3, 64));
     drop(first);
     assert!(passes(&second, &who, 1) && !passes(&second, &who, 1), "what runs is known after a reload");
@@ -115,7 +115,7 @@ fn who_runs_makes_no_room() {
     assert_eq!(limiter.evicted(), 2000 - 64, "the others pass, and that is told");
     for (who, _) in all.iter().zip(&taken).filter(|(_, taken)| **taken) {
         assert!(!passes(&limiter, who, 1));
-        drop(limiter.hold(limiter.key(who)));
+        drop(Held::new(&limiter, limiter.key(who)));
         assert!(passes(&limiter, who, 1));
     }
 }
