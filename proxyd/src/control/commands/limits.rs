@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::audit::Mask;
-use shared::config::policy::{Key, Mode};
+use shared::config::policy::{Algorithm, Key, Mode};
 use shared::control::report::{LimitLine, LimitTop};
 use shared::control::{ControlError, ErrorCode, LimitsArgs, LimitsResetArgs, LimitsTopArgs};
 use shared::decide::limit::Verdict;
@@ -12,26 +12,24 @@ use shared::decide::limit::Verdict;
 use crate::control::Reply;
 use crate::daemon::Daemon;
 use crate::filter::Limiter;
+use crate::filter::rate_limit::KeyHash;
+use crate::fleet::StoreError;
+use crate::identity::State;
 
-/// Without a key, a line about each rule; with one, a line about each rule that counts it.
-pub(super) fn list(daemon: &Arc<Daemon>, args: LimitsArgs) -> Result<Reply, ControlError> {
+/// Without a key, a line about each rule; with one, a line about each rule that counts it. Rules of a shared store are asked there.
+pub(super) async fn list(daemon: &Arc<Daemon>, identity: &Arc<State>, args: LimitsArgs) -> Result<Reply, ControlError> {
     let limiters = named(daemon, args.rule.as_deref())?;
+    let Some(key) = args.key else {
+        return Ok(super::known::stream("lines", limiters.into_iter().map(|limiter| about(&limiter))));
+    };
     let (now_us, mask) = (now_us(daemon), daemon.snapshot().mask.clone());
-    Ok(Reply::stream(false, move |sink| async move {
-        let mut lines = 0u64;
-        for limiter in &limiters {
-            let line = match &args.key {
-                None => Some(about(limiter)),
-                Some(key) => counted(limiter, key, &mask, now_us),
-            };
-            let Some(line) = line else { continue };
-            lines += 1;
-            if !sink.event(&line).await {
-                return;
-            }
-        }
-        sink.end(&serde_json::json!({ "lines": lines })).await;
-    }))
+    let texts = meant(identity, &key).await;
+    let mut lines = Vec::new();
+    for limiter in &limiters {
+        let verdict = limiter.peek_shared(keys_of(limiter, &texts), now_us).await.map_err(silent)?;
+        lines.extend(verdict.map(|verdict| counted(limiter, &key, &mask, verdict)));
+    }
+    Ok(super::known::stream("lines", lines.into_iter()))
 }
 
 /// How many keys `limits top` tells of: where nobody says, and at most.
@@ -82,13 +80,37 @@ fn share(line: &LimitTop) -> u64 {
 }
 
 /// Forgets a key's counts; how many counters that were.
-pub(super) fn reset(daemon: &Daemon, args: &LimitsResetArgs) -> Result<u64, ControlError> {
+pub(super) async fn reset(daemon: &Daemon, identity: &Arc<State>, args: &LimitsResetArgs) -> Result<u64, ControlError> {
     let limiters = named(daemon, args.rule.as_deref())?;
-    let counters = limiters.iter().flat_map(|limiter| {
-        let keys = limiter.keys_of(&args.key);
-        keys.into_iter().filter(|key| limiter.reset(key))
-    });
-    Ok(counters.count() as u64)
+    let texts = meant(identity, &args.key).await;
+    let mut counters = 0;
+    for limiter in &limiters {
+        counters += limiter.reset_shared(keys_of(limiter, &texts)).await.map_err(silent)?;
+    }
+    Ok(counters)
+}
+
+/// What was asked for; and where that is the name or prefix of an API key, its id, by which it is counted.
+async fn meant(identity: &Arc<State>, key: &str) -> Vec<String> {
+    let (which, now_s) = (key.to_owned(), super::known::now_s());
+    let id =
+        super::known::on_disk(identity, move |state| state.directory(|directory| directory.key(&which, now_s))).await;
+    let id = id.ok().map(|row| row.id).filter(|id| id != key);
+    std::iter::once(key.to_owned()).chain(id).collect()
+}
+
+fn keys_of(limiter: &Limiter, texts: &[String]) -> Vec<KeyHash> {
+    let mut keys: Vec<KeyHash> = Vec::new();
+    for key in texts.iter().flat_map(|text| limiter.keys_of(text)) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
+}
+
+fn silent(error: StoreError) -> ControlError {
+    ControlError::new(ErrorCode::Failed, format!("the shared store does not answer ({})", error.kind()))
 }
 
 fn named(daemon: &Daemon, rule: Option<&str>) -> Result<Vec<Arc<Limiter>>, ControlError> {
@@ -113,7 +135,10 @@ fn about(limiter: &Limiter) -> LimitLine {
         rule: limiter.rule.name.to_string(),
         scope: limiter.scope_name().to_string(),
         limit: limit(limiter),
-        remaining: limiter.rule.limits.iter().map(|window| u64::from(window.requests)).min().unwrap_or(0),
+        remaining: match limiter.rule.algorithm {
+            Algorithm::Concurrency { at_most } => at_most.into(),
+            _ => limiter.rule.limits.iter().map(|window| u64::from(window.requests)).min().unwrap_or(0),
+        },
         keys: limiter.keys(),
         max_keys: limiter.rule.max_keys as u64,
         shadow: limiter.rule.mode == Mode::Shadow,
@@ -121,20 +146,22 @@ fn about(limiter: &Limiter) -> LimitLine {
     }
 }
 
-fn counted(limiter: &Limiter, text: &str, mask: &Mask, now_us: u64) -> Option<LimitLine> {
-    let verdict = limiter.keys_of(text).iter().find_map(|key| limiter.peek(key, now_us))?;
+fn counted(limiter: &Limiter, text: &str, mask: &Mask, verdict: Verdict) -> LimitLine {
     let hidden = text.parse::<std::net::IpAddr>().is_err()
         && limiter.rule.by.iter().any(|by| matches!(by, Key::Header(name) if mask.hides_header(name)));
-    Some(LimitLine {
+    LimitLine {
         key: if hidden { Mask::hidden(text.len()) } else { text.to_owned() },
         remaining: u64::from(verdict.remaining),
         reset: verdict.reset_s,
         ..about(limiter)
-    })
+    }
 }
 
-/// `60/1m, 1000/1h`.
+/// `60/1m, 1000/1h`; `5 at once`.
 fn limit(limiter: &Limiter) -> String {
+    if let Algorithm::Concurrency { at_most } = limiter.rule.algorithm {
+        return format!("{at_most} at once");
+    }
     let texts = limiter.rule.limits.iter().map(|window| format!("{}/{}", window.requests, length(window.per)));
     texts.collect::<Vec<_>>().join(", ")
 }

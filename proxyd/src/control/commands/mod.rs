@@ -143,7 +143,7 @@ impl Control {
             Command::Tokens(_) => tokens::list(&self.daemon.amid.identity).await,
             Command::Users(_) => users::list(&self.daemon.amid.identity).await,
             Command::Bans(_) => Ok(bans::list(&self.daemon.amid.identity)),
-            Command::Limits(args) => limits::list(&self.daemon, args),
+            Command::Limits(args) => limits::list(&self.daemon, &self.daemon.amid.identity, args).await,
             Command::LimitsTop(args) => limits::top(&self.daemon, args).await,
             Command::Reload(_)
             | Command::Rollback(_)
@@ -240,7 +240,7 @@ impl Control {
             | Command::BansAdd(_)
             | Command::BansLift(_) => self.change_who_is_known(command, &caller.actor).await,
             Command::LimitsReset(args) => {
-                let reset = limits::reset(&self.daemon, &args)?;
+                let reset = limits::reset(&self.daemon, &self.daemon.amid.identity, &args).await?;
                 answer(&LimitsReset { reset, audited: true })
             }
             Command::LogLevel(LogLevelArgs { level }) => {

@@ -2,6 +2,7 @@
 
 mod combining;
 mod control;
+mod limits;
 mod redis;
 mod revoked;
 mod threats;

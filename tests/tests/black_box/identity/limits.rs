@@ -1,0 +1,170 @@
+//! Limits that follow whoever was recognised, beside those that need not know: what each counts, and what operators see of it.
+
+use serde_json::{Value, json};
+use tests::{Proxyd, Redis, Request, Response, eventually};
+
+use crate::black_box::websocket;
+
+fn yaml(limits: &str) -> String {
+    format!(
+        "identity: {{api_key: {{}}}}\nauth: [api_key]\nrate_limit:\n{limits}routes:\n  - {{path: /, respond: {{status: 200}}}}\n"
+    )
+}
+
+/// A new key: its text, prefix and id.
+fn key(proxyd: &Proxyd, args: Value) -> [String; 3] {
+    let made = proxyd.ask("keys_create", &args);
+    ["key", "prefix", "id"].map(|field| made[field].as_str().unwrap().to_owned())
+}
+
+fn send(proxyd: &Proxyd, key: &str) -> Response {
+    Request::get("/").header("X-API-Key", key).send(proxyd.address())
+}
+
+#[track_caller]
+fn check(proxyd: &Proxyd, key: &str, expected: &[u16]) {
+    let statuses: Vec<u16> = expected.iter().map(|_| send(proxyd, key).status).collect();
+    assert_eq!(statuses, expected);
+}
+
+#[test]
+fn wrong_credentials_are_counted_by_address_before_anybody_is_asked() {
+    let proxyd = Proxyd::start(&yaml(
+        "  - {name: address, limits: [{requests: 3, per: 1h}], by: ip}\n  - {name: person, limits: [{requests: 9, per: 1h}], by: user}\n",
+    ));
+    check(&proxyd, "pk_aaaaaaaa_wrong", &[401, 401, 401, 429]);
+    let line = proxyd.stream("limits", &json!({"rule": "person"}));
+    assert_eq!(line[0]["keys"], 0, "nobody was recognised: {line:?}");
+}
+
+#[test]
+fn a_user_counts_once_over_all_keys_and_a_key_by_itself() {
+    let proxyd = Proxyd::start(&yaml("  - {limits: [{requests: 3, per: 1h}], by: [user, ip]}\n"));
+    let [one, ..] = key(&proxyd, json!({"name": "one", "user": "ada"}));
+    let [two, ..] = key(&proxyd, json!({"name": "two", "user": "ada"}));
+    let [own, ..] = key(&proxyd, json!({"name": "ada"}));
+    check(&proxyd, &one, &[200, 200]);
+    check(&proxyd, &two, &[200, 429]);
+    check(&proxyd, &own, &[200, 200, 200, 429]);
+
+    let proxyd = Proxyd::start(&yaml("  - {limits: [{requests: 1, per: 1h}], by: [api_key, user]}\n"));
+    let [one, ..] = key(&proxyd, json!({"name": "one", "user": "ada"}));
+    let [two, ..] = key(&proxyd, json!({"name": "two", "user": "ada"}));
+    check(&proxyd, &one, &[200, 429]);
+    check(&proxyd, &two, &[200, 429]);
+    let rotated = proxyd.ask("keys_rotate", &json!({"key": "one"}));
+    check(&proxyd, rotated["key"].as_str().unwrap(), &[429]);
+}
+
+#[test]
+fn a_key_s_own_limit_stands_in_place_of_the_rule_s() {
+    let proxyd = Proxyd::start(&yaml(
+        "  - {name: keys, limits: [{requests: 2, per: 1m}, {requests: 100, per: 1h}], by: api_key, algorithm: fixed_window}\n",
+    ));
+    let [usual, ..] = key(&proxyd, json!({"name": "usual"}));
+    let [special, ..] = key(&proxyd, json!({"name": "special", "limit": "5/1h"}));
+    check(&proxyd, &usual, &[200, 200, 429]);
+    let first = send(&proxyd, &special);
+    assert_eq!(first.header("ratelimit-policy"), Some("\"keys\";q=5;w=3600"));
+    assert_eq!((first.header("x-ratelimit-limit"), first.header("x-ratelimit-remaining")), (Some("5"), Some("4")));
+    check(&proxyd, &special, &[200, 200, 200, 200, 429]);
+}
+
+#[test]
+fn clients_are_told_the_tightest_of_all_rules_once() {
+    let rules = |address: u32, user: u32| {
+        yaml(&format!(
+            "  - {{name: address, limits: [{{requests: {address}, per: 1h}}]}}\n  - {{name: person, limits: [{{requests: {user}, per: 1h}}], by: user}}\n"
+        ))
+    };
+    for (address, user, expected) in
+        [(5, 9, "\"address\";q=5;w=3600"), (9, 5, "\"person\";q=5;w=3600"), (5, 5, "\"address\";q=5;w=3600")]
+    {
+        let proxyd = Proxyd::start(&rules(address, user));
+        let [key, ..] = key(&proxyd, json!({"name": "one"}));
+        let response = send(&proxyd, &key);
+        assert_eq!(response.headers.all("ratelimit-policy"), [expected], "{address} {user}");
+        assert_eq!(response.headers.all("x-ratelimit-remaining"), ["4"]);
+    }
+}
+
+#[test]
+fn costs_methods_and_exempt_ones() {
+    let proxyd = Proxyd::start(&yaml(
+        "  - {name: writes, limits: [{requests: 5, per: 1h}], by: user, methods: [POST], cost: 2}\n  \
+         - {name: reads, limits: [{requests: 2, per: 1h}], by: user, methods: GET, exempt: [{api_key: robot}, {user: root}]}\n  \
+         - {name: strangers, limits: [{requests: 1, per: 1h}], exempt: [127.0.0.0/8]}\n",
+    ));
+    let [one, ..] = key(&proxyd, json!({"name": "one"}));
+    let [robot, ..] = key(&proxyd, json!({"name": "robot"}));
+    let [root, ..] = key(&proxyd, json!({"name": "two", "user": "root"}));
+    let ask =
+        |key: &str, method: &str| Request::new(method, "/").header("X-API-Key", key).send(proxyd.address()).status;
+    assert_eq!(["POST", "POST", "POST", "PUT"].map(|method| ask(&one, method)), [200, 200, 429, 200]);
+    assert_eq!(["GET", "HEAD", "GET", "HEAD"].map(|method| ask(&one, method)), [200, 200, 429, 429]);
+    assert_eq!([&robot, &root].map(|key| [0; 4].map(|_| ask(key, "GET"))), [[200; 4]; 2]);
+    let free = send(&proxyd, &robot);
+    assert_eq!(free.header("x-ratelimit-limit"), None, "{:?}", free.headers);
+}
+
+#[test]
+fn operators_see_who_uses_most_and_reset_it_by_any_name() {
+    let proxyd = Proxyd::start(&yaml("  - {name: keys, limits: [{requests: 4, per: 1h}], by: api_key}\n"));
+    let [text, prefix, id] = key(&proxyd, json!({"name": "builder", "user": "ada"}));
+    for name in [&*id, &*prefix, "builder", "ada"] {
+        check(&proxyd, &text, &[200, 200, 200, 200, 429]);
+        let shown = proxyd.stream("limits", &json!({"key": name}));
+        assert_eq!((shown.len(), &shown[0]["remaining"]), (1, &json!(0)), "{name}: {shown:?}");
+        let top = proxyd.stream("limits_top", &json!({}));
+        assert_eq!((&top[0]["used"], &top[0]["remaining"]), (&json!(4), &json!(0)), "{top:?}");
+        assert!(top[0]["key"].as_str().unwrap().contains(&prefix), "{top:?}");
+        assert_eq!(proxyd.ask("limits_reset", &json!({"key": name}))["reset"], 1, "{name}");
+    }
+    assert_eq!(proxyd.ask("limits_reset", &json!({"key": "nobody"}))["reset"], 0);
+    assert!(!format!("{:?}", proxyd.stream("limits_top", &json!({}))).contains(&text));
+}
+
+#[test]
+fn what_is_shared_is_shown_and_reset_from_any_proxy() {
+    let redis = Redis::start();
+    let yaml = format!(
+        "redis: {{url: '{}', timeout: 2s}}\n{}",
+        redis.url(),
+        yaml("  - {name: keys, limits: [{requests: 4, per: 1h}], by: api_key, store: redis}\n")
+    );
+    let (one, two) = (Proxyd::start(&yaml), Proxyd::start(&yaml));
+    let [text, prefix, id] = key(&one, json!({"name": "builder"}));
+    check(&one, &text, &[200, 200, 200, 200, 429]);
+    let top = one.stream("limits_top", &json!({}));
+    assert_eq!(top[0]["used"], 4, "{top:?}");
+    // The other has never met the key, nor its name; its id says which it is.
+    let shown = two.stream("limits", &json!({"key": id}));
+    assert_eq!((shown.len(), &shown[0]["remaining"]), (1, &json!(0)), "{shown:?}");
+    assert_eq!(two.ask("limits_reset", &json!({"key": id}))["reset"], 1);
+    check(&one, &text, &[200]);
+    let shown = one.stream("limits", &json!({"key": prefix}));
+    assert_eq!(shown[0]["remaining"], 3, "{shown:?}");
+    assert_eq!(one.ask("limits_reset", &json!({"key": "builder"}))["reset"], 1);
+    drop(redis);
+    let error = one.try_ask("limits_reset", &json!({"key": "builder"})).unwrap_err();
+    assert_eq!(error["code"], "failed", "{error}");
+}
+
+#[test]
+fn a_tunnel_keeps_its_place_until_it_is_closed() {
+    let upstream = websocket::repeater();
+    let proxyd = Proxyd::start(&format!(
+        "rate_limit: {{algorithm: concurrency, concurrent: 1, methods: GET}}\nroutes:\n  - {{path: /socket, target: '{}'}}\n  - {{path: /, respond: {{status: 200}}}}\n",
+        upstream.url()
+    ));
+    let mut socket = websocket::open(&proxyd);
+    websocket::repeats(&mut socket, "hello");
+    assert_eq!(proxyd.get("/").status, 429);
+    proxyd.reload_with(&proxyd.home().read("config.yaml").replace("concurrent: 1", "concurrent: 2"));
+    assert_eq!(proxyd.get("/").status, 200);
+    proxyd.reload_with(&proxyd.home().read("config.yaml").replace("concurrent: 2", "concurrent: 1"));
+    assert_eq!(proxyd.get("/").status, 429);
+    websocket::repeats(&mut socket, "still there");
+    drop(socket);
+    eventually("its place is free", || (proxyd.get("/").status == 200).then_some(()));
+}
