@@ -17,7 +17,6 @@ use super::verified::Verified;
 use super::{pem, rules};
 use crate::exchange::Denial;
 use crate::identity::mint::Mint;
-use crate::telemetry::metrics;
 
 /// Which tokens were revoked.
 pub trait Revocations: fmt::Debug + Send + Sync {
@@ -187,17 +186,6 @@ impl Verifier {
         let (hits, misses) = self.cached();
         let keys = self.keys.now().len() as u64;
         Counts { hits, misses, keys, fetches: self.source().map(|source| source.fetches()) }
-    }
-
-    /// For the metrics page.
-    pub fn gauge(&self) -> metrics::Verifier {
-        let Counts { hits, misses, keys, fetches } = self.counts();
-        let fetches = fetches.map(|Fetches { succeeded, failed, fresh_s }| metrics::KeyFetches {
-            done: succeeded,
-            failed,
-            fresh_s,
-        });
-        metrics::Verifier { provider: self.provider.to_string(), hits, misses, keys, fetches }
     }
 
     fn cached(&self) -> (u64, u64) {
