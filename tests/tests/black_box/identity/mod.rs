@@ -2,6 +2,7 @@
 
 mod combining;
 mod control;
+mod examples;
 mod limits;
 mod redis;
 mod revoked;
