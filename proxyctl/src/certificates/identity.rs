@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rustls::pki_types::SubjectPublicKeyInfoDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{Error as PemError, PemObject};
 use shared::config::problem::Code;
 use shared::config::{Identity, Severity, identity::JwtKeys};
 
@@ -54,10 +54,12 @@ fn public_key(text: &[u8]) -> Result<(), Fault> {
     if holds(b"-----BEGIN CERTIFICATE-----") || holds(b"-----BEGIN RSA PUBLIC KEY-----") {
         return Ok(());
     }
-    SubjectPublicKeyInfoDer::from_pem_slice(text).map(|_| ()).map_err(|error| match error {
-        rustls::pki_types::pem::Error::NoItemsFound => Fault::invalid("holds no public key")
-            .hint("it must be PEM: a block that begins with `-----BEGIN PUBLIC KEY-----`"),
-        error => not_pem(&error),
+    SubjectPublicKeyInfoDer::from_pem_slice(text).map(|_| ()).map_err(|error| {
+        if !matches!(error, PemError::NoItemsFound) {
+            return not_pem(&error);
+        }
+        Fault::invalid("holds no public key")
+            .hint("it must be PEM: a block that begins with `-----BEGIN PUBLIC KEY-----`")
     })
 }
 

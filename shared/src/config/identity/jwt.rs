@@ -320,7 +320,10 @@ fn check_algorithms(fields: &mut Fields<'_, '_>, keys: &JwtKeys, algorithms: &[J
     fields.fault("algorithms", fault);
 }
 
-fn read_require(fields: &mut Fields<'_, '_>) -> Option<Vec<(Arc<str>, Option<Arc<str>>)>> {
+/// Claims, each with the value that it must have.
+type Required = Vec<(Arc<str>, Option<Arc<str>>)>;
+
+fn read_require(fields: &mut Fields<'_, '_>) -> Option<Required> {
     let found = fields.optional("require", |reader, node, field| {
         reader.map(node, &field.kind, |reader, entry| {
             let claim = match claim::path(&entry.key) {

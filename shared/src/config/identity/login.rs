@@ -1,4 +1,4 @@
-//! `identity.login.NAME`: people who log in with a browser, by OpenID Connect or GitHub.
+//! `identity.login.NAME`: people who log in with a browser, by an OIDC provider or GitHub.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub struct Login {
 pub enum LoginKind {
     /// By discovery at `{issuer}/.well-known/openid-configuration`.
     Oidc { issuer: Arc<str> },
-    /// OAuth 2.0 without an id_token; who it is by GitHub's API. The addresses are GitHub's own by default.
+    /// OAuth 2.0 without an `id_token`; who it is by GitHub's API. The addresses are GitHub's own by default.
     GitHub { authorize_url: Arc<str>, token_url: Arc<str>, api_url: Arc<str> },
 }
 

@@ -75,10 +75,10 @@ fn warn_unused(fields: &mut Fields<'_, '_>, around: &Surroundings) {
                     });
                 }
                 // Accounts have endpoints of their own.
-                "api_key" | "basic" | "introspection" | "forward" => {
-                    if around.providers.names().contains(&key) && !around.providers.is_used(key) {
-                        reader.under(key, |reader| reader.warn(section.key_place, unused(key)));
-                    }
+                "api_key" | "basic" | "introspection" | "forward"
+                    if around.providers.names().contains(&key) && !around.providers.is_used(key) =>
+                {
+                    reader.under(key, |reader| reader.warn(section.key_place, unused(key)));
                 }
                 "session" if around.identity.login.is_empty() => {
                     let fault =

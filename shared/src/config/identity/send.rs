@@ -38,7 +38,7 @@ pub struct InternalToken {
     pub issuer: Arc<str>,
     pub audience: Option<Arc<str>>,
     pub lasts: Duration,
-    /// Where the traffic listeners serve the keys to check it with (JWKS, EdDSA).
+    /// Where the traffic listeners serve the keys to check it with (JWKS, `EdDSA`).
     pub jwks_path: Arc<str>,
 }
 

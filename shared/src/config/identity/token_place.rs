@@ -9,7 +9,7 @@ use crate::config::fields::Fields;
 use crate::config::log::HEADER;
 use crate::config::name;
 use crate::config::problem::Code;
-use crate::config::reader::Reader;
+use crate::config::reader::{Read, Reader};
 use crate::config::report::Fault;
 use crate::config::tree::Node;
 
@@ -44,7 +44,7 @@ pub(super) fn bearer() -> TokenPlace {
 }
 
 /// Reads `from`; where nobody wrote it, none.
-pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Option<Vec<TokenPlace>>> {
+pub(super) fn read(fields: &mut Fields<'_, '_>) -> Read<Option<Vec<TokenPlace>>> {
     let places = fields.list_of("from", |reader, node, _| place(reader, node))?;
     if fields.written("from").is_none() {
         return Some(None);

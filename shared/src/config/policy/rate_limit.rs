@@ -1,5 +1,7 @@
 //! The policy `rate_limit`: how many requests in how much time, by whom.
 
+mod exempt;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +16,7 @@ use crate::config::problem::Code;
 use crate::config::reader::{Reader, closest};
 use crate::config::redis;
 use crate::config::report::Fault;
-use crate::config::server::{NETWORK, network};
+use crate::config::server::NETWORK;
 use crate::config::tree::{Node, Value};
 use crate::config::{Name, name};
 
@@ -154,17 +156,6 @@ static HEADER_KEY: Section = Section {
 const KEY: Kind = Kind::Short(&Kind::Choice(&KEYS), &HEADER_KEY);
 const KEYS: [&str; 4] = ["ip", "user", "api_key", "certificate"];
 
-static EXEMPT: Section = Section {
-    name: "rate_limit.exempt[]",
-    doc: "Somebody who is not counted: exactly one of the two.",
-    fields: &[&[
-        Field::new("user", NAMED, "This user."),
-        Field::new("api_key", NAMED, "The API key with this name or prefix."),
-    ]],
-};
-
-const NAMED: Kind = Kind::Word { what: "a name", sample: "sample" };
-
 /// The declaration of one rule.
 pub(super) static RULE: Section = Section {
     name: "rate_limit",
@@ -222,7 +213,7 @@ pub(super) static RULE: Section = Section {
         ),
         Field::new(
             "exempt",
-            Kind::OneOrMany(&Kind::Short(&NETWORK, &EXEMPT)),
+            Kind::OneOrMany(&Kind::Short(&NETWORK, &exempt::EXEMPT)),
             "Who is not counted: addresses, networks, `{user: NAME}`, `{api_key: NAME}`.",
         ),
         Field::new(
@@ -304,9 +295,9 @@ fn read_rule<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, default_name: Stri
     }
     let (mut exempt, mut exempt_names) = (Vec::new(), Vec::new());
     let exempted = fields.list_of("exempt", |reader, node, _| {
-        match read_exempt(reader, node)? {
-            Exempt::Network(network) => exempt.push(network),
-            Exempt::Name(name) => exempt_names.push(name),
+        match exempt::read(reader, node)? {
+            exempt::Exempt::Network(network) => exempt.push(network),
+            exempt::Exempt::Name(name) => exempt_names.push(name),
         }
         Some(())
     });
@@ -391,26 +382,19 @@ fn count(reader: &mut Reader<'_>, node: &Node<'_>, field: &'static Field) -> Opt
 fn check_cost(fields: &mut Fields<'_, '_>, cost: u32, limits: &[Window], algorithm: Algorithm) {
     let smallest = limits.iter().map(|window| window.requests).min();
     let most = match algorithm {
-        Algorithm::TokenBucket { burst: Some(burst) } => Some(burst),
-        Algorithm::Concurrency { .. } => Some(1),
-        Algorithm::SlidingWindow | Algorithm::FixedWindow | Algorithm::TokenBucket { burst: None } => smallest,
-    };
-    match most {
-        Some(most) if cost > most => {
-            let fault = match algorithm {
-                Algorithm::Concurrency { .. } => {
-                    Fault::new(Code::Conflict, "each request under way is one: `concurrency` has no `cost`")
-                        .hint("remove `cost`")
-                }
-                _ => Fault::new(
-                    Code::Conflict,
-                    format!("no request would ever pass: it costs {cost}, and the smallest limit has {most}"),
-                )
-                .hint("lower `cost`, or raise the limit"),
-            };
-            fields.fault("cost", fault);
+        Algorithm::TokenBucket { burst: Some(burst) } => burst,
+        Algorithm::Concurrency { .. } if cost > 1 => {
+            let fault = Fault::new(Code::Conflict, "each request under way is one: `concurrency` has no `cost`");
+            return fields.fault("cost", fault.hint("remove `cost`"));
         }
-        Some(_) | None => {}
+        Algorithm::Concurrency { .. } => return,
+        Algorithm::SlidingWindow | Algorithm::FixedWindow | Algorithm::TokenBucket { burst: None } => {
+            smallest.unwrap_or(u32::MAX)
+        }
+    };
+    if cost > most {
+        let message = format!("no request would ever pass: it costs {cost}, and the smallest limit has {most}");
+        fields.fault("cost", Fault::new(Code::Conflict, message).hint("lower `cost`, or raise the limit"));
     }
 }
 
@@ -427,26 +411,6 @@ fn read_store(fields: &mut Fields<'_, '_>, has_redis: bool) -> (Option<StateStor
         fields.warn("on_store_error", fault.hint("add `store: redis`, or remove it"));
     }
     (store, on_store_error)
-}
-
-enum Exempt {
-    Network(IpNet),
-    Name(Name),
-}
-
-fn read_exempt<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Exempt> {
-    let Value::Map(_) = &node.value else { return network(reader, node).map(Exempt::Network) };
-    let mut fields = reader.section(node, &EXEMPT)?;
-    let is_one = fields.written("user").is_some() != fields.written("api_key").is_some();
-    let user = fields.get("user", |reader, node, field| reader.parse(node, &field.kind, name::free));
-    let key = fields.get("api_key", |reader, node, field| reader.parse(node, &field.kind, name::free));
-    if !is_one {
-        let fault = Fault::new(Code::Conflict, "an exemption has exactly one of `user` and `api_key`")
-            .hint("exempt: [10.0.0.0/8, {user: ann}, {api_key: ci}]");
-        reader.error(node.place, fault);
-        return None;
-    }
-    user.or(key).map(Exempt::Name)
 }
 
 fn read_limits(fields: &mut Fields<'_, '_>) -> Option<Vec<Window>> {

@@ -1,5 +1,6 @@
 //! The config language as a whole: texts in, meaning or problems out.
 
+mod admission;
 mod declarations;
 mod identity;
 mod layers;
