@@ -51,7 +51,7 @@ fn auth(written: &str) -> Auth {
 fn every_form_of_auth() {
     let short = auth("jwt.main");
     assert_eq!((short.providers.as_slice(), short.combine), ([Provider::Jwt(0)].as_slice(), Combine::Any));
-    assert_eq!((short.optional, short.forward_credentials, &*short.realm), (false, false, "proxyd"));
+    assert_eq!((short.optional, short.forward_credentials, &*short.realm), (false, true, "proxyd"));
     assert_eq!(auth("[jwt.main, api_key]"), auth("{any_of: [jwt.main, api_key]}"));
     assert_eq!(auth("[jwt.main]"), short);
     let all = auth("{all_of: [api_key, jwt.main], scopes: [read, write]}");
