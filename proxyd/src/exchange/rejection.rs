@@ -46,6 +46,10 @@ pub enum Rejection {
         why: Denial,
         challenges: Challenges,
     },
+    /// Too many wrong passwords: of an account, or from an address. Whole seconds until one is tried again.
+    Locked {
+        retry_after_s: u64,
+    },
     /// Recognised, and it may not.
     Forbidden(Lack),
     /// Whoever would know is not reached: fails closed.
@@ -112,7 +116,7 @@ impl Rejection {
             Self::BodyTimeout | Self::HeadTimeout => 408,
             Self::BodyTooLarge => 413,
             Self::ExpectationUnknown => 417,
-            Self::RateLimited { .. } => 429,
+            Self::RateLimited { .. } | Self::Locked { .. } => 429,
             Self::Internal => 500,
             Self::ConnectRefused => 501,
             Self::ProtocolRefused => 505,
@@ -156,6 +160,7 @@ impl Rejection {
             Self::Banned { .. } => "banned",
             Self::Threat { rule, .. } => rule,
             Self::Unauthenticated { why, .. } => why.code(),
+            Self::Locked { .. } => Denial::Locked.code(),
             Self::Forbidden(Lack::Role(_)) => "role_missing",
             Self::Forbidden(Lack::Scope(_)) => "scope_missing",
             Self::Forbidden(Lack::NotAllowed) => "login_refused",
@@ -202,6 +207,7 @@ impl Rejection {
             Self::Banned { .. } => "This address may not come in for a while.",
             Self::Threat { .. } => "The request is not taken as it is.",
             Self::Unauthenticated { why, .. } => why.message(),
+            Self::Locked { .. } => Denial::Locked.message(),
             Self::Forbidden(Lack::Role(_)) => "A role is missing that is needed here.",
             Self::Forbidden(Lack::Scope(_)) => "A scope is missing that is needed here.",
             Self::Forbidden(Lack::NotAllowed) => "This account may not come in.",
@@ -252,6 +258,7 @@ impl Rejection {
             | Self::AccessDenied
             | Self::Banned { .. }
             | Self::Unauthenticated { .. }
+            | Self::Locked { .. }
             | Self::Forbidden(_)
             | Self::AuthUnavailable
             | Self::StoreUnavailable
@@ -335,6 +342,7 @@ impl Rejection {
             headers.add(&WWW_AUTHENTICATE, challenge);
         }
         if let Self::RateLimited { retry_after_s }
+        | Self::Locked { retry_after_s }
         | Self::UpstreamCircuitOpen { retry_after_s }
         | Self::Banned { retry_after_s } = self
         {

@@ -1,6 +1,6 @@
 //! Who somebody is: what tokens, keys and passwords say, checked. What follows from it is decided in the filters.
 
-mod accounts;
+pub mod accounts;
 pub mod bans;
 pub mod claims;
 pub mod forward;

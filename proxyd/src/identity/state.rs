@@ -9,6 +9,7 @@ use directory::{BanRow, Directory, DirectoryError, KeyRow, KeyText, NewKey, Revo
 use ipnet::IpNet;
 use thiserror::Error;
 
+use super::accounts::Standing;
 use super::bans::{BanList, NewBan};
 use super::jwt::Revocations;
 use super::key_file;
@@ -25,6 +26,8 @@ pub struct State {
     pub keys: KeyRing,
     pub revoked: Revoked,
     pub bans: BanList,
+    /// How accounts stand: whoever changes one in the directory notes it here.
+    pub standing: Standing,
     /// Computes passwords, a few at a time in the whole process.
     pub turns: Arc<Turns>,
     /// Signs tokens of our own, with a key that is kept.
@@ -78,6 +81,7 @@ impl State {
             keys: KeyRing::of(&directory.keys()?),
             revoked: Revoked::of(&directory.revoked(now_s)?),
             bans: BanList::of(directory.bans_remembered()?, now_s),
+            standing: Standing::of(&directory.users()?),
             turns: Arc::default(),
             mint: Arc::new(mint),
             session_key: keys.session,
@@ -221,7 +225,8 @@ impl State {
         let revoked = directory.revoked(now_s).map(|rows| self.revoked.reload(&rows));
         let bans = directory.bans_remembered().map(|rows| self.bans.reload(rows, now_s));
         let keys = directory.keys().map(|rows| self.keys.reload(&rows));
-        keys.and(revoked).and(bans)?;
+        let users = directory.users().map(|rows| self.standing.load(&rows));
+        keys.and(revoked).and(bans).and(users)?;
         self.is_stale.store(false, Ordering::Relaxed);
         Ok(())
     }

@@ -6,7 +6,8 @@ use crate::daemon::{Daemon, Life};
 use crate::identity::jwt;
 use crate::reload::Reload;
 use crate::telemetry::metrics::{
-    Audit, Certificate, EndpointGauge, Gauges, KeyFetches, LastReload, Limiter, StoreGauge, UpstreamGauge, Verifier,
+    Audit, Certificate, EndpointGauge, Gauges, KeyFetches, LastReload, Limiter, MailGauge, StoreGauge, UpstreamGauge,
+    Verifier,
 };
 use crate::telemetry::process::Process;
 use crate::tls::Facts;
@@ -58,6 +59,9 @@ pub(super) fn page(daemon: &Daemon, reload: &Reload) -> String {
             }
         }));
     }
+    let identities = &snapshot.identities;
+    let verifiers = identities.jwt.iter().chain(identities.accounts.iter().map(|accounts| accounts.verifier()));
+    let mails = identities.accounts.as_ref().and_then(|accounts| accounts.mails());
     daemon.metrics.page(&Gauges {
         upstreams,
         endpoints,
@@ -76,7 +80,8 @@ pub(super) fn page(daemon: &Daemon, reload: &Reload) -> String {
             commits: numbers.commits,
             commit_us: numbers.commit_us,
         },
-        verifiers: snapshot.identities.jwt.iter().map(|verifier| about(verifier)).collect(),
+        verifiers: verifiers.map(|verifier| about(verifier)).collect(),
+        mails: mails.map(|(sent, failed)| MailGauge { sent, failed }),
         limiters: limiters.collect(),
         certificates: certificates.collect(),
         access_log_dropped: daemon.access_log.dropped(),

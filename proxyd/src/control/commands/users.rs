@@ -44,7 +44,11 @@ pub(super) async fn add(state: &Arc<State>, config: &Config, args: UsersAddArgs)
         None => None,
     };
     let new = NewUser { name: args.name, email: args.email, password_hash, roles: args.roles, verified: args.verified };
-    let row = on_disk(state, move |state| state.directory(|directory| directory.user_add(new, now_s()))).await?;
+    let row = on_disk(state, move |state| {
+        let noted = |row: &UserRow| state.standing.note(row);
+        state.directory(|directory| directory.user_add(new, now_s()).inspect(noted))
+    });
+    let row = row.await?;
     Ok(changed(None, Some(&row)))
 }
 
@@ -58,6 +62,8 @@ pub(super) async fn set(state: &Arc<State>, args: UsersSetArgs) -> Result<UserCh
         state.directory(|directory| {
             let before = known(directory.user(&which)?, &which)?;
             let row = directory.user_set(&before.id, change, now_s())?;
+            // While the file is held: changes come into force in their order.
+            state.standing.note(&row);
             Ok((before, row))
         })
     })
@@ -76,6 +82,7 @@ pub(super) async fn password(
         state.directory(|directory| {
             let before = known(directory.user(&which)?, &which)?;
             let row = directory.user_password(&before.id, &hash, now_s())?;
+            state.standing.note(&row);
             Ok((before, row))
         })
     })
@@ -84,7 +91,11 @@ pub(super) async fn password(
 }
 
 pub(super) async fn remove(state: &Arc<State>, args: UsersRemoveArgs) -> Result<UserChanged, ControlError> {
-    let row = on_disk(state, move |state| state.directory(|directory| directory.user_remove(&args.name))).await?;
+    let row = on_disk(state, move |state| {
+        let forgotten = |row: &UserRow| state.standing.forget(&row.id);
+        state.directory(|directory| directory.user_remove(&args.name).inspect(forgotten))
+    });
+    let row = row.await?;
     Ok(changed(Some(&row), None))
 }
 

@@ -27,9 +27,19 @@ pub struct Gauges {
     pub endpoints: Vec<EndpointGauge>,
     /// One for each verifier of tokens.
     pub verifiers: Vec<Verifier>,
+    /// Of accounts, where they have a mail server.
+    pub mails: Option<MailGauge>,
     /// Access log lines that were lost because their target did not take them in time.
     pub access_log_dropped: u64,
     pub process: Process,
+}
+
+/// Mails to accounts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MailGauge {
+    pub sent: u64,
+    /// Given up, or refused.
+    pub failed: u64,
 }
 
 /// The newest reload.

@@ -27,6 +27,7 @@ pub(super) fn write(metrics: &Metrics, gauges: &Gauges) -> String {
     threats(&mut text, &workers);
     limits(&mut text, &workers, gauges);
     verifiers(&mut text, &workers, gauges);
+    mails(&mut text, gauges);
     store(&mut text, &workers, gauges);
     records(&mut text, gauges);
     process(&mut text, gauges);
@@ -371,6 +372,15 @@ fn verifiers(text: &mut Text, workers: &Workers<'_>, gauges: &Gauges) {
     for (provider, fetches) in fetched() {
         if let Some(fresh_s) = fetches.fresh_s {
             text.sample(&[("provider", provider)], fresh_s);
+        }
+    }
+}
+
+fn mails(text: &mut Text, gauges: &Gauges) {
+    if let Some(mails) = &gauges.mails {
+        text.family("proxyd_mails_total", Kind::Counter, "Mails to accounts by outcome: sent or failed.");
+        for (outcome, count) in [("sent", mails.sent), ("failed", mails.failed)] {
+            text.sample(&[("outcome", outcome)], count);
         }
     }
 }

@@ -36,6 +36,7 @@ fn gauges() -> Gauges {
             },
             Verifier { provider: "jwt.partner".to_owned(), hits: 3, misses: 4, keys: 1, fetches: None },
         ],
+        mails: None,
         store: Some(StoreGauge { breaker: "closed" }),
         certificates: vec![Certificate {
             listener: "127.0.0.1:8443".to_owned(),

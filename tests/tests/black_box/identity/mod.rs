@@ -1,5 +1,6 @@
 //! Who may come in: recognised by what, for what, how often, and what is said of it while the daemon runs.
 
+mod accounts;
 mod combining;
 mod control;
 mod examples;

@@ -1,0 +1,251 @@
+//! Coming in: `register`, `login`, `refresh`; and `me`.
+
+use std::sync::Arc;
+
+use directory::{DirectoryError, NewUser, RefreshUse, UserRow};
+use serde_json::{Value as Json, json};
+
+use super::answer::Failure;
+use super::fields;
+use super::guesses::Bounds;
+use super::{Accounts, Asked, Caller, LONG_TOKEN_S, Outcome, letters, now_text, rules, secret, unavailable};
+use crate::exchange::Rejection;
+
+/// From one address so many times as many wrong passwords as of one account: many people may share it.
+const OF_ONE_ADDRESS: u32 = 10;
+
+impl Accounts {
+    pub(super) async fn register(self: &Arc<Self>, asked: &Asked) -> Result<Outcome, Failure> {
+        if !self.config.register {
+            return Err(Failure::RegistrationOff);
+        }
+        let fields: fields::Register =
+            asked.call.fields("`name`, `password` and, if you like, `email` are expected.")?;
+        let onward = asked.call.onward(fields.to)?;
+        if !rules::is_name(&fields.name) {
+            return Err(Failure::InvalidRequest("A name has up to 64 letters, digits, dots, hyphens and underscores."));
+        }
+        let email = fields.email.filter(|email| !email.is_empty());
+        if email.as_deref().is_some_and(|email| !rules::is_email(email)) {
+            return Err(Failure::InvalidRequest("This is not an e-mail address."));
+        }
+        if self.config.verify && email.is_none() {
+            return Err(Failure::InvalidRequest("An e-mail address is needed."));
+        }
+        let password = fields.password.0;
+        if let Some(why) = rules::weakness(&password, self.config.min_password, &fields.name, email.as_deref()) {
+            return Err(Failure::PasswordWeak(why));
+        }
+        let password_hash = Some(self.hash(password).await?);
+        let roles = self.config.roles.iter().map(ToString::to_string).collect();
+        let new = NewUser { name: fields.name, email, password_hash, roles, verified: false };
+        if self.config.verify {
+            self.register_by_mail(new, asked, onward)
+        } else {
+            self.register_now(new, asked, onward).await
+        }
+    }
+
+    /// Nobody's answer depends on who is known, and none waits for it: a mail tells it to whom it concerns.
+    fn register_by_mail(
+        self: &Arc<Self>,
+        new: NewUser,
+        asked: &Asked,
+        onward: Option<String>,
+    ) -> Result<Outcome, Failure> {
+        let (mail, place) = self.mail_place()?;
+        let (accounts, now_s) = (Arc::clone(self), asked.now_s);
+        tokio::spawn(async move {
+            let Some(email) = new.email.clone() else { return };
+            if !accounts.may_mail(&email, now_s) {
+                return;
+            }
+            let name = new.name.clone();
+            let within = Arc::clone(&accounts);
+            let letter = accounts.directory(move |directory| {
+                if let Some(known) = directory.user(&email)? {
+                    return Ok(known.email.map(|email| letters::known(&email, &known.name)));
+                }
+                match directory.user_add(new, now_s) {
+                    Ok(user) => {
+                        within.state.standing.note(&user);
+                        let Some(token) = secret::fresh() else { return Ok(None) };
+                        directory.one_time_put(super::VERIFY, &token.hash, &user.id, now_s + LONG_TOKEN_S)?;
+                        Ok(Some(letters::verify(&email, &user.name, &within.verify_url(), &token.text)))
+                    }
+                    Err(DirectoryError::Taken { .. }) => Ok(Some(letters::taken(&email, &name))),
+                    Err(error) => Err(error),
+                }
+            });
+            match letter.await {
+                Ok(Some(letter)) => mail.send(letter, place).await,
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "an account was not made"),
+            }
+        });
+        Ok(Outcome::said(202, json!({"status": "verification_sent"}), "Look into your mail.", onward))
+    }
+
+    /// Without a verified address there is no other way to say that a name is taken: it counts as a guess.
+    async fn register_now(
+        self: &Arc<Self>,
+        new: NewUser,
+        asked: &Asked,
+        onward: Option<String>,
+    ) -> Result<Outcome, Failure> {
+        let bounds = self.bounds_of_address();
+        self.addresses.attempt(asked.network, bounds, asked.now_s).map_err(Failure::locked)?;
+        let (accounts, now_s) = (Arc::clone(self), asked.now_s);
+        let made = self.directory(move |directory| {
+            let made = directory.user_add(new, now_s);
+            if let Ok(user) = &made {
+                accounts.state.standing.note(user);
+            }
+            Ok(made)
+        });
+        match made.await.map_err(|error| unavailable(&error))? {
+            Ok(user) => {
+                self.addresses.take_back(asked.network);
+                self.ask_to_verify(&user, now_s);
+                Ok(Outcome::said(201, json!({"user": shown(&user)}), "Your account is there.", onward))
+            }
+            Err(DirectoryError::Taken { .. }) => Err(Failure::NameTaken),
+            Err(error) => {
+                self.addresses.take_back(asked.network);
+                match error {
+                    DirectoryError::Invalid { .. } => Err(Failure::InvalidRequest("This name cannot be had.")),
+                    error => Err(unavailable(&error)),
+                }
+            }
+        }
+    }
+
+    pub(super) async fn login(self: &Arc<Self>, asked: &mut Asked) -> Result<Outcome, Failure> {
+        const EXPECTED: &str = "`password` and either `name` or `email` are expected.";
+        let fields: fields::Login = asked.call.fields(EXPECTED)?;
+        let ((Some(who), None) | (None, Some(who))) = (fields.name, fields.email) else {
+            return Err(Failure::InvalidRequest(EXPECTED));
+        };
+        // What can be nobody's name and nobody's password costs the same work below.
+        let who = who.to_lowercase();
+        let (by_account, by_address) = (self.bounds_of_account(), self.bounds_of_address());
+        self.addresses.attempt(asked.network, by_address, asked.now_s).map_err(Failure::locked)?;
+        if let Err(wait_s) = self.guesses.attempt(who.as_str(), by_account, asked.now_s) {
+            // It was not tried.
+            self.addresses.take_back(asked.network);
+            return Err(Failure::locked(wait_s));
+        }
+        let no_guess = || {
+            self.guesses.take_back(who.as_str());
+            self.addresses.take_back(asked.network);
+        };
+        let looked_up = who.clone();
+        let user = self.directory(move |directory| directory.user(&looked_up)).await.map_err(|error| {
+            no_guess();
+            unavailable(&error)
+        })?;
+        // An id is no name.
+        let user = user.filter(|user| rules::is_email(&who) || user.name.to_lowercase() == who);
+        let hash = user.as_ref().and_then(|user| user.password_hash.clone());
+        let right = self.verify_password(hash, fields.password.0).await.inspect_err(|_| no_guess())?;
+        let Some(user) = user.filter(|user| right && !user.disabled) else { return Err(Failure::password_wrong()) };
+        self.guesses.forgive(who.as_str());
+        self.addresses.take_back(asked.network);
+        if self.config.verify && !user.verified {
+            return Err(Failure::NotVerified);
+        }
+        let tokens = self.begin(&user, asked.now_s).await?;
+        asked.is(&user);
+        Ok(Outcome::told(200, tokens))
+    }
+
+    /// A new login of this account: its first tokens.
+    pub(super) async fn begin(self: &Arc<Self>, user: &UserRow, now_s: i64) -> Result<Json, Failure> {
+        let next = secret::fresh().ok_or(Failure::Rejected(Rejection::AuthUnavailable))?;
+        let (id, hash, expires_s) = (user.id.clone(), next.hash, self.refresh_until(now_s));
+        let family = self.directory(move |directory| {
+            let family = directory.refresh_issue(&id, None, &hash, expires_s, now_s)?;
+            directory.user_logged_in(&id, now_s)?;
+            Ok(family)
+        });
+        let family = family.await.map_err(|error| match error {
+            // Disabled or removed meanwhile.
+            DirectoryError::Unknown { .. } => Failure::password_wrong(),
+            error => unavailable(&error),
+        })?;
+        self.tokens_of(user, &family, &next.text, now_s)
+    }
+
+    fn tokens_of(&self, user: &UserRow, family: &str, refresh: &str, now_s: i64) -> Result<Json, Failure> {
+        let access = self.tokens.access(user, family, now_s).ok_or(Failure::Rejected(Rejection::AuthUnavailable))?;
+        Ok(json!({
+            "access_token": access,
+            "token_type": "Bearer",
+            "expires_in": self.config.access_token.as_secs(),
+            "refresh_token": refresh,
+            "refresh_expires_in": self.config.refresh_token.as_secs(),
+        }))
+    }
+
+    pub(super) async fn refresh(self: &Arc<Self>, asked: &mut Asked) -> Result<Outcome, Failure> {
+        let fields: fields::Refresh = asked.call.fields("`refresh_token` is expected.")?;
+        let used = secret::hash_of(&fields.refresh_token.0).ok_or(Failure::RefreshInvalid)?;
+        let next = secret::fresh().ok_or(Failure::Rejected(Rejection::AuthUnavailable))?;
+        let (hash, now_s, expires_s) = (next.hash, asked.now_s, self.refresh_until(asked.now_s));
+        let rotated = self.directory(move |directory| {
+            let used = directory.refresh_rotate(&used, &hash, expires_s, now_s)?;
+            let user = match &used {
+                RefreshUse::Good { user_id, .. } => directory.user(user_id)?,
+                RefreshUse::Reused { .. } | RefreshUse::Unknown | RefreshUse::Expired => None,
+            };
+            Ok((used, user))
+        });
+        match rotated.await {
+            Ok((RefreshUse::Good { family, .. }, Some(user))) if !user.disabled => {
+                let tokens = self.tokens_of(&user, &family, &next.text, now_s)?;
+                asked.is(&user);
+                Ok(Outcome::told(200, tokens))
+            }
+            Ok((RefreshUse::Reused { user_id }, _)) => {
+                tracing::warn!(user = %user_id, "a refresh token was used twice: its login has ended");
+                Err(Failure::RefreshReused)
+            }
+            Ok(_) | Err(DirectoryError::Unknown { .. }) => Err(Failure::RefreshInvalid),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+
+    pub(super) async fn me(self: &Arc<Self>, caller: &Caller) -> Result<Outcome, Failure> {
+        let user = self.row_of(caller).await?;
+        Ok(Outcome::told(200, shown(&user)))
+    }
+
+    /// When guessing an account's password stops.
+    pub(super) fn bounds_of_account(&self) -> Bounds {
+        let lockout = &self.config.lockout;
+        let seconds = |time: std::time::Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX).max(1);
+        Bounds { attempts: lockout.attempts.max(1), within_s: seconds(lockout.within), lasts_s: seconds(lockout.lasts) }
+    }
+
+    /// When guessing from one address does.
+    pub(super) fn bounds_of_address(&self) -> Bounds {
+        let bounds = self.bounds_of_account();
+        Bounds { attempts: bounds.attempts.saturating_mul(OF_ONE_ADDRESS), ..bounds }
+    }
+
+    fn refresh_until(&self, now_s: i64) -> i64 {
+        now_s.saturating_add(i64::try_from(self.config.refresh_token.as_secs()).unwrap_or(i64::MAX))
+    }
+}
+
+/// An account, as its owner sees it.
+fn shown(user: &UserRow) -> Json {
+    json!({
+        "id": user.id,
+        "name": user.name,
+        "email": user.email,
+        "verified": user.verified,
+        "roles": user.roles,
+        "created": now_text(user.created_s),
+    })
+}

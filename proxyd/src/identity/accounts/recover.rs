@@ -1,0 +1,207 @@
+//! What goes by mail: `forgot` and `reset`, `verify` and `resend-verification`; and `change-password`.
+
+use std::sync::Arc;
+
+use directory::{DirectoryError, UserChange, UserRow};
+use serde_json::json;
+
+use super::answer::Failure;
+use super::guesses::Bounds;
+use super::post::{Place, Post};
+use super::{
+    Accounts, Asked, Caller, LONG_TOKEN_S, Outcome, RESET, SHORT_TOKEN_S, VERIFY, fields, letters, rules, secret,
+    unavailable,
+};
+
+/// Mails to one address: nobody's mailbox is filled by us.
+const MAILS: Bounds = Bounds { attempts: 5, within_s: 3600, lasts_s: 3600 };
+
+impl Accounts {
+    pub(super) async fn change_password(
+        self: &Arc<Self>,
+        asked: &mut Asked,
+        caller: &Caller,
+    ) -> Result<Outcome, Failure> {
+        let fields: fields::ChangePassword = asked.call.fields("`password` and `new_password` are expected.")?;
+        let now_s = asked.now_s;
+        let user = self.row_of(caller).await?;
+        if let Some(why) = self.weakness(&fields.new_password.0, &user) {
+            return Err(Failure::PasswordWeak(why));
+        }
+        self.guesses.attempt(&user.id, self.bounds_of_account(), now_s).map_err(Failure::locked)?;
+        let right = self.verify_password(user.password_hash.clone(), fields.password.0).await;
+        if !right.inspect_err(|_| self.guesses.take_back(&user.id))? {
+            return Err(Failure::password_wrong());
+        }
+        self.guesses.forgive(&user.id);
+        let password_hash = self.hash(fields.new_password.0).await?;
+        let user = self.set_password(user.id, password_hash, now_s).await?;
+        let tokens = self.begin(&user, now_s).await?;
+        Ok(Outcome::told(200, tokens))
+    }
+
+    pub(super) fn forgot(self: &Arc<Self>, asked: &Asked) -> Result<Outcome, Failure> {
+        let fields: fields::Email = asked.call.fields("`email` is expected.")?;
+        let onward = asked.call.onward(fields.to)?;
+        if !rules::is_email(&fields.email) {
+            return Err(Failure::InvalidRequest("This is not an e-mail address."));
+        }
+        let (mail, place) = self.mail_place()?;
+        tokio::spawn(Arc::clone(self).write(fields.email, Purpose::Reset, asked.now_s, mail, place));
+        Ok(sent(onward))
+    }
+
+    pub(super) fn resend(self: &Arc<Self>, asked: &Asked) -> Result<Outcome, Failure> {
+        let fields: fields::Email = asked.call.fields("`email` is expected.")?;
+        let onward = asked.call.onward(fields.to)?;
+        if !rules::is_email(&fields.email) {
+            return Err(Failure::InvalidRequest("This is not an e-mail address."));
+        }
+        let (mail, place) = self.mail_place()?;
+        tokio::spawn(Arc::clone(self).write(fields.email, Purpose::Verify, asked.now_s, mail, place));
+        Ok(sent(onward))
+    }
+
+    pub(super) async fn reset(self: &Arc<Self>, asked: &mut Asked) -> Result<Outcome, Failure> {
+        let fields: fields::Reset = asked.call.fields("`token` and `password` are expected.")?;
+        let onward = asked.call.onward(fields.to)?;
+        let now_s = asked.now_s;
+        // What can be said without the account is said before the token is used up.
+        if let Some(why) = rules::weakness(&fields.password.0, self.config.min_password, "", None) {
+            return Err(Failure::PasswordWeak(why));
+        }
+        let hash = secret::hash_of(&fields.token.0).ok_or(Failure::TokenInvalid)?;
+        let user = self.directory(move |directory| {
+            let id = directory.one_time_take(RESET, &hash, now_s)?;
+            id.map_or(Ok(None), |id| directory.user(&id))
+        });
+        let user = user.await.map_err(|error| unavailable(&error))?;
+        let user = user.filter(|user| !user.disabled).ok_or(Failure::TokenInvalid)?;
+        let hashed = match self.weakness(&fields.password.0, &user) {
+            Some(why) => Err(Failure::PasswordWeak(why)),
+            None => self.hash(fields.password.0).await,
+        };
+        let password_hash = match hashed {
+            Ok(password_hash) => password_hash,
+            Err(failure) => {
+                // It was used for nothing: it is good once more.
+                let until_s = now_s + SHORT_TOKEN_S;
+                let again = self.directory(move |directory| directory.one_time_put(RESET, &hash, &user.id, until_s));
+                again.await.map_err(|error| unavailable(&error))?;
+                return Err(failure);
+            }
+        };
+        let user = self.set_password(user.id, password_hash, now_s).await?;
+        // Whoever got the mail has the address.
+        let (id, verified) = (user.id.clone(), UserChange { verified: Some(true), ..UserChange::default() });
+        let known = self.directory(move |directory| directory.user_set(&id, verified, now_s));
+        known.await.map_err(|error| unavailable(&error))?;
+        for name in [Some(&user.name), user.email.as_ref()].into_iter().flatten() {
+            self.guesses.forgive(name.to_lowercase().as_str());
+        }
+        asked.is(&user);
+        Ok(Outcome::said(200, json!({"status": "password_set"}), "Your password is set.", onward))
+    }
+
+    pub(super) async fn verify(self: &Arc<Self>, asked: &mut Asked) -> Result<Outcome, Failure> {
+        let fields: fields::Verify = asked.call.fields("`token` is expected.")?;
+        let onward = asked.call.onward(fields.to)?;
+        let hash = secret::hash_of(&fields.token.0).ok_or(Failure::TokenInvalid)?;
+        let now_s = asked.now_s;
+        let user = self.directory(move |directory| {
+            let Some(id) = directory.one_time_take(VERIFY, &hash, now_s)? else { return Ok(None) };
+            let verified = UserChange { verified: Some(true), ..UserChange::default() };
+            directory.user_set(&id, verified, now_s).map(Some)
+        });
+        let user = user.await.map_err(|error| match error {
+            DirectoryError::Unknown { .. } => Failure::TokenInvalid,
+            error => unavailable(&error),
+        })?;
+        asked.is(&user.ok_or(Failure::TokenInvalid)?);
+        Ok(Outcome::said(200, json!({"status": "verified"}), "Your e-mail address is verified.", onward))
+    }
+
+    /// A mail with which an account's owner shows whose the address is, where mails go out; nothing waits for it.
+    pub(super) fn ask_to_verify(self: &Arc<Self>, user: &UserRow, now_s: i64) {
+        let Some(email) = user.email.clone() else { return };
+        if let Ok((mail, place)) = self.mail_place() {
+            tokio::spawn(Arc::clone(self).write(email, Purpose::Verify, now_s, mail, place));
+        }
+    }
+
+    /// Room for one mail, and who sends it.
+    pub(super) fn mail_place(&self) -> Result<(Arc<Post>, Place), Failure> {
+        let mail = self.mail.as_ref().ok_or(Failure::MailUnavailable)?;
+        Ok((Arc::clone(mail), mail.place().ok_or(Failure::MailUnavailable)?))
+    }
+
+    /// Whether this address may get one more.
+    pub(super) fn may_mail(&self, email: &str, now_s: i64) -> bool {
+        self.mails.attempt(email.to_lowercase().as_str(), MAILS, now_s).is_ok()
+    }
+
+    /// Writes to the account with this address, where there is one. Whoever asked learns nothing of it.
+    async fn write(self: Arc<Self>, email: String, purpose: Purpose, now_s: i64, mail: Arc<Post>, place: Place) {
+        if !self.may_mail(&email, now_s) {
+            return;
+        }
+        let urls = Arc::clone(&self);
+        let letter = self.directory(move |directory| {
+            let user = directory.user(&email)?.filter(|user| !user.disabled);
+            let Some((user, email)) = user.and_then(|user| user.email.clone().map(|email| (user, email))) else {
+                return Ok(None);
+            };
+            let Some(token) = secret::fresh() else { return Ok(None) };
+            Ok(match purpose {
+                Purpose::Reset => {
+                    directory.one_time_put(RESET, &token.hash, &user.id, now_s + SHORT_TOKEN_S)?;
+                    Some(letters::reset(&email, &user.name, &urls.reset_url(), &token.text))
+                }
+                Purpose::Verify if user.verified => None,
+                Purpose::Verify => {
+                    directory.one_time_put(VERIFY, &token.hash, &user.id, now_s + LONG_TOKEN_S)?;
+                    Some(letters::verify(&email, &user.name, &urls.verify_url(), &token.text))
+                }
+            })
+        });
+        match letter.await {
+            Ok(Some(letter)) => mail.send(letter, place).await,
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "a mail was not written"),
+        }
+    }
+
+    fn weakness(&self, password: &str, user: &UserRow) -> Option<&'static str> {
+        rules::weakness(password, self.config.min_password, &user.name, user.email.as_deref())
+    }
+
+    /// Sets a password, ends all sessions, and tells the owner.
+    async fn set_password(self: &Arc<Self>, id: String, hash: String, now_s: i64) -> Result<UserRow, Failure> {
+        let accounts = Arc::clone(self);
+        let user = self.directory(move |directory| {
+            let user = directory.user_password(&id, &hash, now_s)?;
+            accounts.state.standing.note(&user);
+            Ok(user)
+        });
+        let user = user.await.map_err(|error| match error {
+            DirectoryError::Unknown { .. } => Failure::TokenInvalid,
+            error => unavailable(&error),
+        })?;
+        if let (Some(email), Ok((mail, place))) = (&user.email, self.mail_place()) {
+            let letter = letters::changed(email, &user.name);
+            tokio::spawn(async move { mail.send(letter, place).await });
+        }
+        Ok(user)
+    }
+}
+
+/// What a mail is for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Reset,
+    Verify,
+}
+
+fn sent(onward: Option<String>) -> Outcome {
+    Outcome::said(202, json!({"status": "sent"}), "If there is such an account, a mail is on its way.", onward)
+}
