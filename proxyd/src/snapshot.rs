@@ -226,7 +226,8 @@ impl Snapshot {
             Upstream::compile(upstream, tls.upstream(name), before.get(&**name).copied(), amid)
         });
         let mask = Mask::new(&config.log.redact.headers, &config.log.redact.query);
-        let redis = Engine::compile(config.redis.as_deref(), previous.and_then(|snapshot| snapshot.redis.as_ref()));
+        // One for all: a worker has one connection.
+        let redis = identities.engine.clone();
         let before = previous.map_or(&[][..], |snapshot| &snapshot.limiters);
         let mut limiters = Limiters::new(before, &mask, redis.as_ref());
         let mut chains = Chains::default();

@@ -18,6 +18,7 @@ pub mod control;
 pub mod ctl;
 pub mod daemon;
 pub mod dns;
+pub mod github;
 pub mod home;
 pub mod http2;
 pub mod load;

@@ -17,12 +17,15 @@ use super::password;
 use super::recogniser::Recogniser;
 use super::send::Sends;
 use super::state::State;
+use crate::fleet::Engine;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Identities {
     config: Identity,
     redis: Option<Arc<Redis>>,
+    /// What several proxies share.
+    pub engine: Option<Arc<Engine>>,
     pub sends: Arc<Sends>,
     all: Vec<(Provider, Arc<str>, Arc<Recogniser>)>,
     pub logins: Option<Arc<Logins>>,
@@ -80,11 +83,12 @@ impl Identities {
             let namesake = before.and_then(|before| before.accounts.as_ref());
             errors.take(&["identity", "accounts"], Accounts::compile(config, state, namesake))
         });
+        let engine = Engine::compile(config.redis.as_deref(), before.and_then(|before| before.engine.as_ref()));
         let logins = if identity.login.is_empty() {
             None
         } else {
             let namesake = before.and_then(|before| before.logins.as_deref());
-            errors.take(&["identity", "login"], Logins::compile(config, state, namesake))
+            errors.take(&["identity", "login"], Logins::compile(config, state, engine.as_ref(), namesake))
         };
         let introspector = identity.introspection.as_ref().map(|config| {
             let same = before.and_then(|before| before.introspector.as_ref());
@@ -100,6 +104,7 @@ impl Identities {
         let mut made = Self {
             config: identity.clone(),
             redis: config.redis.clone(),
+            engine,
             sends: Arc::new(Sends::compile(identity, &state.mint, around.generation)),
             all: Vec::new(),
             logins,

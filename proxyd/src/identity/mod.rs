@@ -9,12 +9,14 @@ pub mod introspect;
 pub mod jwt;
 mod key_file;
 pub mod keys;
-mod login;
+pub mod login;
 pub mod mint;
 pub mod password;
 mod recogniser;
 pub mod revoked;
+pub mod seal;
 mod send;
+pub mod session;
 pub mod state;
 
 pub use self::identities::{Around, Identities, IdentityError};

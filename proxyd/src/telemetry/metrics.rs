@@ -171,6 +171,7 @@ struct WorkerCells {
     faults: Tally,
     threats_refused: Tally,
     threats_shadowed: Tally,
+    logins: Tally,
     /// By provider.
     auth: Named<Arc<str>, Tally>,
     routes: Named<Arc<str>, RouteCells>,
@@ -254,6 +255,11 @@ impl WorkerMetrics {
     /// A request that ended at us, by the rejection's stable code.
     pub fn rejected(&self, code: &'static str) {
         self.cells.rejections.count(code);
+    }
+
+    /// A login that ended here: `succeeded`, or the code of its failure.
+    pub fn login(&self, outcome: &'static str) {
+        self.cells.logins.count(outcome);
     }
 
     /// A request that took longer than `log.slow_request`.

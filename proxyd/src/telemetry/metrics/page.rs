@@ -117,6 +117,8 @@ fn clients(text: &mut Text, workers: &Workers<'_>) {
     }
     text.family("proxyd_rejections_total", Kind::Counter, "Requests that ended at proxyd, by the rejection's code.");
     workers.words(text, "code", |cells| &cells.rejections);
+    text.family("proxyd_logins_total", Kind::Counter, "Logins that ended here, by their outcome.");
+    workers.words(text, "outcome", |cells| &cells.logins);
     text.family("proxyd_slow_requests_total", Kind::Counter, "Requests that took longer than log.slow_request.")
         .sample(&[], workers.count(|cells| &cells.slow_requests));
     text.family("proxyd_tunnels_opened_total", Kind::Counter, "Upgraded connections (WebSocket and others).")

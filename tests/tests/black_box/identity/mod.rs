@@ -5,6 +5,7 @@ mod combining;
 mod control;
 mod examples;
 mod limits;
+mod login;
 mod redis;
 mod revoked;
 mod threats;

@@ -1,0 +1,188 @@
+//! Who of those that a provider knows may come in, and as whom. Pure.
+
+use shared::config::identity::{Allow, Login};
+
+use super::provider::{Failure, Recognised, failed};
+use crate::identity::claims::Claims;
+use crate::identity::session::{Session, SessionId};
+
+/// Where a provider may say which organisations somebody is of.
+pub(super) const ORGANISATIONS: [&str; 4] = ["organizations", "organization", "org", "groups"];
+
+/// Bounds of what is taken from a provider: it all goes into a cookie, and upstream.
+const LONGEST_NAME: usize = 256;
+const MOST_NAMES: usize = 64;
+const LONGEST_CLAIM: usize = 1024;
+
+/// When a session begins and ends.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    pub started_s: i64,
+    pub ends_s: i64,
+    pub seen_s: i64,
+}
+
+/// The session of somebody who may come in. `sent` are the claims that go upstream.
+pub(super) fn session(
+    config: &Login,
+    id: SessionId,
+    recognised: Recognised,
+    sent: &[&str],
+    times: Times,
+) -> Result<Session, Failure> {
+    let Recognised { claims, scopes, tokens } = recognised;
+    let email = verified_email(&claims);
+    if !allows(&config.allow, &claims, email.as_deref()) {
+        return Err(failed(config, "`allow` names no such person", Failure::Refused));
+    }
+    // An address stands for its owner only where the provider has verified it.
+    let user = if &*config.user_claim == "email" {
+        email.clone()
+    } else {
+        claims.text(&config.user_claim).map(std::borrow::Cow::into_owned)
+    };
+    let Some(user) = user.filter(|user| is_name(user)) else {
+        let why = format!("the claim `{}` is not there, or no name", config.user_claim);
+        return Err(failed(config, &why, Failure::Failed));
+    };
+    let mut roles: Vec<Box<str>> = Vec::new();
+    let own = config.roles.iter().map(ToString::to_string);
+    for role in own.chain(claims.list(&config.roles_claim)).filter(|role| is_name(role)).take(MOST_NAMES) {
+        if !roles.iter().any(|known| **known == *role) {
+            roles.push(role.into());
+        }
+    }
+    let scopes = scopes.into_iter().filter(|scope| is_name(scope)).take(MOST_NAMES).map(Into::into).collect();
+    let claims = sent.iter().filter_map(|path| Some(((*path).into(), told(&claims, path)?.into()))).collect();
+    Ok(Session {
+        id,
+        provider: format!("login.{}", config.name).into(),
+        user: user.into(),
+        email: email.map(Into::into),
+        roles,
+        scopes,
+        claims,
+        started_s: times.started_s,
+        ends_s: times.ends_s,
+        seen_s: times.seen_s,
+        tokens,
+        is_fresh: false,
+    })
+}
+
+/// A claim as text: of a list, its texts apart by commas.
+fn told(claims: &Claims, path: &str) -> Option<String> {
+    let text = match claims.text(path) {
+        Some(text) => text.into_owned(),
+        None => claims.list(path).join(","),
+    };
+    let is_sane = !text.is_empty() && text.len() <= LONGEST_CLAIM && !text.chars().any(char::is_control);
+    is_sane.then_some(text)
+}
+
+fn is_name(text: &str) -> bool {
+    !text.trim().is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(char::is_control)
+}
+
+fn verified_email(claims: &Claims) -> Option<String> {
+    let is_verified = claims.text("email_verified").as_deref() == Some("true");
+    claims.text("email").filter(|email| is_verified && email.contains('@')).map(std::borrow::Cow::into_owned)
+}
+
+fn allows(allow: &Allow, claims: &Claims, email: Option<&str>) -> bool {
+    if !allow.claims.iter().all(|(path, value)| claims.holds(path, value)) {
+        return false;
+    }
+    if allow.emails.is_empty() && allow.domains.is_empty() && allow.organisations.is_empty() {
+        return true;
+    }
+    let is_named = |list: &[std::sync::Arc<str>], name: &str| list.iter().any(|own| own.eq_ignore_ascii_case(name));
+    let by_email = email.is_some_and(|email| {
+        let domain = email.rsplit_once('@').map(|(_, domain)| domain).unwrap_or_default();
+        is_named(&allow.emails, email) || is_named(&allow.domains, domain)
+    });
+    by_email
+        || ORGANISATIONS.iter().any(|path| claims.list(path).iter().any(|name| is_named(&allow.organisations, name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use shared::config::identity::LoginKind;
+
+    use super::*;
+    use crate::identity::session::Tokens;
+
+    fn of(allow: &Allow, user_claim: &str, claims: &serde_json::Value) -> Result<Session, Failure> {
+        let config = Login {
+            name: "corp".into(),
+            kind: LoginKind::Oidc { issuer: "https://id.example".into() },
+            client_id: "client".into(),
+            client_secret: None,
+            scopes: Vec::new(),
+            public_url: None,
+            allow: allow.clone(),
+            user_claim: user_claim.into(),
+            roles_claim: "roles".into(),
+            roles: vec!["user".into()],
+            timeout: std::time::Duration::from_secs(1),
+        };
+        let claims = Claims(claims.as_object().unwrap().clone());
+        let recognised = Recognised { claims, scopes: vec!["openid".to_owned()], tokens: Tokens::default() };
+        let times = Times { started_s: 0, ends_s: 10, seen_s: 0 };
+        session(&config, SessionId::draw().unwrap(), recognised, &["team", "groups"], times)
+    }
+
+    #[test]
+    fn whoever_is_not_named_stays_outside() {
+        let lists = Allow {
+            emails: vec!["eve@a.example".into()],
+            domains: vec!["b.example".into()],
+            organisations: vec!["Acme".into()],
+            claims: Vec::new(),
+        };
+        let needs = Allow { claims: vec![("tier".into(), "gold".into())], ..lists.clone() };
+        let check = |allow: &Allow, claims: serde_json::Value, expected: bool| {
+            assert_eq!(of(allow, "sub", &claims).map_err(Failure::code).err(), (!expected).then_some("login_refused"));
+        };
+        check(&lists, json!({"sub": "x"}), false);
+        check(&lists, json!({"sub": "x", "email": "eve@a.example"}), false);
+        check(&lists, json!({"sub": "x", "email": "eve@a.example", "email_verified": false}), false);
+        check(&lists, json!({"sub": "x", "email": "eve@a.example", "email_verified": null}), false);
+        check(&lists, json!({"sub": "x", "email": "bob@a.example", "email_verified": true}), false);
+        check(&lists, json!({"sub": "x", "email": "bob@evil.example@c.example", "email_verified": true}), false);
+        check(&lists, json!({"sub": "x", "email": "bob@xb.example", "email_verified": true}), false);
+        check(&lists, json!({"sub": "x", "email": "bob@b.example.evil.example", "email_verified": true}), false);
+        check(&lists, json!({"sub": "x", "email": "b.example", "email_verified": true}), false);
+        check(&lists, json!({"sub": "x", "groups": ["acme2", "xacme"]}), false);
+        check(&needs, json!({"sub": "x", "groups": ["acme"]}), false);
+        check(&needs, json!({"sub": "x", "tier": "gold"}), false);
+        check(&needs, json!({"sub": "x", "tier": ["silver"], "groups": ["acme"]}), false);
+        check(&lists, json!({"sub": "x", "email": "EVE@A.example", "email_verified": true}), true);
+        check(&lists, json!({"sub": "x", "email": "bob@B.EXAMPLE", "email_verified": true}), true);
+        check(&lists, json!({"sub": "x", "groups": ["other", "acme"]}), true);
+        check(&lists, json!({"sub": "x", "org": "acme"}), true);
+        check(&needs, json!({"sub": "x", "tier": ["gold"], "groups": ["acme"]}), true);
+        check(&Allow::default(), json!({"sub": "x"}), true);
+    }
+
+    #[test]
+    fn a_session_holds_what_is_sane_of_the_claims() {
+        let none = Allow::default();
+        let check = |claim: &str, claims: serde_json::Value| of(&none, claim, &claims).map(|session| session.user);
+        assert_eq!(check("sub", json!({})), Err(Failure::Failed));
+        assert_eq!(check("sub", json!({"sub": ""})), Err(Failure::Failed));
+        assert_eq!(check("sub", json!({"sub": "a\nb"})), Err(Failure::Failed));
+        assert_eq!(check("sub", json!({"sub": "a".repeat(257)})), Err(Failure::Failed));
+        assert_eq!(check("email", json!({"email": "eve@a.example"})), Err(Failure::Failed));
+        assert_eq!(check("id", json!({"id": 42})), Ok("42".into()));
+        let claims = json!({"sub": "eve", "roles": ["admin", "user", "a\u{0}"], "team": "red", "groups": ["a", "b"]});
+        let session = of(&none, "sub", &claims).unwrap();
+        assert_eq!(session.roles.join(" "), "user admin");
+        assert_eq!(
+            (session.claim("team"), session.claim("groups"), session.claim("x")),
+            (Some("red"), Some("a,b"), None)
+        );
+        assert_eq!((session.login(), &*session.provider), ("corp", "login.corp"));
+    }
+}

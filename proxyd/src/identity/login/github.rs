@@ -1,0 +1,161 @@
+//! GitHub: OAuth 2.0 without an id_token. Who it is, its API says; what it says is told as claims.
+
+use oauth2::basic::{BasicClient, BasicTokenResponse};
+use oauth2::{AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, RedirectUrl, RequestTokenError, TokenUrl};
+use openidconnect::url::Url;
+use openidconnect::{CsrfToken, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, Scope};
+use serde_json::{Map, Value, json};
+use shared::config::identity::Login;
+
+use super::provider::{Brought, Calls, Failure, Recognised, Start, failed};
+use crate::identity::claims::Claims;
+use crate::identity::session::Tokens;
+
+/// Pages of organisations that are read, a hundred each.
+const MOST_PAGES: usize = 5;
+const PAGE: usize = 100;
+
+/// Where GitHub is, or something that speaks as it does.
+pub(super) struct GitHub {
+    authorize: AuthUrl,
+    token: TokenUrl,
+    /// Without a slash at its end.
+    api: String,
+}
+
+impl GitHub {
+    /// # Errors
+    /// An address that is none.
+    pub(super) fn compile(authorize: &str, token: &str, api: &str) -> Result<Self, String> {
+        let api = api.trim_end_matches('/').to_owned();
+        Url::parse(&api).map_err(|error| format!("api_url: {error}"))?;
+        Ok(Self {
+            authorize: AuthUrl::new(authorize.to_owned()).map_err(|error| format!("authorize_url: {error}"))?,
+            token: TokenUrl::new(token.to_owned()).map_err(|error| format!("token_url: {error}"))?,
+            api,
+        })
+    }
+
+    /// Where somebody is sent to log in.
+    pub(super) fn begin(&self, config: &Login, start: &Start<'_>) -> Result<Url, Failure> {
+        let verifier = PkceCodeVerifier::new(start.verifier.to_owned());
+        let client = BasicClient::new(ClientId::new(config.client_id.to_string()))
+            .set_auth_uri(self.authorize.clone())
+            .set_redirect_uri(redirect(config, start.redirect_uri)?);
+        let mut request = client
+            .authorize_url(|| CsrfToken::new(start.state.to_owned()))
+            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
+        for scope in &config.scopes {
+            request = request.add_scope(Scope::new(scope.to_string()));
+        }
+        Ok(request.url().0)
+    }
+
+    /// Who brought this code.
+    pub(super) async fn recognise(
+        &self,
+        config: &Login,
+        brought: Brought<'_>,
+        calls: &Calls,
+    ) -> Result<Recognised, Failure> {
+        let mut client = BasicClient::new(ClientId::new(config.client_id.to_string()))
+            .set_token_uri(self.token.clone())
+            .set_redirect_uri(redirect(config, brought.redirect_uri)?)
+            .set_auth_type(AuthType::RequestBody);
+        if let Some(secret) = &config.client_secret {
+            client = client.set_client_secret(ClientSecret::new(secret.reveal().to_owned()));
+        }
+        let request = client
+            .exchange_code(AuthorizationCode::new(brought.code.to_owned()))
+            .set_pkce_verifier(PkceCodeVerifier::new(brought.verifier.to_owned()));
+        let http = |request| calls.send(request);
+        let answer = request.request_async(&http).await.map_err(|error| match error {
+            RequestTokenError::Request(error) => failed(config, &error.to_string(), Failure::Unavailable),
+            // GitHub says 200 where it gives no token.
+            RequestTokenError::ServerResponse(_) | RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
+                failed(config, "the provider gives no token", Failure::Failed)
+            }
+        })?;
+        let token = answer.access_token().secret();
+        let Value::Object(user) = self.ask(config, "/user", token, calls).await? else {
+            return Err(failed(config, "/user is no object", Failure::Failed));
+        };
+        let mut claims: Map<String, Value> = Map::new();
+        for name in ["login", "id", "node_id", "name", "company", "avatar_url", "html_url", "type"] {
+            if let Some(value) = user.get(name) {
+                claims.insert(name.to_owned(), value.clone());
+            }
+        }
+        if let Some(email) = self.email(config, token, calls).await? {
+            claims.insert("email".to_owned(), email.into());
+            claims.insert("email_verified".to_owned(), true.into());
+        }
+        if !config.allow.organisations.is_empty() || config.roles_claim.starts_with("organizations") {
+            claims.insert("organizations".to_owned(), json!(self.organisations(config, token, calls).await?));
+        }
+        Ok(Recognised { claims: Claims(claims), scopes: granted(config, &answer), tokens: Tokens::default() })
+    }
+
+    /// The address that is verified, the primary one before others. None where the token may not see any.
+    async fn email(&self, config: &Login, token: &str, calls: &Calls) -> Result<Option<String>, Failure> {
+        let needed = !config.allow.emails.is_empty() || !config.allow.domains.is_empty();
+        let answer = match self.ask(config, "/user/emails", token, calls).await {
+            Ok(answer) => answer,
+            Err(Failure::Unavailable) => return Err(Failure::Unavailable),
+            Err(failure) if needed || &*config.user_claim == "email" => return Err(failure),
+            Err(_) => return Ok(None),
+        };
+        let is = |entry: &&Value, name: &str| entry.get(name).and_then(Value::as_bool) == Some(true);
+        let verified = || answer.as_array().into_iter().flatten().filter(|entry| is(entry, "verified"));
+        let chosen = verified().find(|entry| is(entry, "primary")).or_else(|| verified().next());
+        Ok(chosen.and_then(|entry| entry.get("email")).and_then(Value::as_str).map(str::to_owned))
+    }
+
+    async fn organisations(&self, config: &Login, token: &str, calls: &Calls) -> Result<Vec<String>, Failure> {
+        let mut found = Vec::new();
+        for page in 1..=MOST_PAGES {
+            let path = format!("/user/orgs?per_page={PAGE}&page={page}");
+            let answer = self.ask(config, &path, token, calls).await?;
+            let entries = answer.as_array().map(Vec::as_slice).unwrap_or_default();
+            found.extend(entries.iter().filter_map(|entry| entry.get("login")?.as_str().map(str::to_owned)));
+            if entries.len() < PAGE {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn ask(&self, config: &Login, path: &str, token: &str, calls: &Calls) -> Result<Value, Failure> {
+        let request = http::Request::get(format!("{}{path}", self.api))
+            .header("authorization", format!("Bearer {token}"))
+            .header("accept", "application/vnd.github+json")
+            .header("x-github-api-version", "2022-11-28")
+            .body(Vec::new())
+            .map_err(|_| failed(config, "the access token cannot be sent", Failure::Failed))?;
+        let answer = calls.send(request).await;
+        let answer = answer.map_err(|error| failed(config, &error.to_string(), Failure::Unavailable))?;
+        if answer.status() != 200 {
+            let what = path.split('?').next().unwrap_or_default();
+            let why = format!("{what} answers {}: is a scope missing?", answer.status());
+            return Err(failed(config, &why, Failure::Failed));
+        }
+        serde_json::from_slice(answer.body()).map_err(|_| failed(config, "an answer is no JSON", Failure::Failed))
+    }
+}
+
+fn redirect(config: &Login, uri: &str) -> Result<RedirectUrl, Failure> {
+    RedirectUrl::new(uri.to_owned()).map_err(|_| failed(config, "the redirect URI is no URL", Failure::Failed))
+}
+
+/// The scopes that were given: GitHub sets them apart by commas.
+fn granted(config: &Login, answer: &BasicTokenResponse) -> Vec<String> {
+    match answer.scopes() {
+        Some(scopes) => scopes
+            .iter()
+            .flat_map(|scope| scope.split(','))
+            .map(|scope| scope.trim().to_owned())
+            .filter(|scope| !scope.is_empty())
+            .collect(),
+        None => config.scopes.iter().map(ToString::to_string).collect(),
+    }
+}

@@ -1,0 +1,440 @@
+//! OpenID Connect: discovery, the authorization code flow and its refresh, checked by the crate `openidconnect`.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use openidconnect::core::{
+    CoreAuthDisplay, CoreAuthenticationFlow, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod,
+    CoreGrantType, CoreIdToken, CoreIdTokenVerifier, CoreJsonWebKey, CoreJweContentEncryptionAlgorithm,
+    CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm, CoreResponseMode, CoreResponseType,
+    CoreSubjectIdentifierType, CoreTokenResponse,
+};
+use openidconnect::url::Url;
+use openidconnect::{
+    AccessTokenHash, AdditionalProviderMetadata, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId,
+    ClientSecret, CsrfToken, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier,
+    ProviderMetadata, RedirectUrl, RefreshToken, RequestTokenError, Scope, SignatureVerificationError, TokenResponse,
+};
+use serde::{Deserialize, Serialize};
+use shared::config::identity::Login;
+use tokio::sync::Semaphore;
+
+use super::provider::{Brought, Calls, Failure, Recognised, Refreshed, Start, failed, is_safe};
+use crate::identity::claims::Claims;
+use crate::identity::session::Tokens;
+
+/// How long what was discovered is good; then it is read anew, and the last good one serves where that fails.
+const KEPT_S: i64 = 3600;
+
+/// A provider is asked again so long after it failed, …
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// … and for a key that is not known yet so long after it was asked last.
+const KEYS_FLOOR_S: i64 = 30;
+
+/// Signatures that are taken: those of key pairs. One that the client's secret makes proves too little.
+const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
+    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
+    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha384,
+    CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha512,
+    CoreJwsSigningAlgorithm::RsaSsaPssSha256,
+    CoreJwsSigningAlgorithm::RsaSsaPssSha384,
+    CoreJwsSigningAlgorithm::RsaSsaPssSha512,
+    CoreJwsSigningAlgorithm::EcdsaP256Sha256,
+    CoreJwsSigningAlgorithm::EcdsaP384Sha384,
+    CoreJwsSigningAlgorithm::EdDsa,
+];
+
+/// What discovery tells beyond the core.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct Extra {
+    /// OpenID Connect RP-Initiated Logout 1.0.
+    end_session_endpoint: Option<Url>,
+    /// RFC 9207.
+    authorization_response_iss_parameter_supported: Option<bool>,
+}
+
+impl AdditionalProviderMetadata for Extra {}
+
+type Metadata = ProviderMetadata<
+    Extra,
+    CoreAuthDisplay,
+    CoreClientAuthMethod,
+    CoreClaimName,
+    CoreClaimType,
+    CoreGrantType,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJweKeyManagementAlgorithm,
+    CoreJsonWebKey,
+    CoreResponseMode,
+    CoreResponseType,
+    CoreSubjectIdentifierType,
+>;
+
+/// What was discovered.
+struct Found {
+    metadata: Metadata,
+    at_s: i64,
+}
+
+/// One provider.
+pub(super) struct Oidc {
+    issuer: IssuerUrl,
+    found: arc_swap::ArcSwapOption<Found>,
+    /// One question at a time, from all workers.
+    asking: Semaphore,
+    failed: Mutex<Option<Instant>>,
+}
+
+impl Oidc {
+    /// # Errors
+    /// An issuer that is no address.
+    pub(super) fn compile(issuer: &str) -> Result<Self, String> {
+        let issuer = IssuerUrl::new(issuer.to_owned()).map_err(|error| format!("the issuer is no URL: {error}"))?;
+        Ok(Self {
+            issuer,
+            found: arc_swap::ArcSwapOption::empty(),
+            asking: Semaphore::new(1),
+            failed: Mutex::default(),
+        })
+    }
+
+    /// Where somebody is sent to log in.
+    pub(super) async fn begin(&self, config: &Login, start: Start<'_>, calls: &Calls) -> Result<Url, Failure> {
+        let found = self.discover(config, calls, None).await?;
+        let client = CoreClient::from_provider_metadata(
+            found.metadata.clone(),
+            ClientId::new(config.client_id.to_string()),
+            None,
+        );
+        let verifier = PkceCodeVerifier::new(start.verifier.to_owned());
+        let redirect = redirect(config, start.redirect_uri)?;
+        let (state, nonce) = (CsrfToken::new(start.state.to_owned()), Nonce::new(start.nonce.to_owned()));
+        let mut request = client
+            .authorize_url(CoreAuthenticationFlow::AuthorizationCode, move || state, move || nonce)
+            .set_redirect_uri(Cow::Owned(redirect))
+            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
+        for scope in config.scopes.iter().filter(|scope| &***scope != "openid") {
+            request = request.add_scope(Scope::new(scope.to_string()));
+        }
+        if config.scopes.iter().any(|scope| &**scope == "offline_access") {
+            // OpenID Connect Core section 11: without it there is no refresh token.
+            request = request.add_extra_param("prompt", "consent");
+        }
+        Ok(request.url().0)
+    }
+
+    /// Who brought this code.
+    pub(super) async fn recognise(
+        &self,
+        config: &Login,
+        brought: Brought<'_>,
+        calls: &Calls,
+    ) -> Result<Recognised, Failure> {
+        let found = self.discover(config, calls, None).await?;
+        let tells = found.metadata.additional_metadata().authorization_response_iss_parameter_supported;
+        match brought.issuer {
+            Some(issuer) if issuer != self.issuer.as_str() => {
+                return Err(failed(config, "the answer is another issuer's", Failure::Failed));
+            }
+            None if tells == Some(true) => {
+                return Err(failed(config, "the answer does not say whose it is", Failure::Failed));
+            }
+            Some(_) | None => {}
+        }
+        let client = client(config, &found.metadata);
+        let redirect = redirect(config, brought.redirect_uri)?;
+        let request = client
+            .exchange_code(AuthorizationCode::new(brought.code.to_owned()))
+            .map_err(|_| failed(config, "the provider has no token endpoint", Failure::Unavailable))?
+            .set_redirect_uri(Cow::Owned(redirect))
+            .set_pkce_verifier(PkceCodeVerifier::new(brought.verifier.to_owned()));
+        let http = |request| calls.send(request);
+        let answer = request.request_async(&http).await.map_err(|error| refused(config, error))?;
+        let nonce = Nonce::new(brought.nonce.to_owned());
+        self.believe(config, &answer, Some(&nonce), calls).await
+    }
+
+    /// Asks whether a session goes on.
+    pub(super) async fn refresh(&self, config: &Login, tokens: &Tokens, calls: &Calls) -> Refreshed {
+        let Some(token) = &tokens.refresh else { return Refreshed::Ended };
+        let Ok(found) = self.discover(config, calls, None).await else { return Refreshed::Unavailable };
+        let token = RefreshToken::new(token.to_string());
+        let client = client(config, &found.metadata);
+        let Ok(request) = client.exchange_refresh_token(&token) else { return Refreshed::Unavailable };
+        let http = |request| calls.send(request);
+        let answer = match request.request_async(&http).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                return match refused(config, error) {
+                    Failure::Unavailable => Refreshed::Unavailable,
+                    Failure::State | Failure::Failed | Failure::Refused => Refreshed::Ended,
+                };
+            }
+        };
+        if answer.id_token().is_none() {
+            let mut renewed = given(&answer, calls.now_s);
+            renewed.id_token.clone_from(&tokens.id_token);
+            renewed.subject.clone_from(&tokens.subject);
+            renewed.refresh = renewed.refresh.or_else(|| tokens.refresh.clone());
+            return Refreshed::Good(renewed, None);
+        }
+        match self.believe(config, &answer, None, calls).await {
+            // OpenID Connect Core section 12.2: it must be the same person.
+            Ok(recognised) if recognised.tokens.subject == tokens.subject => {
+                let mut renewed = recognised.tokens.clone();
+                renewed.refresh = renewed.refresh.or_else(|| tokens.refresh.clone());
+                Refreshed::Good(renewed, Some(Box::new(recognised)))
+            }
+            Ok(_) => {
+                failed(config, "a refresh told of somebody else", Failure::Failed);
+                Refreshed::Ended
+            }
+            Err(Failure::Unavailable) => Refreshed::Unavailable,
+            Err(_) => Refreshed::Ended,
+        }
+    }
+
+    /// Where the provider ends its own session, if it can.
+    pub(super) async fn end(&self, config: &Login, tokens: &Tokens, back: &str, calls: &Calls) -> Option<Url> {
+        let found = self.discover(config, calls, None).await.ok()?;
+        let mut url = found.metadata.additional_metadata().end_session_endpoint.clone()?;
+        let mut query = url.query_pairs_mut();
+        if let Some(id_token) = &tokens.id_token {
+            query.append_pair("id_token_hint", id_token);
+        }
+        query.append_pair("client_id", &config.client_id).append_pair("post_logout_redirect_uri", back);
+        drop(query);
+        Some(url)
+    }
+
+    /// What the provider's answer says, once its token was verified.
+    async fn believe(
+        &self,
+        config: &Login,
+        answer: &CoreTokenResponse,
+        nonce: Option<&Nonce>,
+        calls: &Calls,
+    ) -> Result<Recognised, Failure> {
+        let Some(id_token) = answer.id_token() else {
+            return Err(failed(config, "the provider gave no id_token", Failure::Failed));
+        };
+        let mut found = self.discover(config, calls, None).await?;
+        let mut verified = verify(config, &found.metadata, answer, id_token, nonce);
+        if verified.as_ref().is_err_and(|(_, is_key_unknown)| *is_key_unknown) {
+            found = self.discover(config, calls, Some(&found)).await?;
+            verified = verify(config, &found.metadata, answer, id_token, nonce);
+        }
+        let mut claims = verified.map_err(|(why, _)| failed(config, &why, Failure::Failed))?;
+        let subject = claims.text("sub").map(|sub| sub.into_owned().into_boxed_str());
+        if lacks(config, &claims)
+            && let Some(url) = found.metadata.userinfo_endpoint()
+        {
+            let more = ask_user(config, url.as_str(), answer, subject.as_deref(), calls).await?;
+            for (name, value) in more.0 {
+                claims.0.entry(name).or_insert(value);
+            }
+        }
+        let scopes = match answer.scopes() {
+            Some(scopes) => scopes.iter().map(|scope| scope.to_string()).collect(),
+            None => config.scopes.iter().map(ToString::to_string).collect(),
+        };
+        let tokens = Tokens { id_token: Some(id_token.to_string().into()), subject, ..given(answer, calls.now_s) };
+        Ok(Recognised { claims, scopes, tokens })
+    }
+
+    /// The provider's own description, with its keys. Read when it is first needed, and anew where `stale` is not enough.
+    async fn discover(&self, config: &Login, calls: &Calls, stale: Option<&Arc<Found>>) -> Result<Arc<Found>, Failure> {
+        let good = |found: &Arc<Found>| {
+            let age = calls.now_s.saturating_sub(found.at_s);
+            match stale {
+                Some(stale) => !Arc::ptr_eq(stale, found) || age < KEYS_FLOOR_S,
+                None => age < KEPT_S,
+            }
+        };
+        let held = || self.found.load_full();
+        if let Some(found) = held().filter(|found| good(found)) {
+            return Ok(found);
+        }
+        let Ok(_turn) = self.asking.acquire().await else { return Err(Failure::Unavailable) };
+        // Somebody else may have asked while we waited.
+        if let Some(found) = held().filter(|found| good(found)) {
+            return Ok(found);
+        }
+        // By the clock of now: whoever waited for a provider that hangs must not wait once more.
+        let failed_at = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed_at.is_none_or(|at| at.elapsed() >= PAUSE) {
+            let http = |request| calls.send(request);
+            let asked = Metadata::discover_async(self.issuer.clone(), &http).await;
+            match asked.map_err(|error| told(&error)).and_then(checked) {
+                Ok(metadata) => {
+                    let found = Arc::new(Found { metadata, at_s: calls.now_s });
+                    self.found.store(Some(Arc::clone(&found)));
+                    return Ok(found);
+                }
+                Err(why) => {
+                    *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                    failed(config, &format!("discovery: {why}"), Failure::Unavailable);
+                }
+            }
+        }
+        held().ok_or(Failure::Unavailable)
+    }
+}
+
+/// The addresses that browsers are sent to; those that we ask are checked where we ask.
+fn checked(metadata: Metadata) -> Result<Metadata, String> {
+    let end = metadata.additional_metadata().end_session_endpoint.as_ref();
+    let unsafe_one =
+        [Some(metadata.authorization_endpoint().url()), end].into_iter().flatten().find(|url| !is_safe(url));
+    if let Some(url) = unsafe_one {
+        return Err(format!("{url} is neither https nor of this machine"));
+    }
+    Ok(metadata)
+}
+
+type Client = CoreClient<
+    openidconnect::EndpointSet,
+    openidconnect::EndpointNotSet,
+    openidconnect::EndpointNotSet,
+    openidconnect::EndpointNotSet,
+    openidconnect::EndpointMaybeSet,
+    openidconnect::EndpointMaybeSet,
+>;
+
+/// Whoever asks for tokens.
+fn client(config: &Login, metadata: &Metadata) -> Client {
+    let secret = config.client_secret.as_ref().map(|secret| ClientSecret::new(secret.reveal().to_owned()));
+    let id = ClientId::new(config.client_id.to_string());
+    let client = CoreClient::from_provider_metadata(metadata.clone(), id, secret);
+    // OpenID Connect Discovery section 3: where nothing is said, it is Basic.
+    let takes = |method| match metadata.token_endpoint_auth_methods_supported() {
+        Some(methods) => methods.contains(&method),
+        None => method == CoreClientAuthMethod::ClientSecretBasic,
+    };
+    let in_body = !takes(CoreClientAuthMethod::ClientSecretBasic) && takes(CoreClientAuthMethod::ClientSecretPost);
+    client.set_auth_type(if in_body { AuthType::RequestBody } else { AuthType::BasicAuth })
+}
+
+fn redirect(config: &Login, uri: &str) -> Result<RedirectUrl, Failure> {
+    RedirectUrl::new(uri.to_owned()).map_err(|_| failed(config, "the redirect URI is no URL", Failure::Failed))
+}
+
+/// The claims of a token that holds; or why it does not, and whether a key that we do not know yet may be why.
+fn verify(
+    config: &Login,
+    metadata: &Metadata,
+    answer: &CoreTokenResponse,
+    id_token: &CoreIdToken,
+    nonce: Option<&Nonce>,
+) -> Result<Claims, (String, bool)> {
+    let id = ClientId::new(config.client_id.to_string());
+    let issuer = metadata.issuer().clone();
+    let verifier: CoreIdTokenVerifier<'_> =
+        CoreIdTokenVerifier::new_public_client(id, issuer, metadata.jwks().clone()).set_allowed_algs(ALGORITHMS);
+    let verified = match nonce {
+        Some(nonce) => id_token.claims(&verifier, nonce),
+        // OpenID Connect Core section 12.2: a refreshed one need not repeat it.
+        None => id_token.claims(&verifier, |_: Option<&Nonce>| Ok(())),
+    };
+    let claims = verified.map_err(|error| {
+        let is_key_unknown = matches!(
+            error,
+            ClaimsVerificationError::SignatureVerification(
+                SignatureVerificationError::NoMatchingKey | SignatureVerificationError::CryptoError(_)
+            )
+        );
+        (format!("the id_token does not hold: {}", told(&error)), is_key_unknown)
+    })?;
+    // The crate leaves this to us (OpenID Connect Core section 3.1.3.7, step 5).
+    if claims.authorized_party().is_some_and(|party| **party != *config.client_id) {
+        return Err(("the id_token was made for another client".to_owned(), false));
+    }
+    if let Some(expected) = claims.access_token_hash() {
+        let hash = id_token.signing_alg().and_then(|algorithm| Ok((algorithm, id_token.signing_key(&verifier)?)));
+        let hash = hash
+            .ok()
+            .and_then(|(algorithm, key)| AccessTokenHash::from_token(answer.access_token(), algorithm, key).ok());
+        if hash.as_ref() != Some(expected) {
+            return Err(("the id_token belongs to another access token".to_owned(), false));
+        }
+    }
+    // All claims, not only those that the crate has names for. What is read here is what was verified.
+    let text = id_token.to_string();
+    let payload = text.split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
+    let claims = payload.and_then(|payload| Claims::parse(&payload).ok());
+    claims.ok_or_else(|| ("the id_token's claims cannot be read".to_owned(), false))
+}
+
+/// Whether something is asked for that the token does not say.
+fn lacks(config: &Login, claims: &Claims) -> bool {
+    let is_missing = |path: &str| claims.get(path).is_none();
+    let allow = &config.allow;
+    is_missing(&config.user_claim)
+        || is_missing(&config.roles_claim)
+        || is_missing("email")
+        || allow.claims.iter().any(|(path, _)| is_missing(path))
+        || (!allow.organisations.is_empty() && super::allow::ORGANISATIONS.iter().all(|path| is_missing(path)))
+}
+
+/// What the provider's endpoint for that says of whoever has this access token (OpenID Connect Core section 5.3).
+async fn ask_user(
+    config: &Login,
+    url: &str,
+    answer: &CoreTokenResponse,
+    subject: Option<&str>,
+    calls: &Calls,
+) -> Result<Claims, Failure> {
+    let request = http::Request::get(url)
+        .header("authorization", format!("Bearer {}", answer.access_token().secret()))
+        .header("accept", "application/json")
+        .body(Vec::new())
+        .map_err(|_| failed(config, "the access token cannot be sent", Failure::Failed))?;
+    let answer = calls.send(request).await;
+    let answer = answer.map_err(|error| failed(config, &format!("userinfo: {error}"), Failure::Unavailable))?;
+    let claims = (answer.status() == 200).then(|| Claims::parse(answer.body()).ok()).flatten();
+    let Some(claims) = claims else {
+        return Err(failed(config, "the provider's userinfo is no JSON object", Failure::Failed));
+    };
+    if subject.is_none() || claims.text("sub").as_deref() != subject {
+        return Err(failed(config, "userinfo speaks of somebody else", Failure::Failed));
+    }
+    Ok(claims)
+}
+
+/// What is kept of an answer's tokens.
+fn given(answer: &CoreTokenResponse, now_s: i64) -> Tokens {
+    let refresh = answer.refresh_token().map(|token| token.secret().as_str().into());
+    let lasts = answer.expires_in().and_then(|lasts| i64::try_from(lasts.as_secs()).ok());
+    let until_s = lasts.filter(|_| refresh.is_some()).map(|lasts| now_s.saturating_add(lasts.max(1)));
+    Tokens { id_token: None, refresh, until_s, subject: None }
+}
+
+/// Whose fault it is that there are no tokens. The answer itself may hold some, and is not shown.
+fn refused<E, T>(config: &Login, error: RequestTokenError<E, T>) -> Failure
+where
+    E: std::error::Error + 'static,
+    T: openidconnect::ErrorResponse + 'static,
+{
+    match error {
+        RequestTokenError::ServerResponse(_) => failed(config, "the provider gives no tokens", Failure::Failed),
+        RequestTokenError::Request(error) => failed(config, &told(&error), Failure::Unavailable),
+        RequestTokenError::Parse(..) => failed(config, "the provider's tokens cannot be read", Failure::Failed),
+        RequestTokenError::Other(_) => failed(config, "the provider's answer is none", Failure::Failed),
+    }
+}
+
+/// An error with its causes.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

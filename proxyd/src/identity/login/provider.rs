@@ -1,0 +1,204 @@
+//! A provider of identities as a login sees it: where people are sent, what comes of the code that they bring back, and what
+//! becomes of a session later. What differs between OpenID Connect and GitHub lies in `oidc` and `github`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openidconnect::url::Url;
+use shared::config::identity::{Login, LoginKind};
+
+use super::github::GitHub;
+use super::oidc::Oidc;
+use crate::identity::claims::Claims;
+use crate::identity::session::Tokens;
+use crate::outside::{self, OutsideError};
+
+/// Bytes of an answer that are read.
+const MOST_BYTES: usize = 1024 * 1024;
+
+/// Why nobody is logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// What came back belongs to no login that was begun here, or to one that is over.
+    State,
+    /// The provider did not say who it is, or what it said does not hold.
+    Failed,
+    /// The provider knows it, and it may not come in.
+    Refused,
+    /// Nobody there to say.
+    Unavailable,
+}
+
+impl Failure {
+    /// Its stable code.
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::State => "login_state_invalid",
+            Self::Failed => "login_failed",
+            Self::Refused => "login_refused",
+            Self::Unavailable => "auth_unavailable",
+        }
+    }
+
+    /// The status of its page.
+    pub(super) fn status(self) -> u16 {
+        match self {
+            Self::State => 400,
+            Self::Failed | Self::Refused => 403,
+            Self::Unavailable => 503,
+        }
+    }
+
+    /// One sentence for whoever sees the page.
+    pub(super) fn message(self) -> &'static str {
+        match self {
+            Self::State => "This login was not begun here, took too long, or is over already.",
+            Self::Failed => "The login did not succeed.",
+            Self::Refused => "You may not come in here.",
+            Self::Unavailable => "Logging in does not work just now.",
+        }
+    }
+}
+
+/// What a login is begun with: everything here is random, and of this login alone.
+pub(super) struct Start<'a> {
+    pub redirect_uri: &'a str,
+    pub state: &'a str,
+    pub nonce: &'a str,
+    pub verifier: &'a str,
+}
+
+/// What somebody brought back.
+pub(super) struct Brought<'a> {
+    pub code: &'a str,
+    /// Who sent it, as the answer says (RFC 9207).
+    pub issuer: Option<&'a str>,
+    pub redirect_uri: &'a str,
+    pub nonce: &'a str,
+    pub verifier: &'a str,
+}
+
+/// What a provider says of somebody.
+pub(super) struct Recognised {
+    pub claims: Claims,
+    pub scopes: Vec<String>,
+    pub tokens: Tokens,
+}
+
+/// What came of a refresh.
+pub(super) enum Refreshed {
+    /// It goes on; with new claims, where the provider gave any.
+    Good(Tokens, Option<Box<Recognised>>),
+    /// The provider has ended it.
+    Ended,
+    Unavailable,
+}
+
+/// Calls to a provider.
+#[derive(Clone)]
+pub(super) struct Calls {
+    pub client: reqwest::Client,
+    pub timeout: Duration,
+    pub now_s: i64,
+}
+
+impl Calls {
+    /// One call. An address that a provider names is taken only if nobody on the way can listen; a status that speaks of its
+    /// own trouble is no answer.
+    pub(super) async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, OutsideError> {
+        let is_safe = Url::parse(&request.uri().to_string()).is_ok_and(|url| is_safe(&url));
+        if !is_safe {
+            return Err(OutsideError::Asked("an address that is neither https nor of this machine".to_owned()));
+        }
+        let answer = outside::ask(self.client.clone(), request, self.timeout, MOST_BYTES).await?;
+        if answer.status().is_server_error() {
+            return Err(OutsideError::Asked(format!("the answer is {}", answer.status())));
+        }
+        Ok(answer.map(|body| body.to_vec()))
+    }
+}
+
+/// Whether an address is of this machine, or spoken to over TLS.
+pub(super) fn is_safe(url: &Url) -> bool {
+    let is_loopback = || match url.host() {
+        Some(openidconnect::url::Host::Domain(name)) => name == "localhost",
+        Some(openidconnect::url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(openidconnect::url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.username().is_empty()
+        && url.password().is_none()
+        && match url.scheme() {
+            "https" => url.host().is_some(),
+            "http" => is_loopback(),
+            _ => false,
+        }
+}
+
+/// One login of the config.
+pub(super) struct Provider {
+    pub config: Arc<Login>,
+    kind: Kind,
+}
+
+enum Kind {
+    Oidc(Box<Oidc>),
+    GitHub(GitHub),
+}
+
+impl Provider {
+    /// # Errors
+    /// An address that is none, in words.
+    pub(super) fn compile(config: &Arc<Login>) -> Result<Self, String> {
+        let kind = match &config.kind {
+            LoginKind::Oidc { issuer } => Kind::Oidc(Box::new(Oidc::compile(issuer)?)),
+            LoginKind::GitHub { authorize_url, token_url, api_url } => {
+                Kind::GitHub(GitHub::compile(authorize_url, token_url, api_url)?)
+            }
+        };
+        Ok(Self { config: Arc::clone(config), kind })
+    }
+
+    /// Calls to it.
+    pub(super) fn calls(&self, client: &reqwest::Client, now_s: i64) -> Calls {
+        Calls { client: client.clone(), timeout: self.config.timeout, now_s }
+    }
+
+    /// Where somebody is sent to log in.
+    pub(super) async fn begin(&self, start: Start<'_>, calls: &Calls) -> Result<Url, Failure> {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.begin(&self.config, start, calls).await,
+            Kind::GitHub(github) => github.begin(&self.config, &start),
+        }
+    }
+
+    /// Who brought this.
+    pub(super) async fn recognise(&self, brought: Brought<'_>, calls: &Calls) -> Result<Recognised, Failure> {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.recognise(&self.config, brought, calls).await,
+            Kind::GitHub(github) => github.recognise(&self.config, brought, calls).await,
+        }
+    }
+
+    /// Asks whether a session goes on.
+    pub(super) async fn refresh(&self, tokens: &Tokens, calls: &Calls) -> Refreshed {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.refresh(&self.config, tokens, calls).await,
+            Kind::GitHub(_) => Refreshed::Ended,
+        }
+    }
+
+    /// Where the provider ends its own session, and sends people back from.
+    pub(super) async fn end(&self, tokens: &Tokens, back: &str, calls: &Calls) -> Option<Url> {
+        match &self.kind {
+            Kind::Oidc(oidc) => oidc.end(&self.config, tokens, back, calls).await,
+            Kind::GitHub(_) => None,
+        }
+    }
+}
+
+/// Says why, to the operator; people see the code alone.
+pub(super) fn failed(config: &Login, why: &str, failure: Failure) -> Failure {
+    tracing::warn!(login = &*config.name, code = failure.code(), why, "a login failed");
+    failure
+}

@@ -1,0 +1,285 @@
+//! Login sessions: opened from a cookie, kept in it or in a store, ended. Knows no provider: who may have a session is
+//! decided in `login`.
+
+pub(in crate::identity) mod cookie;
+mod kept;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::directory::RevokedRow;
+use shared::config::identity::{Session as Config, SessionStore};
+
+pub(in crate::identity) use record::random;
+pub use record::{Session, SessionId, Tokens};
+
+use self::cookie::{Found, Jar};
+pub use self::kept::Way;
+use self::kept::{Kept, Place};
+use super::seal::{Purpose, Seals};
+use super::state::State;
+use crate::exchange::{Denial, Headers, Ledger, Value};
+use crate::fleet::Engine;
+
+/// How much of the idle time goes by before a session's use is written down again.
+const TOUCHES: i64 = 10;
+
+/// What sessions that were ended are called among revoked tokens.
+const ENDED: &str = "session";
+
+/// A thousand years: no sum of times overflows.
+const MOST_S: i64 = 1000 * 366 * 86_400;
+
+/// What a request's cookie stands for.
+pub enum Opened {
+    /// There is none.
+    None,
+    Good(Arc<Session>),
+    Denied(Denial),
+    /// Somebody must be asked first.
+    Ask(Asking),
+}
+
+/// A question about a session; it owns what it needs.
+pub type Asking = Pin<Box<dyn Future<Output = Answered>>>;
+
+/// What is known once somebody was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answered {
+    Good(Arc<Session>),
+    Denied(Denial),
+    /// Whoever would know does not answer.
+    Unavailable,
+}
+
+/// Why a session cannot be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeepError {
+    #[error("the session does not fit into a cookie; `identity.session.store: local` keeps it here")]
+    TooLarge,
+    #[error("the store of sessions does not answer")]
+    Store,
+    #[error("the system has no randomness to give")]
+    Randomness,
+}
+
+/// The sessions of one config.
+pub struct Sessions {
+    idle_s: i64,
+    absolute_s: i64,
+    jar: Jar,
+    seals: Arc<Seals>,
+    /// None: in the cookies themselves.
+    kept: Option<Arc<Kept>>,
+    /// Knows which sessions in cookies have ended before their time.
+    state: Arc<State>,
+}
+
+impl Sessions {
+    /// Those of one config.
+    pub(in crate::identity) fn compile(
+        config: &Config,
+        seals: Seals,
+        state: &Arc<State>,
+        engine: Option<&Arc<Engine>>,
+    ) -> Self {
+        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX).clamp(1, MOST_S);
+        let seals = Arc::new(seals);
+        let idle_s = seconds(config.idle);
+        let place = match config.store {
+            SessionStore::Cookie => None,
+            SessionStore::Local => Some(Place::Local(Arc::clone(state))),
+            SessionStore::Redis => Some(Place::Redis(engine.map(Arc::clone))),
+        };
+        Self {
+            idle_s,
+            absolute_s: seconds(config.absolute),
+            jar: Jar::of(config),
+            kept: place.map(|place| Arc::new(Kept::new(Arc::clone(&seals), place, idle_s))),
+            seals,
+            state: Arc::clone(state),
+        }
+    }
+
+    /// A worker's way to the store.
+    pub fn way(&self, ledger: &Ledger) -> Way {
+        self.kept.as_ref().map(|kept| kept.way(ledger)).unwrap_or_default()
+    }
+
+    /// What this request's cookie stands for.
+    pub fn open(&self, headers: &Headers, https: bool, way: &Way, now_s: i64) -> Opened {
+        let name = self.jar.session(https);
+        let value = match cookie::find(headers, name) {
+            Found::None | Found::One(b"") => return Opened::None,
+            Found::Several => return Opened::Denied(Denial::Ambiguous),
+            Found::One(value) => value,
+        };
+        if value.len() > cookie::LONGEST {
+            return Opened::Denied(Denial::TooLarge);
+        }
+        let Some(kept) = &self.kept else {
+            let session = self.seals.open(Purpose::Session, name, value);
+            let session = session.and_then(|text| serde_json::from_slice::<Session>(&text).ok());
+            return match session.map(Arc::new) {
+                Some(session) if self.has_ended(&session) => Opened::Denied(Denial::SessionInvalid),
+                Some(session) => self.judge(session, now_s).into(),
+                None => Opened::Denied(Denial::SessionInvalid),
+            };
+        };
+        let Some(id) = SessionId::parse(value) else { return Opened::Denied(Denial::SessionInvalid) };
+        if let Some(session) = kept.known(&id, now_s) {
+            return self.judge(session, now_s).into();
+        }
+        let (kept, way, idle_s, absolute_s) = (Arc::clone(kept), way.clone(), self.idle_s, self.absolute_s);
+        Opened::Ask(Box::pin(async move {
+            match kept.get(&id, &way, now_s).await {
+                Ok(Some(session)) => judge(session, idle_s, absolute_s, now_s),
+                Ok(None) => Answered::Denied(Denial::SessionInvalid),
+                Err(error) => {
+                    tracing::warn!(%error, "a session cannot be read");
+                    Answered::Unavailable
+                }
+            }
+        }))
+    }
+
+    fn judge(&self, session: Arc<Session>, now_s: i64) -> Answered {
+        judge(session, self.idle_s, self.absolute_s, now_s)
+    }
+
+    /// When a session that begins now ends in any case.
+    pub fn ends_s(&self, now_s: i64) -> i64 {
+        now_s.saturating_add(self.absolute_s)
+    }
+
+    /// When a session ends unless it is used again.
+    pub fn expires_s(&self, session: &Session) -> i64 {
+        session.ends_s.min(session.seen_s.saturating_add(self.idle_s))
+    }
+
+    /// Keeps a session that is new, or has changed. The cookie that its owner gets.
+    pub async fn keep(&self, session: &Session, https: bool, way: &Way, now_s: i64) -> Result<Value, KeepError> {
+        self.store(session, way, now_s).await?;
+        let text = match &self.kept {
+            None => self.sealed(session, https)?,
+            Some(_) => session.id.reveal().to_owned(),
+        };
+        self.jar.set_session(https, &text, session.ends_s - now_s).ok_or(KeepError::TooLarge)
+    }
+
+    /// Writes a session into its store, where it has one.
+    pub async fn store(&self, session: &Session, way: &Way, now_s: i64) -> Result<(), KeepError> {
+        match &self.kept {
+            None => Ok(()),
+            Some(kept) => kept.put(session, self.expires_s(session), way, now_s).await,
+        }
+    }
+
+    /// A cookie's text. Where not all of it fits, what can be done without is left out: first what tells the provider who
+    /// logs out, then what refreshes.
+    fn sealed(&self, session: &Session, https: bool) -> Result<String, KeepError> {
+        let name = self.jar.session(https);
+        let room = cookie::LONGEST - name.len().min(cookie::LONGEST);
+        let mut session = session.clone();
+        for attempt in 0..3 {
+            let text = serde_json::to_vec(&session).map_err(|_| KeepError::TooLarge)?;
+            if Seals::length(text.len()) <= room {
+                return self.seals.seal(Purpose::Session, name, &text).ok_or(KeepError::Randomness);
+            }
+            match attempt {
+                0 => session.tokens.id_token = None,
+                _ => session.tokens = Tokens::default(),
+            }
+        }
+        Err(KeepError::TooLarge)
+    }
+
+    /// The cookie that a good session's answer must set, where there is one: its use is noted once in a while. Sessions in a
+    /// store are noted there, by a task.
+    pub fn renew(&self, session: &Arc<Session>, https: bool, way: &Way, now_s: i64) -> Option<Value> {
+        let is_due = now_s.saturating_sub(session.seen_s) >= (self.idle_s / TOUCHES).max(1);
+        if !is_due && !session.is_fresh {
+            return None;
+        }
+        let seen = Session { seen_s: now_s, is_fresh: false, ..(**session).clone() };
+        match &self.kept {
+            None => {
+                let text = self.sealed(&seen, https).ok()?;
+                self.jar.set_session(https, &text, session.ends_s - now_s)
+            }
+            Some(kept) => {
+                if is_due {
+                    kept.touch(seen, way.clone(), now_s);
+                }
+                None
+            }
+        }
+    }
+
+    /// Ends a session where it is kept.
+    pub async fn end(&self, session: &Session, way: &Way, now_s: i64) -> Result<(), KeepError> {
+        match &self.kept {
+            // Its cookie may have been copied: what is sealed is good wherever it comes from.
+            None => self.revoke(session, now_s).await,
+            Some(kept) => kept.remove(&session.id, way).await,
+        }
+    }
+
+    fn has_ended(&self, session: &Session) -> bool {
+        let revoked = &self.state.revoked;
+        !revoked.is_empty() && revoked.is_revoked(ENDED, &session.id.name())
+    }
+
+    async fn revoke(&self, session: &Session, now_s: i64) -> Result<(), KeepError> {
+        let row = RevokedRow {
+            provider: ENDED.to_owned(),
+            jti: session.id.name(),
+            expires_s: session.ends_s,
+            revoked_s: now_s,
+            by: session.provider.to_string(),
+        };
+        let state = Arc::clone(&self.state);
+        match tokio::task::spawn_blocking(move || state.token_revoke(&row)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(KeepError::Store),
+        }
+    }
+
+    /// Takes the cookie back.
+    pub fn forget(&self, https: bool) -> Option<Value> {
+        self.jar.set_session(https, "", 0)
+    }
+
+    /// How cookies are written.
+    pub(in crate::identity) fn jar(&self) -> &Jar {
+        &self.jar
+    }
+
+    /// What cookies are sealed with.
+    pub(in crate::identity) fn seals(&self) -> &Seals {
+        &self.seals
+    }
+}
+
+/// Both ends are judged by the session's own times and by the config of now, whichever is sooner.
+fn judge(session: Arc<Session>, idle_s: i64, absolute_s: i64, now_s: i64) -> Answered {
+    let ends_s = session.ends_s.min(session.started_s.saturating_add(absolute_s));
+    if now_s >= ends_s || now_s >= session.seen_s.saturating_add(idle_s) {
+        return Answered::Denied(Denial::SessionExpired);
+    }
+    Answered::Good(session)
+}
+
+impl From<Answered> for Opened {
+    fn from(answered: Answered) -> Self {
+        match answered {
+            Answered::Good(session) => Self::Good(session),
+            Answered::Denied(denial) => Self::Denied(denial),
+            Answered::Unavailable => Self::Ask(Box::pin(std::future::ready(Answered::Unavailable))),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Cookies of every wrong kind, and the good one.
+
+use super::*;
+
+const KEY: &[u8] = b"a secret of 32 bytes, or longer.";
+
+fn config() -> Config {
+    Config { idle: Duration::from_secs(100), absolute: Duration::from_secs(1000), ..Config::default() }
+}
+
+fn sessions(config: &Config, key: &[u8], state: &Arc<State>) -> Sessions {
+    Sessions::compile(config, Seals::of(&[key]).unwrap(), state, None)
+}
+
+fn session(sessions: &Sessions, now_s: i64) -> Session {
+    Session {
+        id: SessionId::draw().unwrap(),
+        provider: "login.corp".into(),
+        user: "eve".into(),
+        email: None,
+        roles: vec!["user".into()],
+        scopes: Vec::new(),
+        claims: Vec::new(),
+        started_s: now_s,
+        ends_s: sessions.ends_s(now_s),
+        seen_s: now_s,
+        tokens: Tokens::default(),
+        is_fresh: false,
+    }
+}
+
+/// The name and value of a cookie that is set.
+fn pair(cookie: &Value) -> String {
+    String::from_utf8(cookie.as_bytes().split(|byte| *byte == b';').next().unwrap().to_vec()).unwrap()
+}
+
+fn sent(cookie: &str) -> Headers {
+    let mut headers = Headers::new();
+    assert!(headers.push(b"cookie", cookie.as_bytes()));
+    headers
+}
+
+async fn opened(sessions: &Sessions, cookie: &str, now_s: i64) -> Result<Option<Arc<Session>>, Denial> {
+    let answered = match sessions.open(&sent(cookie), true, &Way::default(), now_s) {
+        Opened::None => return Ok(None),
+        Opened::Good(session) => return Ok(Some(session)),
+        Opened::Denied(denial) => return Err(denial),
+        Opened::Ask(question) => question.await,
+    };
+    match answered {
+        Answered::Good(session) => Ok(Some(session)),
+        Answered::Denied(denial) => Err(denial),
+        Answered::Unavailable => panic!("the store does not answer"),
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_that_is_not_whole_ours_and_in_time_opens_nothing() {
+    let ours = sessions(&config(), KEY, &State::in_memory());
+    let cookie = pair(&ours.keep(&session(&ours, 0), true, &Way::default(), 0).await.unwrap());
+    let check = async |cookie: &str, now_s, expected| {
+        assert_eq!(opened(&ours, cookie, now_s).await.map(|found| found.is_some()), expected, "{cookie} {now_s}");
+    };
+    check("a=b", 0, Ok(false)).await;
+    check("__Host-proxyd_session=", 0, Ok(false)).await;
+    check("proxyd_session=x", 0, Ok(false)).await;
+    check("__Host-proxyd_session=x", 0, Err(Denial::SessionInvalid)).await;
+    check(&format!("{cookie}; {cookie}"), 0, Err(Denial::Ambiguous)).await;
+    check(&format!("__Host-proxyd_session={}", "a".repeat(3801)), 0, Err(Denial::TooLarge)).await;
+    check(&cookie[..cookie.len() - 1], 0, Err(Denial::SessionInvalid)).await;
+    check(&format!("{cookie}A"), 0, Err(Denial::SessionInvalid)).await;
+    check(&cookie, 100, Err(Denial::SessionExpired)).await;
+    check(&cookie, 99, Ok(true)).await;
+    // Another key, another name, another purpose.
+    let other = sessions(&config(), b"another secret of 32 bytes, or so", &State::in_memory());
+    let foreign = pair(&other.keep(&session(&other, 0), true, &Way::default(), 0).await.unwrap());
+    check(&foreign, 0, Err(Denial::SessionInvalid)).await;
+    let plain = pair(&ours.keep(&session(&ours, 0), false, &Way::default(), 0).await.unwrap());
+    check(&format!("__Host-{plain}"), 0, Err(Denial::SessionInvalid)).await;
+    let text = serde_json::to_vec(&session(&ours, 0)).unwrap();
+    let moved = ours.seals.seal(Purpose::Pending, "__Host-proxyd_session", &text).unwrap();
+    check(&format!("__Host-proxyd_session={moved}"), 0, Err(Denial::SessionInvalid)).await;
+    let garbage = ours.seals.seal(Purpose::Session, "__Host-proxyd_session", b"{}").unwrap();
+    check(&format!("__Host-proxyd_session={garbage}"), 0, Err(Denial::SessionInvalid)).await;
+    // An earlier key still opens; a shorter time holds for sessions that there are.
+    let both = Sessions::compile(&config(), Seals::of(&[b"new", KEY]).unwrap(), &State::in_memory(), None);
+    assert!(opened(&both, &cookie, 99).await.unwrap().is_some());
+    let shorter = sessions(&Config { absolute: Duration::from_secs(50), ..config() }, KEY, &State::in_memory());
+    assert_eq!(opened(&shorter, &cookie, 60).await, Err(Denial::SessionExpired));
+}
+
+#[tokio::test]
+async fn use_is_noted_now_and_then_and_the_end_stays() {
+    let ours = sessions(&config(), KEY, &State::in_memory());
+    let mut cookie = pair(&ours.keep(&session(&ours, 0), true, &Way::default(), 0).await.unwrap());
+    let first = opened(&ours, &cookie, 9).await.unwrap().unwrap();
+    assert_eq!(ours.renew(&first, true, &Way::default(), 9), None, "a tenth of the idle time has not gone by");
+    for now_s in (90..1000).step_by(90) {
+        let found = opened(&ours, &cookie, now_s).await.unwrap().unwrap();
+        let renewed = ours.renew(&found, true, &Way::default(), now_s).unwrap();
+        let text = String::from_utf8_lossy(renewed.as_bytes()).into_owned();
+        assert!(text.contains(&format!("; Max-Age={};", 1000 - now_s)), "{text}");
+        cookie = pair(&renewed);
+    }
+    assert_eq!(opened(&ours, &cookie, 1000).await, Err(Denial::SessionExpired));
+}
+
+#[tokio::test]
+async fn what_does_not_fit_into_a_cookie_is_left_out_and_the_rest_refused() {
+    let ours = sessions(&config(), KEY, &State::in_memory());
+    let text = |bytes: usize| Some("x".repeat(bytes).into());
+    let check = async |tokens: Tokens, user: usize, expected: Option<(bool, bool)>| {
+        let session = Session { tokens, user: "u".repeat(user).into(), ..session(&ours, 0) };
+        let kept = ours.keep(&session, true, &Way::default(), 0).await;
+        let Ok(cookie) = kept else {
+            assert_eq!((kept, expected), (Err(KeepError::TooLarge), None));
+            return;
+        };
+        assert!(pair(&cookie).len() <= cookie::LONGEST);
+        let tokens = opened(&ours, &pair(&cookie), 0).await.unwrap().unwrap().tokens.clone();
+        assert_eq!(Some((tokens.id_token.is_some(), tokens.refresh.is_some())), expected);
+    };
+    let of = |id_token, refresh| Tokens { id_token: text(id_token), refresh: text(refresh), ..Tokens::default() };
+    check(of(1000, 1000), 10, Some((true, true))).await;
+    check(of(2000, 1000), 10, Some((false, true))).await;
+    check(of(10, 4000), 10, Some((false, false))).await;
+    check(of(10, 10), 4000, None).await;
+}
+
+#[tokio::test]
+async fn a_store_knows_its_sessions_until_they_end() {
+    let state = State::in_memory();
+    let config = Config { store: SessionStore::Local, ..config() };
+    let ours = sessions(&config, KEY, &state);
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let new = session(&ours, 0);
+            let set = ours.keep(&new, true, &Way::default(), 0).await.unwrap();
+            let cookie = pair(&set);
+            assert_eq!(cookie, format!("__Host-proxyd_session={}", new.id.reveal()));
+            for wrong in ["x", "__proto__", SessionId::draw().unwrap().reveal(), &new.id.reveal()[1..]] {
+                let found = opened(&ours, &format!("__Host-proxyd_session={wrong}"), 0).await;
+                assert_eq!(found, Err(Denial::SessionInvalid), "{wrong}");
+            }
+            // Another proxy, or this one after a restart: nothing is remembered there.
+            let fresh = || sessions(&config, KEY, &state);
+            assert_eq!(opened(&fresh(), &cookie, 99).await.unwrap().unwrap().user, new.user);
+            assert_eq!(opened(&fresh(), &cookie, 100).await, Err(Denial::SessionInvalid));
+            let foreign = sessions(&config, b"another secret of 32 bytes, or so", &state);
+            assert_eq!(opened(&foreign, &cookie, 0).await, Err(Denial::SessionInvalid), "sealed with another key");
+            // Used after half of its time it goes on.
+            let found = opened(&fresh(), &cookie, 50).await.unwrap().unwrap();
+            assert_eq!(ours.renew(&found, true, &Way::default(), 50), None);
+            let until = std::time::Instant::now() + Duration::from_secs(5);
+            while opened(&fresh(), &cookie, 120).await.is_err() {
+                assert!(std::time::Instant::now() < until, "its use was not noted");
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(opened(&fresh(), &cookie, 120).await.unwrap().unwrap().seen_s, 50);
+            ours.end(&new, &Way::default(), 120).await.unwrap();
+            assert_eq!(opened(&ours, &cookie, 120).await, Err(Denial::SessionInvalid));
+            assert_eq!(opened(&fresh(), &cookie, 120).await, Err(Denial::SessionInvalid));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_cookie_that_was_copied_is_no_good_after_the_logout() {
+    let state = State::in_memory();
+    let ours = sessions(&config(), KEY, &state);
+    let new = session(&ours, 0);
+    let cookie = pair(&ours.keep(&new, true, &Way::default(), 0).await.unwrap());
+    let other = pair(&ours.keep(&session(&ours, 0), true, &Way::default(), 0).await.unwrap());
+    ours.end(&new, &Way::default(), 1).await.unwrap();
+    assert_eq!(opened(&ours, &cookie, 1).await, Err(Denial::SessionInvalid));
+    assert!(opened(&ours, &other, 1).await.unwrap().is_some());
+    let rows = state.directory(|directory| directory.revoked(1)).unwrap();
+    assert_eq!(rows.len(), 1);
+    assert!(!format!("{rows:?}").contains(new.id.reveal()));
+}
+
+#[test]
+fn nothing_secret_shows() {
+    let ours = sessions(&config(), KEY, &State::in_memory());
+    let tokens = Tokens { id_token: Some("secret".into()), refresh: Some("secret".into()), ..Tokens::default() };
+    let session = Session { tokens, ..session(&ours, 0) };
+    let shown = format!("{session:?}");
+    assert!(!shown.contains("secret") && !shown.contains(session.id.reveal()), "{shown}");
+}
