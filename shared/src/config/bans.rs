@@ -23,7 +23,7 @@ pub struct Bans {
     /// … keep an address out for so long; each time again twice as long, up to `longest`.
     pub lasts: Duration,
     pub longest: Duration,
-    /// Which refusals count: their codes; `threat` stands for every rule of `threats`.
+    /// Which refusals count: their codes; `threat` stands for every code that begins with `threat_`.
     pub on: Vec<Arc<str>>,
     /// Never banned.
     pub exempt: Vec<IpNet>,
@@ -31,7 +31,8 @@ pub struct Bans {
     pub ipv6_prefix: u8,
 }
 
-/// The refusals that may count: codes as they stand in answers and audit rows; `threat` stands for every rule of `threats`.
+/// The refusals that may count: codes as they stand in answers and audit rows; `threat` stands for every one that begins so. Those
+/// of the rules of `threats` are told by the rules.
 const CODES: &[&str] = &[
     "access_denied",
     "auth_locked",
@@ -61,6 +62,10 @@ const CODES: &[&str] = &[
     "scope_missing",
     "session_invalid",
     "threat",
+    "threat_content_type",
+    "threat_json_depth",
+    "threat_json_size",
+    "threat_method",
     "token_algorithm",
     "token_audience",
     "token_claims",
@@ -94,7 +99,7 @@ pub(super) static BANS: Section = Section {
                 what: "the code of a refusal, such as `password_wrong`",
                 sample: "password_wrong",
             }),
-            "Which refusals count, by their codes; `threat` stands for every rule of `threats`.",
+            "Which refusals count, by their codes; `threat` stands for all of the policy `threats`.",
         )
         .default("[password_wrong, key_unknown, token_signature, token_algorithm, auth_locked, access_denied, threat]"),
         Field::new("exempt", Kind::OneOrMany(&NETWORK), "Addresses and networks that are never banned.").default("[]"),
@@ -138,16 +143,19 @@ pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Bans> {
 }
 
 fn code(text: &str) -> Result<Arc<str>, Fault> {
-    let all = || CODES.iter().chain(THREAT_RULES).copied();
-    if all().any(|code| code == text) {
+    let is_rule = |name: &str| THREAT_RULES.contains(&name);
+    if CODES.contains(&text) || text.strip_prefix("threat_").is_some_and(is_rule) {
         return Ok(text.into());
     }
     if text == "banned" {
         return Err(Fault::invalid("a ban does not earn the next one").hint("remove it"));
     }
     let fault = Fault::new(Code::UnknownName, "no refusal that an address could be banned for has this code");
-    Err(match closest(text, all()) {
+    if is_rule(text) {
+        return Err(fault.hint(format!("did you mean `threat_{text}`?")));
+    }
+    Err(match closest(text, CODES.iter().copied()) {
         Some(near) => fault.hint(format!("did you mean `{near}`?")),
-        None => fault.hint(format!("known are {}, and each rule of `threats`", CODES.join(", "))),
+        None => fault.hint(format!("known are {}, and `threat_` with each rule of `threats`", CODES.join(", "))),
     })
 }

@@ -21,7 +21,7 @@ server: {listen: [{address: '127.0.0.1:1', tls: {certificates: [{cert: a.pem, ke
 admin: {hosts: [a], auth: {basic: [{user: a, password_hash: '$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g', role: reader}], tokens: [{name: a, token: '${env:T}', role: reader}]}}
 log: {redact: {headers: [a], query: [b]}}
 redis: {url: 'rediss://a', prefix: 'a:', timeout: 1ms, connect_timeout: 1s, failures: 1, open_for: 1s}
-bans: {refusals: 1, within: 1s, for: 1s, longest: 1s, on: [threat, sql_injection, rate_limited], exempt: 10.0.0.0/8, ipv6_prefix: 56}
+bans: {refusals: 1, within: 1s, for: 1s, longest: 1s, on: [threat, threat_sql_injection, threat_method, rate_limited], exempt: 10.0.0.0/8, ipv6_prefix: 56}
 identity:
   jwt:
     a: {keys: {secret: '${env:T}'}, algorithms: HS512, issuer: a, audience: a, leeway: 0s, from: [{header: authorization, scheme: Bearer}, {cookie: a}], require: {a: present, b.c: '1'}, require_exp: false, max_age: 1h, user_claim: a, roles_claim: a.b, scopes_claim: a.b.c}

@@ -1,5 +1,5 @@
-//! Who would have to come, and what a request must look like. Whether credentials are good is not looked at here: only which of
-//! them the request brings, and what would be asked of whoever they stand for. None is shown.
+//! Who would have to come. Whether credentials are good is not looked at here: only which of them the request brings, and what
+//! would be asked of whoever they stand for. None is shown.
 
 use std::borrow::Cow;
 
