@@ -381,10 +381,12 @@ impl Action {
     /// Where the secret is read from that its command still lacks.
     #[must_use]
     pub fn secret(&self) -> Option<SecretFrom> {
-        match self {
-            Self::Tokens { action: Some(action) } => action.secret(),
-            Self::Users { action: Some(action) } => action.secret(),
-            _ => None,
+        if let Self::Tokens { action: Some(action) } = self {
+            action.secret()
+        } else if let Self::Users { action: Some(action) } = self {
+            action.secret()
+        } else {
+            None
         }
     }
 }

@@ -56,11 +56,12 @@ pub(crate) fn complete(
         }
     });
     let mut command = command;
-    match &mut command {
-        Command::UsersAdd(args) => args.password = Some(secret),
-        Command::UsersPassword(args) => args.password = secret,
-        Command::TokensRevoke(args) => args.token = Some(secret),
-        _ => {}
+    if let Command::UsersAdd(args) = &mut command {
+        args.password = Some(secret);
+    } else if let Command::UsersPassword(args) = &mut command {
+        args.password = secret;
+    } else if let Command::TokensRevoke(args) = &mut command {
+        args.token = Some(secret);
     }
     Ok(command)
 }

@@ -129,11 +129,14 @@ fn state(disabled: bool, verified: bool, has_password: bool) -> String {
 pub(super) fn user_changed(command: &Command, changed: &UserChanged) -> String {
     let name = plain(&changed.name);
     let facts = |facts: &Option<UserFacts>| facts.as_ref().map(told).unwrap_or_default();
-    match command {
-        Command::UsersAdd(_) => format!("user {name} is added: {}\n", facts(&changed.changes.after)),
-        Command::UsersRemove(_) => format!("user {name} is removed\n"),
-        Command::UsersPassword(_) => format!("user {name} has a new password; earlier logins have ended\n"),
-        _ => format!("user {name}: {} (was {})\n", facts(&changed.changes.after), facts(&changed.changes.before)),
+    let (before, after) = (&changed.changes.before, &changed.changes.after);
+    if matches!(command, Command::UsersPassword(_)) {
+        return format!("user {name} has a new password; earlier logins have ended\n");
+    }
+    match (before, after) {
+        (_, None) => format!("user {name} is removed\n"),
+        (None, Some(_)) => format!("user {name} is added: {}\n", facts(after)),
+        (Some(_), Some(_)) => format!("user {name}: {} (was {})\n", facts(after), facts(before)),
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) mod maybe {
 
     use crate::config::Secret;
 
+    #[expect(clippy::ref_option, reason = "the form that serde asks for")]
     pub(in crate::control) fn serialize<S: Serializer>(secret: &Option<Secret>, to: S) -> Result<S::Ok, S::Error> {
         match secret {
             Some(secret) => to.serialize_some(secret.reveal()),

@@ -34,7 +34,14 @@ fn refused(error: &DirectoryError) -> ControlError {
         DirectoryError::Unknown { .. } => ErrorCode::NotFound,
         DirectoryError::Taken { .. } | DirectoryError::Ended { .. } => ErrorCode::Conflict,
         DirectoryError::Ambiguous { .. } | DirectoryError::Invalid { .. } => ErrorCode::InvalidArguments,
-        _ => ErrorCode::Failed,
+        DirectoryError::Full { .. }
+        | DirectoryError::Io { .. }
+        | DirectoryError::Sqlite { .. }
+        | DirectoryError::NotSqlite { .. }
+        | DirectoryError::Foreign { .. }
+        | DirectoryError::Newer { .. }
+        | DirectoryError::Damaged { .. }
+        | DirectoryError::Randomness(_) => ErrorCode::Failed,
     };
     ControlError::new(code, error.to_string())
 }

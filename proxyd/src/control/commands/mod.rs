@@ -217,6 +217,7 @@ impl Control {
 
     async fn change(&self, command: Command, caller: &Caller) -> Result<Value, ControlError> {
         let by = By { door: caller.door, actor: caller.actor.clone() };
+        let known = &self.daemon.amid.identity;
         match command {
             Command::Reload(ReloadArgs { dry_run, config }) => {
                 let what = config.map_or(Ok(What::Started), |path| absolute(&path).map(What::Path))?;
@@ -229,16 +230,16 @@ impl Control {
             Command::UpstreamsSet(args) => answer(&endpoints::set(&self.daemon, args).await?),
             Command::UpstreamsRegister(args) => answer(&endpoints::register(&self.daemon, args).await?),
             Command::UpstreamsDeregister(args) => answer(&endpoints::deregister(&self.daemon, args).await?),
-            Command::KeysCreate(_)
-            | Command::KeysRevoke(_)
-            | Command::KeysRotate(_)
-            | Command::TokensRevoke(_)
-            | Command::UsersAdd(_)
-            | Command::UsersSet(_)
-            | Command::UsersPassword(_)
-            | Command::UsersRemove(_)
-            | Command::BansAdd(_)
-            | Command::BansLift(_) => self.change_who_is_known(command, &caller.actor).await,
+            Command::KeysCreate(args) => answer(&keys::create(known, args, &caller.actor).await?),
+            Command::KeysRevoke(args) => answer(&keys::revoke(known, args).await?),
+            Command::KeysRotate(args) => answer(&keys::rotate(known, args).await?),
+            Command::TokensRevoke(args) => answer(&tokens::revoke(known, &self.config(), args, &caller.actor).await?),
+            Command::UsersAdd(args) => answer(&users::add(known, &self.config(), args).await?),
+            Command::UsersSet(args) => answer(&users::set(known, args).await?),
+            Command::UsersPassword(args) => answer(&users::password(known, &self.config(), args).await?),
+            Command::UsersRemove(args) => answer(&users::remove(known, args).await?),
+            Command::BansAdd(args) => answer(&bans::add(known, args, &caller.actor).await?),
+            Command::BansLift(args) => answer(&bans::lift(known, args).await?),
             Command::LimitsReset(args) => {
                 let reset = limits::reset(&self.daemon, &self.daemon.amid.identity, &args).await?;
                 answer(&LimitsReset { reset, audited: true })
@@ -270,25 +271,6 @@ impl Control {
             | Command::Limits(_)
             | Command::LimitsTop(_)
             | Command::Upgrade(_) => Err(ControlError::new(ErrorCode::UnknownCommand, "this changes nothing here")),
-        }
-    }
-
-    /// What `identity` keeps, changed.
-    async fn change_who_is_known(&self, command: Command, by: &str) -> Result<Value, ControlError> {
-        let state = &self.daemon.amid.identity;
-        let config = self.config();
-        match command {
-            Command::KeysCreate(args) => answer(&keys::create(state, args, by).await?),
-            Command::KeysRevoke(args) => answer(&keys::revoke(state, args).await?),
-            Command::KeysRotate(args) => answer(&keys::rotate(state, args).await?),
-            Command::TokensRevoke(args) => answer(&tokens::revoke(state, &config, args, by).await?),
-            Command::UsersAdd(args) => answer(&users::add(state, &config, args).await?),
-            Command::UsersSet(args) => answer(&users::set(state, args).await?),
-            Command::UsersPassword(args) => answer(&users::password(state, &config, args).await?),
-            Command::UsersRemove(args) => answer(&users::remove(state, args).await?),
-            Command::BansAdd(args) => answer(&bans::add(state, args, by).await?),
-            Command::BansLift(args) => answer(&bans::lift(state, args).await?),
-            _ => Err(ControlError::new(ErrorCode::UnknownCommand, "this changes nobody")),
         }
     }
 
