@@ -32,13 +32,12 @@ impl KeyFetches {
     pub fn follow<'a>(&mut self, verifiers: impl Iterator<Item = &'a Arc<Verifier>>) {
         let mut before = std::mem::take(&mut self.running);
         for source in verifiers.filter_map(|verifier| verifier.source()) {
-            let running = match before.iter().position(|running| Arc::ptr_eq(&running.source, source)) {
-                Some(same) => before.swap_remove(same),
-                None => {
-                    let task = tokio::spawn(jwt::tend(Arc::clone(source), Arc::clone(&self.outside)));
-                    Running { source: Arc::clone(source), task: task.abort_handle() }
-                }
+            let begin = || {
+                let task = tokio::spawn(jwt::tend(Arc::clone(source), Arc::clone(&self.outside)));
+                Running { source: Arc::clone(source), task: task.abort_handle() }
             };
+            let same = before.iter().position(|running| Arc::ptr_eq(&running.source, source));
+            let running = same.map_or_else(begin, |same| before.swap_remove(same));
             self.running.push(running);
         }
     }
