@@ -50,7 +50,7 @@ impl Fixture {
             access_log: AccessLog::start(&config.log).unwrap(),
             diagnostics: Diagnostics::start(&config.log).unwrap(),
             workers: Box::default(),
-            snapshot: first.compile(&amid),
+            snapshot: first.compile(&amid).unwrap(),
             amid,
             wishes: tokio::sync::mpsc::channel(1).0,
         }));

@@ -142,7 +142,7 @@ fn a_right_password_is_remembered_for_a_while_and_a_wrong_one_is_not() {
     assert!(!remembered(&verifier, b"secret"));
     check(&verifier, "ann", "secret").unwrap();
     let started = Instant::now();
-    assert_eq!(*verifier.remembered("ann", b"secret").unwrap().roles, ["admin".into()]);
+    assert_eq!(*verifier.remembered("ann", b"secret").unwrap().roles, [Box::<str>::from("admin")]);
     // The same config keeps it, another does not.
     let same = Verifier::compile(&config, Some(&verifier), &Arc::default()).unwrap();
     assert!(Arc::ptr_eq(&same, &verifier));
