@@ -41,10 +41,8 @@ impl Failure {
 
 /// A token that is not good, or none (RFC 6750 section 3).
 pub(super) fn refused(why: Denial) -> Failure {
-    let challenge = match why {
-        Denial::Missing | Denial::PasswordWrong => Value::known("Bearer"),
-        _ => Value::known("Bearer error=\"invalid_token\""),
-    };
+    let has_token = !matches!(why, Denial::Missing | Denial::PasswordWrong);
+    let challenge = Value::known(if has_token { "Bearer error=\"invalid_token\"" } else { "Bearer" });
     Failure::Rejected(Rejection::Unauthenticated { why, challenges: Challenges([challenge].into()) })
 }
 

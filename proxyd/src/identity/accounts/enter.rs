@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::answer::Failure;
 use super::fields;
 use super::guesses::Bounds;
-use super::{Accounts, Asked, Caller, LONG_TOKEN_S, Outcome, letters, now_text, rules, secret, unavailable};
+use super::{Accounts, Asked, Caller, LONG_TOKEN_S, Outcome, gone_or, letters, now_text, rules, secret, unavailable};
 use crate::exchange::Rejection;
 
 /// From one address so many times as many wrong passwords as of one account: many people may share it.
@@ -71,7 +71,7 @@ impl Accounts {
                         within.state.standing.note(&user);
                         let Some(token) = secret::fresh() else { return Ok(None) };
                         directory.one_time_put(super::VERIFY, &token.hash, &user.id, now_s + LONG_TOKEN_S)?;
-                        Ok(Some(letters::verify(&email, &user.name, &within.verify_url(), &token.text)))
+                        Ok(Some(letters::verify(&email, &user.name, within.verify_url(), &token.text)))
                     }
                     Err(DirectoryError::Taken { .. }) => Ok(Some(letters::taken(&email, &name))),
                     Err(error) => Err(error),
@@ -112,10 +112,8 @@ impl Accounts {
             Err(DirectoryError::Taken { .. }) => Err(Failure::NameTaken),
             Err(error) => {
                 self.addresses.take_back(asked.network);
-                match error {
-                    DirectoryError::Invalid { .. } => Err(Failure::InvalidRequest("This name cannot be had.")),
-                    error => Err(unavailable(&error)),
-                }
+                let is_name = matches!(error, DirectoryError::Invalid { .. });
+                Err(if is_name { Failure::InvalidRequest("This name cannot be had.") } else { unavailable(&error) })
             }
         }
     }
@@ -168,11 +166,7 @@ impl Accounts {
             directory.user_logged_in(&id, now_s)?;
             Ok(family)
         });
-        let family = family.await.map_err(|error| match error {
-            // Disabled or removed meanwhile.
-            DirectoryError::Unknown { .. } => Failure::password_wrong(),
-            error => unavailable(&error),
-        })?;
+        let family = family.await.map_err(|error| gone_or(&error, Failure::password_wrong))?;
         self.tokens_of(user, &family, &next.text, now_s)
     }
 

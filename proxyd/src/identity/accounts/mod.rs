@@ -142,12 +142,11 @@ impl Accounts {
         let tokens = Tokens::compile(config, state, before.map(|before| &before.tokens))?;
         let post = |mail| Post::compile(mail, before.and_then(|before| before.mail.as_deref())).map(Arc::new);
         let mail = config.mail.as_ref().map(post).transpose()?;
-        let nobodys = match before {
-            Some(before) => Arc::clone(&before.nobodys),
-            None => {
-                let password = secret::id().ok_or("identity.accounts: the system gives no randomness")?;
-                password::hash(password.as_bytes()).map_err(|error| format!("identity.accounts: {error}"))?.into()
-            }
+        let nobodys = if let Some(before) = before {
+            Arc::clone(&before.nobodys)
+        } else {
+            let password = secret::id().ok_or("the system gives no randomness")?;
+            password::hash(password.as_bytes())?.into()
         };
         let kept = |of: fn(&Self) -> &Arc<Guesses>| before.map_or_else(Arc::default, |before| Arc::clone(of(before)));
         Ok(Arc::new(Self {
@@ -174,9 +173,10 @@ impl Accounts {
 
     /// Whether an access token is good: signed here, in its time, not revoked, and of its account's present epoch.
     pub fn check(&self, token: &[u8], now_s: i64) -> Checked {
-        match self.tokens.check(token, now_s) {
-            Checked::Good(verified) if !self.holds(&verified) => Checked::Denied(Denial::TokenRevoked),
-            checked => checked,
+        let checked = self.tokens.check(token, now_s);
+        match &checked {
+            Checked::Good(verified) if !self.holds(verified) => Checked::Denied(Denial::TokenRevoked),
+            Checked::Good(_) | Checked::Denied(_) | Checked::NeedsKeys | Checked::Unavailable => checked,
         }
     }
 
@@ -379,6 +379,11 @@ fn form_behind(endpoint: Endpoint, query: &str) -> Result<Response, Failure> {
 fn unavailable(error: &DirectoryError) -> Failure {
     tracing::warn!(%error, "accounts cannot be read or written");
     Failure::Rejected(Rejection::AuthUnavailable)
+}
+
+/// The account has gone in the meantime, which is told as `gone`; or the directory does not answer.
+fn gone_or(error: &DirectoryError, gone: impl FnOnce() -> Failure) -> Failure {
+    if matches!(error, DirectoryError::Unknown { .. }) { gone() } else { unavailable(error) }
 }
 
 /// The address, or its network of 64 bits.

@@ -47,10 +47,10 @@ impl Post {
     /// Reads the certificates of the system, and takes the queue over from the one before.
     pub(super) fn compile(config: &Mail, before: Option<&Self>) -> Result<Self, String> {
         let from: Mailbox =
-            config.from.parse().map_err(|error| format!("identity.accounts.mail.from: {error}: `{}`", config.from))?;
+            config.from.parse().map_err(|error| format!("mails cannot be from `{}`: {error}", config.from))?;
         let tls = || {
             TlsParameters::new(config.host.to_string())
-                .map_err(|error| format!("identity.accounts.mail: no TLS for `{}`: {error}", config.host))
+                .map_err(|error| format!("no TLS with the mail server `{}`: {error}", config.host))
         };
         let tls = match config.tls {
             MailTls::Off => Tls::None,

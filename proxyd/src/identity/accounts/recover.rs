@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use directory::{DirectoryError, UserChange, UserRow};
+use directory::{UserChange, UserRow};
 use serde_json::json;
 
 use super::answer::Failure;
 use super::guesses::Bounds;
 use super::post::{Place, Post};
 use super::{
-    Accounts, Asked, Caller, LONG_TOKEN_S, Outcome, RESET, SHORT_TOKEN_S, VERIFY, fields, letters, rules, secret,
-    unavailable,
+    Accounts, Asked, Caller, LONG_TOKEN_S, Outcome, RESET, SHORT_TOKEN_S, VERIFY, fields, gone_or, letters, rules,
+    secret, unavailable,
 };
 
 /// Mails to one address: nobody's mailbox is filled by us.
@@ -113,10 +113,7 @@ impl Accounts {
             let verified = UserChange { verified: Some(true), ..UserChange::default() };
             directory.user_set(&id, verified, now_s).map(Some)
         });
-        let user = user.await.map_err(|error| match error {
-            DirectoryError::Unknown { .. } => Failure::TokenInvalid,
-            error => unavailable(&error),
-        })?;
+        let user = user.await.map_err(|error| gone_or(&error, || Failure::TokenInvalid))?;
         asked.is(&user.ok_or(Failure::TokenInvalid)?);
         Ok(Outcome::said(200, json!({"status": "verified"}), "Your e-mail address is verified.", onward))
     }
@@ -155,12 +152,12 @@ impl Accounts {
             Ok(match purpose {
                 Purpose::Reset => {
                     directory.one_time_put(RESET, &token.hash, &user.id, now_s + SHORT_TOKEN_S)?;
-                    Some(letters::reset(&email, &user.name, &urls.reset_url(), &token.text))
+                    Some(letters::reset(&email, &user.name, urls.reset_url(), &token.text))
                 }
                 Purpose::Verify if user.verified => None,
                 Purpose::Verify => {
                     directory.one_time_put(VERIFY, &token.hash, &user.id, now_s + LONG_TOKEN_S)?;
-                    Some(letters::verify(&email, &user.name, &urls.verify_url(), &token.text))
+                    Some(letters::verify(&email, &user.name, urls.verify_url(), &token.text))
                 }
             })
         });
@@ -183,10 +180,7 @@ impl Accounts {
             accounts.state.standing.note(&user);
             Ok(user)
         });
-        let user = user.await.map_err(|error| match error {
-            DirectoryError::Unknown { .. } => Failure::TokenInvalid,
-            error => unavailable(&error),
-        })?;
+        let user = user.await.map_err(|error| gone_or(&error, || Failure::TokenInvalid))?;
         if let (Some(email), Ok((mail, place))) = (&user.email, self.mail_place()) {
             let letter = letters::changed(email, &user.name);
             tokio::spawn(async move { mail.send(letter, place).await });

@@ -34,7 +34,7 @@ impl Tokens {
             TokenAlgorithm::Hs256 => {
                 let secret = config.secret.as_ref();
                 let secret = secret.map_or(state.accounts_key().as_slice(), |secret| secret.reveal().as_bytes());
-                let mint = Mint::hs256(secret).map_err(|error| format!("identity.accounts.secret: {error}"))?;
+                let mint = Mint::hs256(secret).map_err(|error| error.to_string())?;
                 Arc::new(mint)
             }
         };
