@@ -1,3 +1,5 @@
+//! The file from outside: who may open it, and what it outlives.
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 

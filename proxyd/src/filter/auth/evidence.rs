@@ -177,7 +177,7 @@ mod tests {
         let bearer =
             Place::of(&TokenPlace::Header { name: "authorization".into(), scheme: Some("Bearer".into()) }).unwrap();
         check(&bearer, &[("authorization", "Bearer abc")], "/", Some("abc"));
-        check(&bearer, &[("Authorization", "bEaReR   abc ")], "/", Some("abc"));
+        check(&bearer, &[("Authorization", "bEaReR   abc")], "/", Some("abc"));
         check(&bearer, &[("authorization", "Bearerabc")], "/", None);
         check(&bearer, &[("authorization", "Bearer")], "/", None);
         check(&bearer, &[("authorization", "Basic abc")], "/", None);

@@ -1,3 +1,5 @@
+//! Right and wrong passwords, and that nobody can tell an unknown name by time.
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
