@@ -196,7 +196,7 @@ where
             clock: Clock::new(daemon.started_at),
             ids: Ids::new(start.seed, start.index as u16),
             random: Random::of_worker(start.seed, start.index as u16),
-            fleet: Fleet::new(Rc::clone(&metrics)),
+            fleet: Fleet::new(metrics.store()),
             metrics,
             log: start.log,
             audit: start.recorder,

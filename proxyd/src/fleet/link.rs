@@ -3,9 +3,10 @@
 //! The connection manager of the `redis` crate is not used: while it reconnects every call waits for as long as its back-off, and a
 //! password that was refused once is refused for good.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use redis::aio::MultiplexedConnection;
@@ -15,7 +16,7 @@ use tokio::time::timeout;
 
 use super::engine::code;
 use super::{Engine, StoreError};
-use crate::telemetry::metrics::{Metrics, WorkerMetrics};
+use crate::telemetry::metrics::StoreCells;
 
 /// After so many questions one after the other that were not answered in time, a new connection is made: nobody says of
 /// a connection that its other end is gone.
@@ -23,14 +24,14 @@ const DEAF: u32 = 3;
 
 /// A thread's way to the engine that is in force. Never leaves its thread, nor its runtime.
 pub struct Fleet {
-    metrics: Rc<WorkerMetrics>,
+    cells: Arc<StoreCells>,
     link: RefCell<Option<Rc<Link>>>,
 }
 
 impl Fleet {
     /// Connects to nothing yet.
-    pub fn new(metrics: Rc<WorkerMetrics>) -> Self {
-        Self { metrics, link: RefCell::default() }
+    pub fn new(cells: &Arc<StoreCells>) -> Self {
+        Self { cells: Arc::clone(cells), link: RefCell::default() }
     }
 
     /// The link to an engine. One to another engine is let go, once its last question is answered.
@@ -38,36 +39,20 @@ impl Fleet {
         let mut link = self.link.borrow_mut();
         match &*link {
             Some(link) if Arc::ptr_eq(&link.engine, engine) => Rc::clone(link),
-            _ => Rc::clone(link.insert(Rc::new(Link::new(engine, &self.metrics)))),
+            _ => Rc::clone(link.insert(Rc::new(Link::new(engine, &self.cells)))),
         }
     }
-}
-
-/// Asks from a thread that has no link: with one of its own, which ends with the answer. For what operators ask, now and then.
-///
-/// # Errors
-///
-/// Where no thread or runtime is to be had.
-pub async fn aside<T: Send + 'static>(
-    engine: &Arc<Engine>,
-    questions: impl AsyncFnOnce(&Link) -> T + Send + 'static,
-) -> Result<T, StoreError> {
-    let engine = Arc::clone(engine);
-    let asking = tokio::task::spawn_blocking(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-        // These are cells that nobody sums: what operators ask is not counted among what requests ask.
-        let link = Link::new(&engine, &Metrics::new(0).worker(0));
-        Some(runtime.block_on(questions(&link)))
-    });
-    asking.await.ok().flatten().ok_or(StoreError::Connect)
 }
 
 /// See the module.
 pub struct Link {
     pub(super) engine: Arc<Engine>,
-    metrics: Rc<WorkerMetrics>,
-    state: RefCell<Connection>,
-    timeouts: Cell<u32>,
+    cells: Arc<StoreCells>,
+    state: Mutex<Connection>,
+    /// One after the other.
+    timeouts: AtomicU32,
+    /// How many connections it has had.
+    connections: AtomicU64,
 }
 
 enum Connection {
@@ -83,13 +68,25 @@ enum Connection {
 type Connected = Result<MultiplexedConnection, StoreError>;
 
 impl Link {
-    fn new(engine: &Arc<Engine>, metrics: &Rc<WorkerMetrics>) -> Self {
+    fn new(engine: &Arc<Engine>, cells: &Arc<StoreCells>) -> Self {
         Self {
             engine: Arc::clone(engine),
-            metrics: Rc::clone(metrics),
-            state: RefCell::new(Connection::Down),
-            timeouts: Cell::new(0),
+            cells: Arc::clone(cells),
+            state: Mutex::new(Connection::Down),
+            timeouts: AtomicU32::new(0),
+            connections: AtomicU64::new(0),
         }
+    }
+
+    /// Of nobody's but whoever makes it, for what operators ask now and then. What it asks is not counted among what requests
+    /// ask.
+    pub fn lone(engine: &Arc<Engine>) -> Self {
+        Self::new(engine, &Arc::default())
+    }
+
+    /// Never held while anybody is waited for.
+    fn state(&self) -> MutexGuard<'_, Connection> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One question with its answer, in its own time; to connect first, where that must be, has another.
@@ -105,7 +102,7 @@ impl Link {
         let attempt = match self.engine.attempt() {
             Ok(attempt) => attempt,
             Err(error) => {
-                self.metrics.store_unasked(error.kind());
+                self.cells.unasked(error.kind());
                 return Err(error);
             }
         };
@@ -113,7 +110,7 @@ impl Link {
         let outcome = self.answer(questions).await;
         let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let told = outcome.as_ref().map_or_else(|error| Err(*error), |_| Ok(()));
-        self.metrics.store_asked(told.map_or_else(StoreError::kind, |()| "ok"), elapsed_us);
+        self.cells.asked(told.map_or_else(StoreError::kind, |()| "ok"), elapsed_us);
         attempt.ended(told);
         outcome
     }
@@ -125,7 +122,7 @@ impl Link {
         let (mut connection, number) = self.connection().await?;
         let error = match timeout(self.engine.timeout(), questions(&mut connection)).await {
             Ok(Ok(answer)) => {
-                self.timeouts.set(0);
+                self.timeouts.store(0, Ordering::Relaxed);
                 return Ok(answer);
             }
             Ok(Err(error)) => {
@@ -134,10 +131,7 @@ impl Link {
             }
             Err(_) => StoreError::Timeout,
         };
-        let is_deaf = error == StoreError::Timeout && {
-            self.timeouts.set(self.timeouts.get().saturating_add(1));
-            self.timeouts.get() >= DEAF
-        };
+        let is_deaf = error == StoreError::Timeout && self.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= DEAF;
         if is_deaf || error == StoreError::Broken {
             self.hang_up(number);
         }
@@ -147,7 +141,7 @@ impl Link {
     /// The connection, once there is one, and its number among those of this link.
     async fn connection(&self) -> Result<(MultiplexedConnection, u64), StoreError> {
         let mut connecting = {
-            let mut state = self.state.borrow_mut();
+            let mut state = self.state();
             match &*state {
                 Connection::Up { connection, number } => return Ok((connection.clone(), *number)),
                 Connection::Connecting(connecting) => connecting.clone(),
@@ -163,15 +157,18 @@ impl Link {
             // Its task is gone: the runtime ends.
             Err(_) => Err(StoreError::Connect),
         };
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state();
         // The first of those who waited says how it is; and what was said since then holds.
         let is_latest = matches!(&*state, Connection::Connecting(latest) if latest.same_channel(&connecting));
         if is_latest {
             *state = match &connected {
-                Ok(connection) => Connection::Up { connection: connection.clone(), number: next_number() },
+                Ok(connection) => Connection::Up {
+                    connection: connection.clone(),
+                    number: self.connections.fetch_add(1, Ordering::Relaxed) + 1,
+                },
                 Err(_) => Connection::Down,
             };
-            self.timeouts.set(0);
+            self.timeouts.store(0, Ordering::Relaxed);
         }
         match (&*state, connected) {
             (_, Err(error)) => Err(error),
@@ -193,18 +190,9 @@ impl Link {
     }
 
     fn hang_up(&self, broken: u64) {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state();
         if matches!(&*state, Connection::Up { number, .. } if *number == broken) {
             *state = Connection::Down;
         }
     }
-}
-
-/// Of a connection among those of its thread.
-fn next_number() -> u64 {
-    thread_local!(static LAST: Cell<u64> = const { Cell::new(0) });
-    LAST.with(|last| {
-        last.set(last.get() + 1);
-        last.get()
-    })
 }

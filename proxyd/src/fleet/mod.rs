@@ -16,7 +16,7 @@ pub use breaker::State;
 pub use engine::Engine;
 pub use error::StoreError;
 pub use limit::Aim;
-pub use link::{Fleet, Link, aside};
+pub use link::{Fleet, Link};
 
 #[cfg(test)]
 mod tests;

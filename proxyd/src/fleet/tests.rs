@@ -11,7 +11,6 @@ use shared::config::{Redis, Secret};
 use shared::decide::limit::{Counters, Meter};
 
 use super::*;
-use crate::telemetry::metrics::Metrics;
 
 /// Settings for tests.
 pub(super) fn settings(url: &str) -> Redis {
@@ -65,7 +64,7 @@ impl Drop for Server {
 
 fn link(url: &str) -> Rc<Link> {
     let engine = Engine::compile(Some(&settings(url)), None).unwrap();
-    Fleet::new(Metrics::new(0).worker(0)).link(&engine)
+    Fleet::new(&Arc::default()).link(&engine)
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -155,7 +154,7 @@ fn a_link_is_kept_while_the_engine_is_and_made_anew_when_it_broke() {
     let server = Server::start(&[]);
     let (first, second) = (settings(&server.url("")), settings(&server.url("?db=1")));
     run(async {
-        let fleet = Fleet::new(Metrics::new(0).worker(0));
+        let fleet = Fleet::new(&Arc::default());
         let engine = Engine::compile(Some(&first), None).unwrap();
         let link = fleet.link(&engine);
         assert!(Rc::ptr_eq(&link, &fleet.link(&Engine::compile(Some(&first), Some(&engine)).unwrap())));
@@ -282,6 +281,5 @@ fn forms_count_apart_and_are_bounded() {
         let _: redis::Value = link.ask(redis::cmd("SET").arg("test:{k}").arg("x").take()).await.unwrap();
         let wrong = link.count("{k}", &meter.form(), Aim::Take, &meter.arguments()).await;
         assert_eq!(wrong, Err(StoreError::Answer), "somebody else's value is no count");
-        drop(Arc::clone(&link.engine));
     });
 }

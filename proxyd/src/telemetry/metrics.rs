@@ -10,6 +10,7 @@ mod histogram;
 mod lately;
 mod named;
 mod page;
+mod store;
 mod text;
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use gauges::{
 };
 pub use histogram::{BOUNDS_US, Durations, Histogram};
 pub use lately::{EVERY as SAMPLED_EVERY, Lately};
+pub use store::StoreCells;
 
 use self::named::{Named, PairText};
 
@@ -177,8 +179,7 @@ struct WorkerCells {
     routes: Named<Arc<str>, RouteCells>,
     endpoints: Named<Pair, EndpointCells>,
     limits: Named<Pair, LimitCells>,
-    store: Tally,
-    store_duration: Histogram,
+    store: Arc<StoreCells>,
 }
 
 /// A worker's counters. Made for its thread alone; the cells within are read by whoever writes a page.
@@ -318,15 +319,10 @@ impl WorkerMetrics {
         self.cells.limits.with(&PairText(scope, rule), key, Arc::clone)
     }
 
-    /// The shared store was asked, and it took so long: `ok`, or what kept it from answering.
-    pub fn store_asked(&self, outcome: &'static str, duration_us: u64) {
-        self.cells.store.count(outcome);
-        self.cells.store_duration.record(duration_us);
-    }
-
-    /// The shared store was not asked.
-    pub fn store_unasked(&self, outcome: &'static str) {
-        self.cells.store.count(outcome);
+    /// What this worker's link to the shared store counts in.
+    #[must_use]
+    pub fn store(&self) -> &Arc<StoreCells> {
+        &self.cells.store
     }
 
     /// Forgets the routes that are not kept. When this worker takes a new snapshot, as the two below.

@@ -17,7 +17,7 @@ use super::counts::Asked;
 use super::who::Who;
 use super::{KeyHash, Limiter};
 use crate::exchange::Quota;
-use crate::fleet::{Aim, Engine, Link, StoreError, aside};
+use crate::fleet::{Aim, Engine, Link, StoreError};
 
 /// So far the store's clock may run from what we took it for before that is corrected, in microseconds.
 const DRIFT_US: u64 = 10_000;
@@ -144,19 +144,16 @@ impl Limiter {
     /// Where the store does not answer.
     pub async fn peek_shared(self: &Arc<Self>, keys: Vec<KeyHash>, now_us: u64) -> Result<Option<Verdict>, StoreError> {
         let Some(engine) = self.engine() else { return Ok(keys.iter().find_map(|key| self.peek(key, now_us))) };
-        let limiter = Arc::clone(self);
-        let look = async move |link: &Link| {
-            for key in keys {
-                let quota = limiter.counts().quota(key);
-                let told = limiter.told(key, quota.as_ref(), Aim::Look, link, now_us).await?;
-                let meter = quota.as_ref().map_or(&limiter.quota.meter, |quota| &quota.meter);
-                if !meter.is_spent(&told.counters, told.now_us) {
-                    return Ok(Some(told.verdict));
-                }
+        let link = Link::lone(engine);
+        for key in keys {
+            let quota = self.counts().quota(key);
+            let told = self.told(key, quota.as_ref(), Aim::Look, &link, now_us).await?;
+            let meter = quota.as_ref().map_or(&self.quota.meter, |quota| &quota.meter);
+            if !meter.is_spent(&told.counters, told.now_us) {
+                return Ok(Some(told.verdict));
             }
-            Ok(None)
-        };
-        aside(engine, look).await?
+        }
+        Ok(None)
     }
 
     /// For operators: forgets these keys' counts, for all proxies. How many keys had any.
@@ -164,22 +161,16 @@ impl Limiter {
     /// # Errors
     ///
     /// Where the store does not answer.
-    pub async fn reset_shared(self: &Arc<Self>, keys: Vec<KeyHash>) -> Result<u64, StoreError> {
-        let Some(engine) = self.engine() else {
-            return Ok(keys.iter().filter(|key| self.reset(key)).count() as u64);
-        };
-        let limiter = Arc::clone(self);
-        let forget = async move |link: &Link| {
-            let mut count = 0;
-            for key in keys {
-                let Some(remote) = &limiter.remote else { continue };
-                let there = link.remove(&remote.full_key(key)).await?;
-                let here = limiter.reset(&key);
-                count += u64::from(there || here);
-            }
-            Ok(count)
-        };
-        aside(engine, forget).await?
+    pub async fn reset_shared(&self, keys: Vec<KeyHash>) -> Result<u64, StoreError> {
+        let Some(remote) = &self.remote else { return Ok(keys.iter().filter(|key| self.reset(key)).count() as u64) };
+        let link = Link::lone(&remote.engine);
+        let mut count = 0;
+        for key in keys {
+            let there = link.remove(&remote.full_key(key)).await?;
+            let here = self.reset(&key);
+            count += u64::from(there || here);
+        }
+        Ok(count)
     }
 
     async fn told(

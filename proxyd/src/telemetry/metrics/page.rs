@@ -393,9 +393,9 @@ fn store(text: &mut Text, workers: &Workers<'_>, gauges: &Gauges) {
         Kind::Counter,
         "Questions to the shared store: ok, or what kept it from answering; open: not asked.",
     );
-    workers.words(text, "outcome", |cells| &cells.store);
+    workers.words(text, "outcome", |cells| &cells.store.outcomes);
     text.family("proxyd_store_duration_seconds", Kind::Histogram, "Time of questions to the shared store.")
-        .durations(&[], &durations(workers.0, |cells| &cells.store_duration));
+        .durations(&[], &durations(workers.0, |cells| &cells.store.duration));
     text.family("proxyd_store_breaker", Kind::Gauge, "1 for the state of the shared store's breaker.");
     if let Some(store) = &gauges.store {
         text.sample(&[("state", store.breaker)], 1);

@@ -101,8 +101,8 @@ fn busy() -> Arc<Metrics> {
         endpoint.idle_began();
         endpoint.failed("reset", 5_000 + index as i64);
         endpoint.failed("connect", 4_000);
-        worker.store_asked("ok", 700);
-        worker.store_unasked("open");
+        worker.store().asked("ok", 700);
+        worker.store().unasked("open");
         let limit = worker.limit(&name("top level"), &name("default"));
         limit.allowed();
         limit.refused();
