@@ -34,6 +34,7 @@ enum Address {
 
 impl Target {
     /// Reads the URL; none where it is none that can be used.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "kinds of addresses that the crate may add are none of ours")]
     pub(super) fn parse(url: &str) -> Option<Self> {
         let found = url.into_connection_info().ok()?;
         let address = match found.addr() {
@@ -87,10 +88,8 @@ impl Target {
         let made = MultiplexedConnection::new_with_config(&self.login, stream, config).await;
         let (connection, driver) = made.map_err(|error| {
             tracing::debug!(engine = self.place(), code = code(&error), "the shared store does not let us in");
-            match StoreError::from(&error) {
-                StoreError::Broken | StoreError::Timeout => StoreError::Connect,
-                other => other,
-            }
+            let error = StoreError::from(&error);
+            if matches!(error, StoreError::Broken | StoreError::Timeout) { StoreError::Connect } else { error }
         })?;
         tokio::spawn(driver);
         Ok(connection)

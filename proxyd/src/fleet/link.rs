@@ -44,6 +44,23 @@ impl Fleet {
     }
 }
 
+/// Asks from a thread of its own, with a link that ends with the answers: for whoever must wait for the disk in between.
+///
+/// # Errors
+///
+/// Where no thread or runtime is to be had.
+pub async fn aside<T: Send + 'static>(
+    engine: &Arc<Engine>,
+    questions: impl AsyncFnOnce(&Link) -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    let engine = Arc::clone(engine);
+    let asking = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        Some(runtime.block_on(questions(&Link::lone(&engine))))
+    });
+    asking.await.ok().flatten().ok_or(StoreError::Connect)
+}
+
 /// See the module.
 pub struct Link {
     pub(super) engine: Arc<Engine>,

@@ -16,7 +16,7 @@ pub use breaker::State;
 pub use engine::Engine;
 pub use error::StoreError;
 pub use limit::Aim;
-pub use link::{Fleet, Link};
+pub use link::{Fleet, Link, aside};
 
 #[cfg(test)]
 mod tests;

@@ -88,7 +88,7 @@ impl Meter {
         let window = Window { requests: requests.max(1), per: Duration::from_secs(per_s.max(1)) };
         let algorithm = match rule.algorithm {
             Algorithm::TokenBucket { .. } => Algorithm::TokenBucket { burst: None },
-            other => other,
+            other @ (Algorithm::SlidingWindow | Algorithm::FixedWindow | Algorithm::Concurrency { .. }) => other,
         };
         Self::of(&Rule { algorithm, ..rule.clone() }, &[window])
     }

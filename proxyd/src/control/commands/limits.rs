@@ -137,7 +137,9 @@ fn about(limiter: &Limiter) -> LimitLine {
         limit: limit(limiter),
         remaining: match limiter.rule.algorithm {
             Algorithm::Concurrency { at_most } => at_most.into(),
-            _ => limiter.rule.limits.iter().map(|window| u64::from(window.requests)).min().unwrap_or(0),
+            Algorithm::SlidingWindow | Algorithm::FixedWindow | Algorithm::TokenBucket { .. } => {
+                limiter.rule.limits.iter().map(|window| u64::from(window.requests)).min().unwrap_or(0)
+            }
         },
         keys: limiter.keys(),
         max_keys: limiter.rule.max_keys as u64,

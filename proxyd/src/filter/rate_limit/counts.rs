@@ -293,12 +293,11 @@ impl Shard {
             return (None, true);
         }
         let fresh = Entry { key, counters: Counters::default(), quota: None, label: label(), used: true };
-        let (index, evicted) = match victim {
-            Some(index) => (index, self.replace(index, fresh, meter, now_us)),
-            None => {
-                self.entries.push(fresh);
-                (self.entries.len() - 1, false)
-            }
+        let (index, evicted) = if let Some(index) = victim {
+            (index, self.replace(index, fresh, meter, now_us))
+        } else {
+            self.entries.push(fresh);
+            (self.entries.len() - 1, false)
         };
         let entries = &self.entries;
         let hash = |slot: &u32| entries.get(*slot as usize).map_or(0, |entry| entry.key.own as u64);

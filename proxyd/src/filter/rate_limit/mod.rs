@@ -135,7 +135,8 @@ impl Rules {
 fn counts(rule: &Rule, exchange: &Exchange) -> bool {
     let has_method = |method: &str| rule.methods.iter().any(|listed| **listed == *method);
     let method = exchange.method();
-    if !rule.methods.is_empty() && !has_method(method) && !(method == "HEAD" && has_method("GET")) {
+    let is_listed = || has_method(method) || (method == "HEAD" && has_method("GET"));
+    if !(rule.methods.is_empty() || is_listed()) {
         return false;
     }
     let client = exchange.client.to_canonical();

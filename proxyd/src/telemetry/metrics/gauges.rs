@@ -104,7 +104,7 @@ pub struct KeyFetches {
 /// How the shared store does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreGauge {
-    /// Whether it is asked: closed, open or half_open.
+    /// Whether it is asked: `closed`, `open` or `half_open`.
     pub breaker: &'static str,
 }
 
