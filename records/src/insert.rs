@@ -121,12 +121,9 @@ impl Values<'_, '_> {
             Some(packed) => self.bytes(packed)?,
             None => self.text(facts.request_id)?,
         }
-        for held in row.interned {
-            match *held {
-                Held::Empty => self.null()?,
-                Held::Known(number) | Held::First(number, _) => self.number(number)?,
-                Held::Inline(text) => self.text(text)?,
-            }
+        let [always @ .., credential] = row.interned;
+        for held in always {
+            self.held(*held)?;
         }
         self.text(facts.matched)?;
         self.number(facts.bytes_in)?;
@@ -136,7 +133,17 @@ impl Values<'_, '_> {
         self.number(u64::from(facts.attempts))?;
         self.number(facts.generation)?;
         self.bytes(link)?;
-        self.text(facts.tries)
+        self.text(facts.tries)?;
+        self.held(*credential)
+    }
+
+    #[inline]
+    fn held(&mut self, text: Held<'_>) -> rusqlite::Result<()> {
+        match text {
+            Held::Empty => self.null(),
+            Held::Known(number) | Held::First(number, _) => self.number(number),
+            Held::Inline(text) => self.text(text),
+        }
     }
 
     /// Above 2^63 it is stored as the negative number of the same bits.

@@ -220,7 +220,7 @@ impl Search<'_> {
         let wanted = self.filter.last.saturating_sub(self.found.len());
         let mut rows = Vec::new();
         if self.filter.requests {
-            self.requests(Conditions::of_requests(self.filter, low, high), wanted, order, index, &mut rows)?;
+            self.requests((low, high), wanted, order, index, &mut rows)?;
         }
         if self.filter.actions {
             let conditions = Conditions::of_actions(self.filter, low, high);
@@ -248,7 +248,7 @@ impl Search<'_> {
 
     fn requests(
         &mut self,
-        conditions: Conditions,
+        (low, high): (u64, u64),
         wanted: usize,
         order: Order,
         index: Option<&str>,
@@ -259,6 +259,7 @@ impl Search<'_> {
         let limit = if network.is_some() { i64::MAX as usize } else { wanted };
         let index = index.map(|index| format!(" INDEXED BY {index}")).unwrap_or_default();
         let columns = schema::request_columns(self.conn)?;
+        let conditions = Conditions::of_requests(self.filter, schema::has_credentials(columns), low, high);
         let (sql, values) = conditions.select(&format!("{columns} FROM requests{index}"), order, limit);
         let mut statement = self.conn.prepare(&sql)?;
         let mut found = statement.query(rusqlite::params_from_iter(values))?;
@@ -299,19 +300,37 @@ impl Conditions {
         conditions
     }
 
-    fn of_requests(filter: &Filter, low: u64, high: u64) -> Self {
+    /// `has_credentials`: whether the segment has such a column.
+    fn of_requests(filter: &Filter, has_credentials: bool, low: u64, high: u64) -> Self {
         let mut conditions = Self::of_time(filter, low, high);
         if let Some((from, until)) = filter.status {
             conditions.and("status >= ?", Some(i64::from(from)));
             conditions.and("status <= ?", Some(i64::from(until)));
         }
-        for (column, text) in [("route", &filter.route), ("upstream", &filter.upstream), ("outcome", &filter.outcome)] {
+        for (column, text) in [
+            ("route", &filter.route),
+            ("upstream", &filter.upstream),
+            ("outcome", &filter.outcome),
+            ("principal", &filter.principal),
+        ] {
             if let Some(text) = text {
                 conditions.and(
                     &format!("{column} IN (SELECT id FROM texts WHERE text = ? UNION ALL SELECT ?)"),
                     Some(text.clone()),
                 );
                 conditions.values.push(Value::Text(text.clone()));
+            }
+        }
+        if let Some(credential) = &filter.credential {
+            if has_credentials {
+                conditions.and(
+                    "CASE typeof(credential) WHEN 'integer' THEN credential IN (SELECT id FROM texts WHERE instr(text, ?) > 0) \
+                     ELSE instr(credential, ?) > 0 END",
+                    Some(credential.clone()),
+                );
+                conditions.values.push(Value::Text(credential.clone()));
+            } else {
+                conditions.sql.push_str(" AND 0");
             }
         }
         if let Some(Client::Address(address)) = &filter.client {

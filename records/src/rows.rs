@@ -8,7 +8,7 @@ use shared::audit::chain::{Held, HeldRequest, INTERNED as INTERNED_TEXTS};
 use shared::audit::{ActionFacts, ActionRow, Door, Gap, GapRow, Link, RequestFacts};
 
 /// Where the interned columns stand in [`crate::schema::REQUEST_COLUMNS`].
-const INTERNED: std::ops::Range<usize> = 8..18;
+const INTERNED: [usize; INTERNED_TEXTS] = [8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 27];
 
 /// Texts held at once; beyond that they are looked up again.
 const HELD: usize = 65_536;
@@ -107,6 +107,7 @@ pub(crate) fn request<T>(
         attempts: number(23)? as u32,
         generation: number(24)?,
         tries: plain(row.get_ref(26)?),
+        credential: lookup.text(row, 27)?,
     };
     Ok(visit(number(0)?, &facts, link(row, 25)?))
 }
@@ -130,7 +131,7 @@ pub(crate) fn held<T>(
 ) -> rusqlite::Result<T> {
     let mut numbers = [0; INTERNED_TEXTS];
     let before = spelled.newest;
-    for ((column, number), text) in INTERNED.zip(&mut numbers).zip(&mut spelled.fresh) {
+    for ((column, number), text) in INTERNED.into_iter().zip(&mut numbers).zip(&mut spelled.fresh) {
         if let ValueRef::Integer(found) = row.get_ref(column)? {
             *number = found as u64;
             if *number == spelled.newest + 1 {

@@ -19,7 +19,8 @@ pub(crate) const APPLICATION_ID: u32 = 0x7078_6164;
 /// | version | what it added |
 /// |---|---|
 /// | 2 | `tries`, the last column of `requests` |
-pub(crate) const VERSION: u32 = 2;
+/// | 3 | `credential`, the last column of `requests` |
+pub(crate) const VERSION: u32 = 3;
 
 /// How long a connection waits for another's lock.
 const BUSY: Duration = Duration::from_secs(5);
@@ -28,22 +29,19 @@ const BUSY: Duration = Duration::from_secs(5);
 const STATEMENTS: usize = 32;
 
 macro_rules! request_columns {
-    ($last:literal) => {
+    ($added:literal) => {
         concat!(
             "seq, time_us, status, method, path, query, client, request_id, scheme, listener, host, protocol, route, \
              upstream, endpoint, outcome, principal, user_agent, matched, bytes_in, bytes_out, duration_us, upstream_us, \
              attempts, generation, link, ",
-            $last
+            $added
         )
     };
 }
 
 /// The columns of `requests`, in the table's order.
-pub(crate) const REQUEST_COLUMNS: &str = request_columns!("tries");
-pub(crate) const REQUEST_COLUMN_COUNT: usize = 27;
-
-/// The same, read from a segment of version 1.
-const REQUEST_COLUMNS_1: &str = request_columns!("NULL");
+pub(crate) const REQUEST_COLUMNS: &str = request_columns!("tries, credential");
+pub(crate) const REQUEST_COLUMN_COUNT: usize = 28;
 
 /// The interned columns hold either the number of a text in `texts` or the text itself; an empty text is NULL. Most columns of
 /// `requests` have no type, and there are no constraints: checking what is only ever written by one piece of code costs a
@@ -54,7 +52,7 @@ CREATE TABLE texts (id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
 CREATE TABLE requests (
   seq INTEGER PRIMARY KEY, time_us INTEGER, status INTEGER, method, path, query, client, request_id, scheme, listener, host,
   protocol, route, upstream, endpoint, outcome, principal, user_agent, matched, bytes_in, bytes_out, duration_us, upstream_us,
-  attempts, generation, link, tries);
+  attempts, generation, link, tries, credential);
 CREATE TABLE actions (
   seq INTEGER PRIMARY KEY, time_us INTEGER NOT NULL, door TEXT NOT NULL, actor TEXT NOT NULL, command TEXT NOT NULL,
   arguments TEXT NOT NULL, outcome TEXT NOT NULL, message TEXT NOT NULL, generation_before INTEGER NOT NULL,
@@ -66,7 +64,7 @@ CREATE TABLE spans (
   last_seq INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL, oldest_us INTEGER NOT NULL, newest_us INTEGER NOT NULL) STRICT;
 ";
 
-/// The interned columns in the order of [`crate::texts::Column`].
+/// The interned columns in the order of [`crate::texts::Column`], but for `credential`.
 const INTERNED: &[&str] =
     &["scheme", "listener", "host", "protocol", "route", "upstream", "endpoint", "outcome", "principal", "user_agent"];
 
@@ -76,38 +74,67 @@ const INTERNED_TEXT: &str =
 
 /// `readable`: the requests with their texts in place, for people and their tools.
 fn view() -> String {
-    let mut texts = String::new();
-    for name in INTERNED {
-        texts.push_str(&INTERNED_TEXT.replace('$', name));
-    }
+    let text = |name: &str| INTERNED_TEXT.replace('$', name);
+    let (texts, credential) = (INTERNED.iter().map(|name| text(name)).collect::<String>(), text("credential"));
     format!(
         "CREATE VIEW readable AS SELECT seq, strftime('%Y-%m-%dT%H:%M:%fZ', time_us / 1e6, 'unixepoch') AS time, time_us, \
          status, method, path, query, client, \
          CASE typeof(request_id) WHEN 'blob' THEN lower(hex(request_id)) ELSE request_id END AS request_id, \
          {texts}matched, bytes_in, bytes_out, duration_us / 1000.0 AS duration_ms, upstream_us / 1000.0 AS upstream_ms, \
-         attempts, tries, generation, lower(hex(link)) AS link FROM requests;"
+         attempts, tries, {credential}generation, lower(hex(link)) AS link FROM requests;"
     )
 }
 
-/// Makes a segment of version 1 one of version 2, within the caller's transaction. The rows there read as if they had no `tries`,
-/// and so do their links.
+/// Makes a segment of an older version one of this, within the caller's transaction. The rows there read as if they had nothing in
+/// the columns that are added, and so do their links.
 pub(crate) fn step(conn: &Connection) -> rusqlite::Result<()> {
-    conn.execute_batch("ALTER TABLE requests ADD COLUMN tries; DROP VIEW IF EXISTS readable;")?;
+    for (column, is_present) in ADDED.into_iter().zip(added(conn)?) {
+        if !is_present {
+            conn.execute_batch(&format!("ALTER TABLE requests ADD COLUMN {column}"))?;
+        }
+    }
+    conn.execute_batch("DROP VIEW IF EXISTS readable")?;
     conn.execute_batch(&view())?;
     conn.pragma_update(None, "user_version", VERSION)
 }
 
-/// Whether `requests` has all of [`REQUEST_COLUMNS`]. By what the table has, not by the version that stands in the file: a value
-/// that was put there by hand must not be passed over.
-pub(crate) fn is_present(conn: &Connection) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT count(*) FROM pragma_table_info('requests') WHERE name = 'tries'")?
-        .query_row([], |row| Ok(row.get::<_, i64>(0)? > 0))
+/// The columns that later versions added to `requests`, in their order.
+const ADDED: [&str; 2] = ["tries", "credential"];
+
+/// Which of them are there. By what the table has, not by the version that stands in the file: a value that was put there by hand
+/// must not be passed over.
+fn added(conn: &Connection) -> rusqlite::Result<[bool; ADDED.len()]> {
+    let mut present = [false; ADDED.len()];
+    let mut statement = conn.prepare_cached("SELECT name FROM pragma_table_info('requests')")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let name = row.get_ref(0)?.as_str().unwrap_or_default();
+        for (column, is_present) in ADDED.into_iter().zip(&mut present) {
+            *is_present |= column == name;
+        }
+    }
+    Ok(present)
+}
+
+/// Whether `requests` has all of [`REQUEST_COLUMNS`].
+pub(crate) fn is_current(conn: &Connection) -> rusqlite::Result<bool> {
+    Ok(added(conn)?.iter().all(|is_present| *is_present))
 }
 
 /// The columns of `requests` as this segment has them. While the segment may be written: to be asked for after the number of the last
 /// row that is to be read, so that all rows up to that one were written before the answer.
 pub(crate) fn request_columns(conn: &Connection) -> rusqlite::Result<&'static str> {
-    Ok(if is_present(conn)? { REQUEST_COLUMNS } else { REQUEST_COLUMNS_1 })
+    Ok(match added(conn)? {
+        [true, true] => REQUEST_COLUMNS,
+        [true, false] => request_columns!("tries, NULL AS credential"),
+        [false, true] => request_columns!("NULL AS tries, credential"),
+        [false, false] => request_columns!("NULL AS tries, NULL AS credential"),
+    })
+}
+
+/// Whether there is more than nothing to read as a credential among these columns.
+pub(crate) fn has_credentials(columns: &str) -> bool {
+    !columns.ends_with("NULL AS credential")
 }
 
 /// What a new segment follows.

@@ -299,7 +299,7 @@ impl Open {
         let newest_request: Option<i64> =
             conn.query_row("SELECT max(seq) FROM requests", [], |row| row.get(0)).map_err(lift)?;
         let newest_request = newest_request.map(|seq| seq as u64);
-        let is_older = !schema::is_present(&conn).map_err(lift)?;
+        let is_older = !schema::is_current(&conn).map_err(lift)?;
         let open =
             Self { segment, identity, conn, texts, span, newest_request, is_older, created_us, is_full_sync: false };
         open.limit_pages(limits).map_err(|error| StoreError::sqlite(&open.segment.path, error))?;

@@ -22,6 +22,7 @@ pub(crate) enum Column {
     Outcome,
     Principal,
     UserAgent,
+    Credential,
 }
 
 impl Column {
@@ -35,7 +36,8 @@ impl Column {
             | Self::Route
             | Self::Upstream
             | Self::Endpoint
-            | Self::Outcome => false,
+            | Self::Outcome
+            | Self::Credential => false,
         }
     }
 }
@@ -119,6 +121,7 @@ impl Texts {
             self.store(conn, Column::Outcome, facts.outcome)?,
             self.store(conn, Column::Principal, facts.principal)?,
             self.store(conn, Column::UserAgent, facts.user_agent)?,
+            self.store(conn, Column::Credential, facts.credential)?,
         ])
     }
 

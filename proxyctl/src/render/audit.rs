@@ -89,7 +89,12 @@ fn columns(row: &Row, look: &Look) -> Columns {
 fn request(row: &RequestRow, look: &Look) -> Columns {
     let query = if row.query.is_empty() { String::new() } else { format!("?{}", row.query) };
     let status = if row.status == 0 { String::new() } else { format!("{} ", row.status) };
-    let who = if row.principal.is_empty() { row.client.clone() } else { format!("{} ({})", row.client, row.principal) };
+    let who = match (row.principal.as_str(), row.credential.as_str()) {
+        ("", "") => row.client.clone(),
+        (principal, "") => format!("{} ({principal})", row.client),
+        ("", credential) => format!("{} (by {credential})", row.client),
+        (principal, credential) => format!("{} ({principal} by {credential})", row.client),
+    };
     Columns {
         seq: row.seq.to_string(),
         time: row_time(row.time_us, look),
@@ -184,7 +189,7 @@ pub(crate) fn note(rows: u64, asked: u32, first: Option<u64>, end: &Value) -> Op
 }
 
 /// The columns of CSV, in order. An empty cell: a row of this kind has no such thing.
-pub(crate) const CSV_COLUMNS: [&str; 38] = [
+pub(crate) const CSV_COLUMNS: [&str; 39] = [
     "kind",
     "seq",
     "time",
@@ -209,6 +214,7 @@ pub(crate) const CSV_COLUMNS: [&str; 38] = [
     "attempts",
     "tries",
     "principal",
+    "credential",
     "generation",
     "user_agent",
     "matched",

@@ -144,7 +144,12 @@ fn audit() {
     retried["attempts"] = json!(2);
     retried["tries"] = json!("127.0.0.1:8001 connect, 127.0.0.1:8002 503; not retried: budget");
     check("audit_tries", &Command::Audit(AuditQuery::default()), vec![request.clone(), retried.clone(), gap.clone()]);
-    let lines: String = [request, retried, action, gap]
+    let mut recognised = request.clone();
+    recognised["credential"] = json!("api_key pk_ab12cd34");
+    let mut nameless = recognised.clone();
+    nameless["principal"] = json!("");
+    check("audit_credential", &Command::Audit(AuditQuery::default()), vec![recognised.clone(), nameless]);
+    let lines: String = [request, retried, recognised, action, gap]
         .map(|row| super::audit::line(&serde_json::from_value(row).unwrap(), &look()))
         .concat();
     insta::assert_snapshot!("audit_lines", lines);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::fake::{Fake, command, run_with};
 use serde_json::json;
 
-const REQUEST: &str = r#"{"v":1,"id":ID,"event":{"kind":"request","seq":41,"time_us":1795348800123456,"request_id":"r1","client":"10.1.2.3","method":"GET","scheme":"http","listener":"0.0.0.0:8000","host":"h","path":"/a\u001b[2J","query":"","protocol":"HTTP/1.1","route":"users","upstream":"u","endpoint":"127.0.0.1:8001","status":502,"outcome":"upstream_refused","bytes_in":0,"bytes_out":12,"duration_us":12345,"upstream_us":0,"attempts":1,"tries":"127.0.0.1:8001 connect","principal":"","generation":3,"user_agent":"=cmd \"x\", y","matched":""}}"#;
+const REQUEST: &str = r#"{"v":1,"id":ID,"event":{"kind":"request","seq":41,"time_us":1795348800123456,"request_id":"r1","client":"10.1.2.3","method":"GET","scheme":"http","listener":"0.0.0.0:8000","host":"h","path":"/a\u001b[2J","query":"","protocol":"HTTP/1.1","route":"users","upstream":"u","endpoint":"127.0.0.1:8001","status":502,"outcome":"upstream_refused","bytes_in":0,"bytes_out":12,"duration_us":12345,"upstream_us":0,"attempts":1,"tries":"127.0.0.1:8001 connect","principal":"ada","credential":"jwt.main","generation":3,"user_agent":"=cmd \"x\", y","matched":""}}"#;
 const ACTION: &str = r#"{"v":1,"id":ID,"event":{"kind":"action","seq":42,"time_us":1795348801000000,"door":"socket","actor":"root (uid 0, pid 7)","command":"reload","arguments":"{}","outcome":"done","message":"","generation_before":3,"generation_after":4,"changes":"{\"routes\":1}"}}"#;
 const GAP: &str = r#"{"v":1,"id":ID,"event":{"kind":"gap","seq":43,"time_us":1795348802000000,"missing":7,"from_us":1795348801000000,"until_us":null,"reason":"shed"}}"#;
 const END: &str = r#"{"v":1,"id":ID,"end":{"rows":3,"complete":true}}"#;

@@ -228,6 +228,11 @@ impl Drop for Finish {
             Outcome::Open | Outcome::Answered(_) => "client_closed",
         };
         self.tell_misfit();
+        let (principal, credential) = match (&self.principal, &self.peer.certificate) {
+            (Some(principal), _) => (&*principal.user, principal.credential()),
+            (None, Some(certificate)) => (certificate.called(), "certificate"),
+            (None, None) => ("", ""),
+        };
         let facts = RequestFacts {
             time_us: self.started.unix_us,
             request_id: self.trail.part(Part::Id),
@@ -250,10 +255,8 @@ impl Drop for Finish {
             upstream_us: self.upstream_us,
             attempts: self.attempts,
             tries: &self.tries,
-            principal: match &self.principal {
-                Some(principal) => &principal.user,
-                None => self.peer.certificate.as_ref().map_or("", |certificate| certificate.called()),
-            },
+            principal,
+            credential,
             generation: self.terms.generation,
             user_agent: self.trail.part(Part::UserAgent),
             matched: self.trail.part(Part::Matched),

@@ -13,6 +13,8 @@ pub struct Principal {
     pub user: Box<str>,
     /// Who recognised it: `jwt.main`, `api_key`, `login.github`.
     pub provider: Arc<str>,
+    /// What it came with, where the provider alone does not say it: see [`Principal::credential`].
+    pub shown: Option<Box<str>>,
     pub roles: Box<[Box<str>]>,
     pub scopes: Box<[Box<str>]>,
     /// The API key that it came with.
@@ -62,6 +64,12 @@ pub struct KeyMark {
 }
 
 impl Principal {
+    /// How it was recognised, for the record: the provider, behind `api_key` the key's prefix (`api_key pk_ab12cd34`); of several
+    /// who recognised together, each.
+    pub fn credential(&self) -> &str {
+        self.shown.as_deref().unwrap_or(&self.provider)
+    }
+
     /// Whether it has one of these roles; with none asked for, it has.
     pub fn has_role(&self, any: &[Arc<str>]) -> bool {
         any.is_empty() || any.iter().any(|role| self.roles.iter().any(|own| **own == **role))

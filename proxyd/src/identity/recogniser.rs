@@ -207,6 +207,7 @@ fn api_key(state: &State, credential: &[u8], asking: &Asking<'_>) -> Answer {
             sent: asking.sends.about(&told, |_| None)?,
             user: user.clone(),
             provider: "api_key".into(),
+            shown: Some(format!("api_key {}", known.prefix).into()),
             roles: known.roles.clone(),
             scopes: known.scopes.clone(),
             key: Some(KeyMark {

@@ -120,7 +120,7 @@ fn what_is_not_ours_is_named_and_left_alone() {
     open(dir.path()).close().unwrap();
     sql(dir.path(), 0, "PRAGMA user_version = 99");
     let newer = std::fs::read(&segments(dir.path()).unwrap()[0].path).unwrap();
-    check(&newer, "newer version (schema 99; this version knows up to 2)");
+    check(&newer, "newer version (schema 99; this version knows up to 3)");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! What the store promises, tried from outside: each test has a folder of its own.
 
 mod life;
+mod older;
 mod round_trip;
 mod searches;
 mod tampering;
-mod version_1;
 
 use std::path::Path;
 

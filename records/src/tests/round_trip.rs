@@ -22,7 +22,7 @@ fn text() -> impl Strategy<Value = String> {
 
 prop_compose! {
     fn request()(
-        texts in prop::collection::vec(text(), 17),
+        texts in prop::collection::vec(text(), 18),
         numbers in prop::array::uniform5(any::<u64>()),
         time_us in any::<i64>(), status in any::<u16>(), attempts in any::<u32>()
     ) -> RequestRow {
@@ -33,7 +33,7 @@ prop_compose! {
             host: next(), path: next(), query: next(), protocol: next(), route: next(), upstream: next(),
             endpoint: next(), status, outcome: next(), bytes_in: numbers[0], bytes_out: numbers[1],
             duration_us: numbers[2], upstream_us: numbers[3], attempts, principal: next(), generation: numbers[4],
-            user_agent: next(), matched: next(), tries: next(),
+            user_agent: next(), matched: next(), tries: next(), credential: next(),
         }
     }
 }

@@ -41,7 +41,7 @@ fn no_column_of_a_request_can_be_changed_unnoticed() {
         {
             check(&format!("UPDATE requests SET {column} = {value} WHERE seq = 10"), 10, "");
         }
-        let is_empty = matches!(column, "query" | "listener" | "principal" | "matched" | "tries");
+        let is_empty = matches!(column, "query" | "listener" | "principal" | "matched" | "tries" | "credential");
         if !is_empty {
             check(&format!("UPDATE requests SET {column} = NULL WHERE seq = 10"), 10, "");
         }
@@ -107,7 +107,7 @@ fn an_added_row_is_named() {
         format!(
             "INSERT INTO requests SELECT {seq}, time_us, status, method, path, query, client, request_id, scheme, \
                  listener, host, protocol, route, upstream, endpoint, outcome, principal, user_agent, matched, bytes_in, \
-                 bytes_out, duration_us, upstream_us, attempts, generation, link, tries FROM requests WHERE seq = 7"
+                 bytes_out, duration_us, upstream_us, attempts, generation, link, tries, credential FROM requests WHERE seq = 7"
         )
     };
     check(&copy(101), 101, "added");

@@ -19,7 +19,7 @@ pub fn link(linked: &[u8]) -> Link {
 }
 
 /// How many of a request's texts may be interned.
-pub const INTERNED: usize = 10;
+pub const INTERNED: usize = 11;
 
 /// A text as a row holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Held<'_> {
 }
 
 /// A request row as the store holds it. The texts that may be interned are those of `interned`, in the order scheme,
-/// listener, host, protocol, route, upstream, endpoint, outcome, principal, user agent; `facts` need not repeat them.
+/// listener, host, protocol, route, upstream, endpoint, outcome, principal, user agent, credential; `facts` need not repeat them.
 #[derive(Clone, Copy, Debug)]
 pub struct HeldRequest<'a> {
     pub facts: &'a RequestFacts<'a>,
@@ -55,6 +55,7 @@ pub struct HeldRequest<'a> {
 /// Writes the previous link and a request row's canonical bytes to `out`, which is cleared first.
 pub fn canonical_request(previous: &Link, seq: u64, row: &HeldRequest<'_>, out: &mut Vec<u8>) {
     let facts = row.facts;
+    let [always @ .., credential] = row.interned;
     begin(out, previous, b'R');
     small(out, seq);
     number(out, facts.time_us as u64);
@@ -70,7 +71,7 @@ pub fn canonical_request(previous: &Link, seq: u64, row: &HeldRequest<'_>, out: 
         small(out, (facts.request_id.len() as u64) << 1);
         out.extend_from_slice(facts.request_id.as_bytes());
     }
-    interned(row.interned, out);
+    interned(always, out);
     short(out, facts.matched);
     small(out, facts.bytes_in);
     small(out, facts.bytes_out);
@@ -79,9 +80,13 @@ pub fn canonical_request(previous: &Link, seq: u64, row: &HeldRequest<'_>, out: 
     small(out, u64::from(facts.attempts));
     small(out, facts.generation);
     // Every field before says by itself where it ends, so a row of other fields cannot end in these bytes; and nothing at all is
-    // what rows without such a text have always ended in.
-    if !facts.tries.is_empty() {
+    // what rows without such texts have always ended in.
+    let is_recognised = !matches!(credential, Held::Empty);
+    if is_recognised || !facts.tries.is_empty() {
         short(out, facts.tries);
+    }
+    if is_recognised {
+        held(out, *credential);
     }
 }
 
@@ -112,7 +117,8 @@ pub fn canonical_gap(previous: &Link, seq: u64, gap: &Gap, out: &mut Vec<u8>) {
     text(out, &gap.reason);
 }
 
-fn interned(texts: &[Held<'_>; INTERNED], out: &mut Vec<u8>) {
+/// The texts that have their place in every row.
+fn interned(texts: &[Held<'_>; INTERNED - 1], out: &mut Vec<u8>) {
     // Nearly always all of them are known, by small numbers.
     let known = texts.map(|text| match text {
         Held::Empty => 0,
@@ -123,17 +129,21 @@ fn interned(texts: &[Held<'_>; INTERNED], out: &mut Vec<u8>) {
         return out.extend_from_slice(&known.map(|known| known as u8));
     }
     for text in texts {
-        match *text {
-            Held::Empty => out.push(0),
-            Held::Known(number) => small(out, number << 2 | 1),
-            Held::Inline(text) => {
-                small(out, (text.len() as u64) << 2 | 2);
-                out.extend_from_slice(text.as_bytes());
-            }
-            Held::First(number, text) => {
-                small(out, number << 2 | 3);
-                short(out, text);
-            }
+        held(out, *text);
+    }
+}
+
+fn held(out: &mut Vec<u8>, text: Held<'_>) {
+    match text {
+        Held::Empty => out.push(0),
+        Held::Known(number) => small(out, number << 2 | 1),
+        Held::Inline(text) => {
+            small(out, (text.len() as u64) << 2 | 2);
+            out.extend_from_slice(text.as_bytes());
+        }
+        Held::First(number, text) => {
+            small(out, number << 2 | 3);
+            short(out, text);
         }
     }
 }

@@ -115,8 +115,19 @@ impl Chunk {
                 spans = row.interned;
                 interned = spans.map(|span| self.at(span));
             }
-            let [scheme, listener, host, protocol, route, upstream, endpoint, outcome, principal, user_agent] =
-                interned;
+            let [
+                scheme,
+                listener,
+                host,
+                protocol,
+                route,
+                upstream,
+                endpoint,
+                outcome,
+                principal,
+                user_agent,
+                credential,
+            ] = interned;
             let [request_id, client, method, path, query, matched, tries] = row.others.map(|span| self.at(span));
             let facts = RequestFacts {
                 time_us: row.time_us,
@@ -134,6 +145,7 @@ impl Chunk {
                 endpoint,
                 outcome,
                 principal,
+                credential,
                 user_agent,
                 matched,
                 status: row.status,
@@ -177,6 +189,7 @@ fn texts<'a>(facts: &RequestFacts<'a>) -> [&'a str; TEXTS] {
         facts.outcome,
         facts.principal,
         facts.user_agent,
+        facts.credential,
         facts.request_id,
         facts.client,
         facts.method,
@@ -209,6 +222,8 @@ mod tests {
                 outcome: "served",
                 attempts: 2,
                 tries: "127.0.0.1:8001 connect",
+                principal: "alice",
+                credential: "jwt.main",
                 ..RequestFacts::default()
             },
             RequestFacts::default(),
@@ -225,16 +240,23 @@ mod tests {
     #[test]
     fn repeated_texts_are_kept_once_and_told() {
         let one = RequestFacts { host: "h", user_agent: "curl", path: "/x", ..RequestFacts::default() };
-        let rows = [one, one, RequestFacts { path: "/y", ..one }, RequestFacts { host: "i", ..one }, one];
+        let rows = [
+            one,
+            one,
+            RequestFacts { path: "/y", ..one },
+            RequestFacts { host: "i", ..one },
+            one,
+            RequestFacts { credential: "basic", ..one },
+        ];
         let mut chunk = Chunk::default();
         let sizes = rows.map(|row| {
             chunk.push(&row);
             chunk.text_bytes()
         });
-        assert_eq!(sizes, [7, 7, 9, 12, 13]);
+        assert_eq!(sizes, [7, 7, 9, 12, 13, 18]);
         assert_eq!(
             chunk.repeating().map(|(_, repeats)| repeats).collect::<Vec<_>>(),
-            [false, true, true, false, false]
+            [false, true, true, false, false, false]
         );
         assert_eq!(chunk.iter().collect::<Vec<_>>(), rows);
         // The first of all repeats nothing, even if it has no texts.

@@ -32,6 +32,9 @@ pub struct Filter {
     pub path: Option<PathFilter>,
     pub method: Option<String>,
     pub outcome: Option<String>,
+    pub principal: Option<String>,
+    /// A part of it.
+    pub credential: Option<String>,
     pub actor: Option<String>,
     pub request_id: Option<String>,
     /// Only requests of more than one attempt.
@@ -77,6 +80,8 @@ impl Filter {
             &query.path,
             &query.method,
             &query.outcome,
+            &query.principal,
+            &query.credential,
             &query.actor,
             &query.request_id,
         ];
@@ -93,13 +98,17 @@ impl Filter {
             || query.client.is_some()
             || query.path.is_some()
             || query.method.is_some()
+            || query.principal.is_some()
+            || query.credential.is_some()
             || query.request_id.is_some()
             || query.retried;
         let of_actions = query.actor.is_some();
         if of_requests && (of_actions || query.kind == Some(Kind::Actions)) {
-            return Err("an action has no status, route, upstream, client, path, method, request id or attempts: \
-                        ask for requests or for actions"
-                .to_owned());
+            return Err(
+                "an action has no status, route, upstream, client, path, method, principal, credential, request id \
+                        or attempts: ask for requests or for actions"
+                    .to_owned(),
+            );
         }
         if of_actions && query.kind == Some(Kind::Requests) {
             return Err("a request has no actor: ask for actions".to_owned());
@@ -121,6 +130,8 @@ impl Filter {
             }),
             method: query.method.clone(),
             outcome: query.outcome.clone(),
+            principal: query.principal.clone(),
+            credential: query.credential.clone(),
             actor: query.actor.clone(),
             request_id: query.request_id.clone(),
             retried: query.retried,
@@ -239,6 +250,9 @@ mod tests {
         assert!(read(|query| (query.actor, query.path) = (Some("a".into()), Some("/".into()))).is_err());
         let retried = read(|query| query.retried = true).unwrap();
         assert!(retried.retried && retried.requests && !retried.actions);
+        let recognised = read(|query| query.credential = Some("jwt.main".into())).unwrap();
+        assert!(recognised.requests && !recognised.actions && recognised.credential.as_deref() == Some("jwt.main"));
+        assert!(read(|query| (query.actor, query.principal) = (Some("a".into()), Some("b".into()))).is_err());
         assert!(read(|query| (query.actor, query.retried) = (Some("a".into()), true)).is_err());
         assert!(read(|query| query.last = Some(10_001)).is_err());
         assert!(read(|query| query.path = Some("x".repeat(5000))).is_err());

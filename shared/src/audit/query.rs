@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Which rows are wanted. Filters are joined by "and"; an absent one lets everything through. Filters that only
-/// requests can meet (status, route, client, path, method, request id, retried) leave actions out, and the other way round.
+/// requests can meet (status, route, client, path, method, principal, request id, retried and such) leave actions out, and the other way round.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
@@ -60,6 +60,14 @@ pub struct AuditQuery {
     #[cfg_attr(feature = "cli", arg(long, value_name = "CODE"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
+    /// Who was recognised, by name
+    #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub principal: Option<String>,
+    /// Part of how they were recognised: a provider's name (jwt.main), an API key's prefix (pk_ab12cd34)
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
     /// Part of an actor's description
     #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT"))]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -43,7 +43,10 @@ pub struct RequestFacts<'a> {
     pub attempts: u32,
     /// Why it took more than one attempt, or was not tried again, in our own words and addresses; nearly always empty.
     pub tries: &'a str,
+    /// Who it was; empty where nobody was recognised.
     pub principal: &'a str,
+    /// How they were recognised: a provider's name, behind an API key's the part of the key that may be seen.
+    pub credential: &'a str,
     /// The config generation that decided.
     pub generation: u64,
     pub user_agent: &'a str,
@@ -78,6 +81,7 @@ pub struct RequestRow {
     pub attempts: u32,
     pub tries: String,
     pub principal: String,
+    pub credential: String,
     pub generation: u64,
     pub user_agent: String,
     pub matched: String,
@@ -111,6 +115,7 @@ impl RequestRow {
             attempts: facts.attempts,
             tries: facts.tries.to_owned(),
             principal: facts.principal.to_owned(),
+            credential: facts.credential.to_owned(),
             generation: facts.generation,
             user_agent: facts.user_agent.to_owned(),
             matched: facts.matched.to_owned(),
@@ -143,6 +148,7 @@ impl RequestRow {
             attempts: self.attempts,
             tries: &self.tries,
             principal: &self.principal,
+            credential: &self.credential,
             generation: self.generation,
             user_agent: &self.user_agent,
             matched: &self.matched,

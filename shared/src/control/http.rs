@@ -115,6 +115,8 @@ const AUDIT_PARAMS: &[Param] = &[
     text("path"),
     text("method"),
     text("outcome"),
+    text("principal"),
+    text("credential"),
     text("actor"),
     text("request_id"),
     flag("retried"),

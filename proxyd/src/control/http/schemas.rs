@@ -302,6 +302,7 @@ const SHAPES: &[Shape] = &[
             ("attempts", "integer"),
             ("tries", "string"),
             ("principal", "string"),
+            ("credential", "string"),
             ("generation", "integer"),
             ("user_agent", "string"),
             ("matched", "string"),

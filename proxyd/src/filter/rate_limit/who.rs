@@ -196,6 +196,7 @@ mod tests {
         Principal {
             user: "alice".into(),
             provider: "api_key".into(),
+            shown: None,
             roles: [].into(),
             scopes: [].into(),
             key: Some(KeyMark { id: "00ff".into(), prefix: "pk_abcd1234".into(), is_user, limit }),

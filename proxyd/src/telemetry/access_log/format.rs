@@ -33,6 +33,7 @@ pub(super) fn json(facts: &RequestFacts<'_>, time: &TimeText, out: &mut Vec<u8>)
     }
     text(out, b",\"tries\":\"", facts.tries);
     text(out, b",\"principal\":\"", facts.principal);
+    text(out, b",\"credential\":\"", facts.credential);
     number(out, b",\"generation\":", facts.generation);
     text(out, b",\"user_agent\":\"", facts.user_agent);
     out.extend_from_slice(b"}\n");
@@ -75,7 +76,8 @@ fn milliseconds<const N: usize>(out: &mut Vec<u8>, name: &[u8; N], us: u64) {
 /// Appends the combined log format and what it has no place for:
 ///
 /// `CLIENT - PRINCIPAL [22/Nov/2026:23:14:35 +0000] "METHOD PATH?QUERY PROTOCOL" STATUS BYTES_OUT "-" "USER_AGENT"
-/// id=… host="…" route="…" upstream="…" endpoint="…" outcome=… in=… ms=… upstream_ms=… attempts=… tries="…" generation=…`
+/// id=… host="…" route="…" upstream="…" endpoint="…" outcome=… in=… ms=… upstream_ms=… attempts=… tries="…" credential="…"
+/// generation=…`
 ///
 /// The referrer is always `-`: it is not recorded.
 pub(super) fn combined(facts: &RequestFacts<'_>, time: &TimeText, out: &mut Vec<u8>) {
@@ -117,9 +119,11 @@ pub(super) fn combined(facts: &RequestFacts<'_>, time: &TimeText, out: &mut Vec<
         milliseconds(out, b" upstream_ms=", facts.upstream_us);
         number(out, b" attempts=", u64::from(facts.attempts));
     }
-    if !facts.tries.is_empty() {
-        out.extend_from_slice(b" tries=");
-        quoted(facts.tries, out);
+    for (name, value) in [(&b" tries="[..], facts.tries), (b" credential=", facts.credential)] {
+        if !value.is_empty() {
+            out.extend_from_slice(name);
+            quoted(value, out);
+        }
     }
     number(out, b" generation=", facts.generation);
     out.push(b'\n');

@@ -15,6 +15,7 @@ const HELD: [Held<'_>; INTERNED] = [
     Held::Empty,
     Held::Empty,
     Held::Empty,
+    Held::Empty,
 ];
 
 fn bytes(interned: &[Held<'_>; INTERNED], packed_id: Option<&[u8; 16]>, facts: &RequestFacts<'_>) -> Vec<u8> {
@@ -34,7 +35,8 @@ fn a_request_is_spelled_as_the_reference_says() {
     expected.extend_from_slice(b"\0\0\0\0\0\x01\0");
     assert_eq!(bytes(&HELD, Some(&[7; 16]), &facts), expected);
     let facts = RequestFacts { request_id: "id", ..RequestFacts::default() };
-    let known = [Held::Known(31); INTERNED];
+    let mut known = [Held::Known(31); INTERNED];
+    known[INTERNED - 1] = Held::Empty;
     let out = bytes(&known, None, &facts);
     assert_eq!(out.get(29..43), Some(&b"\0\0\0\x04id\x7d\x7d\x7d\x7d\x7d\x7d\x7d\x7d"[..]));
 }
@@ -46,6 +48,27 @@ fn tries_are_told_after_all_else_and_only_where_there_are_some() {
     assert!(expected.ends_with(b"\0\0\0\0\0\0\x07"), "as it was before there were any");
     expected.extend_from_slice(b"\x16127.0.0.1:8001 connect");
     assert_eq!(bytes(&HELD, None, &RequestFacts { tries: "127.0.0.1:8001 connect", ..without }), expected);
+}
+
+#[test]
+fn a_credential_is_told_behind_tries_and_only_where_there_is_one() {
+    let facts = |tries| RequestFacts { generation: 7, tries, ..RequestFacts::default() };
+    let with = |credential| {
+        let mut held = HELD;
+        held[INTERNED - 1] = credential;
+        held
+    };
+    let check = |credential, tries, expected: &[u8]| {
+        let mut all = bytes(&HELD, None, &facts(""));
+        all.extend_from_slice(expected);
+        assert_eq!(bytes(&with(credential), None, &facts(tries)), all, "{credential:?} {tries}");
+    };
+    check(Held::Empty, "", b"");
+    check(Held::Empty, "ab", b"\x02ab");
+    check(Held::First(33, "basic"), "", b"\0\x87\x01\x05basic");
+    check(Held::Known(3), "", b"\0\x0d");
+    check(Held::Inline("x"), "", b"\0\x06x");
+    check(Held::Known(3), "ab", b"\x02ab\x0d");
 }
 
 /// Reads a row's bytes as the reference describes them: none if they are no row's.
@@ -84,21 +107,37 @@ impl<'a> Reading<'a> {
             1 => self.take(16)?.to_vec(),
             twice => self.take(twice / 2)?.to_vec(),
         });
-        for _ in 0..INTERNED {
-            let word = self.small()?;
-            fields.push(of(word & 3));
-            match word & 3 {
-                2 => fields.push(self.take(word >> 2)?.to_vec()),
-                3 => fields.extend([of(word >> 2), self.short()?]),
-                _ => fields.push(of(word >> 2)),
-            }
+        for _ in 0..INTERNED - 1 {
+            self.held(&mut fields)?;
         }
         fields.push(self.short()?);
         for _ in 0..6 {
             fields.push(of(self.small()?));
         }
-        fields.push(if self.0.is_empty() { Vec::new() } else { self.short().filter(|text| !text.is_empty())? });
-        self.0.is_empty().then_some(fields)
+        if self.0.is_empty() {
+            fields.extend([Vec::new(), of(0), of(0)]);
+            return Some(fields);
+        }
+        let tries = self.short()?;
+        if self.0.is_empty() && !tries.is_empty() {
+            fields.extend([tries, of(0), of(0)]);
+            return Some(fields);
+        }
+        fields.push(tries);
+        let at = fields.len();
+        self.held(&mut fields)?;
+        (self.0.is_empty() && fields.get(at) != Some(&of(0))).then_some(fields)
+    }
+
+    fn held(&mut self, fields: &mut Vec<Vec<u8>>) -> Option<()> {
+        let word = self.small()?;
+        fields.push(of(word & 3));
+        match word & 3 {
+            2 => fields.push(self.take(word >> 2)?.to_vec()),
+            3 => fields.extend([of(word >> 2), self.short()?]),
+            _ => fields.push(of(word >> 2)),
+        }
+        Some(())
     }
 }
 
@@ -139,17 +178,18 @@ proptest! {
         let mut expected = vec![[&[9; 16][..], b"R"].concat(), of(300), of(time_us as u64), of(status.into())];
         expected.extend([method, path, query, client].map(|text| text.as_bytes().to_vec()));
         expected.push(packed_id.map_or_else(|| request_id.as_bytes().to_vec(), |id| id.to_vec()));
-        for text in interned {
-            match text {
-                Held::Empty => expected.extend([of(0), of(0)]),
-                Held::Known(number) => expected.extend([of(1), of(number)]),
-                Held::Inline(text) => expected.extend([of(2), text.as_bytes().to_vec()]),
-                Held::First(number, text) => expected.extend([of(3), of(number), text.as_bytes().to_vec()]),
-            }
-        }
+        let spelled = |text| match text {
+            Held::Empty => vec![of(0), of(0)],
+            Held::Known(number) => vec![of(1), of(number)],
+            Held::Inline(text) => vec![of(2), text.as_bytes().to_vec()],
+            Held::First(number, text) => vec![of(3), of(number), text.as_bytes().to_vec()],
+        };
+        let [always @ .., credential] = interned;
+        expected.extend(always.into_iter().flat_map(spelled));
         expected.push(matched.as_bytes().to_vec());
         expected.extend([bytes_in, bytes_out, duration_us, upstream_us, u64::from(attempts as u32), generation].map(of));
         expected.push(tries.as_bytes().to_vec());
+        expected.extend(spelled(credential));
         prop_assert_eq!(Reading(&bytes(&interned, packed_id.as_ref(), &facts)).row(), Some(expected));
     }
 }

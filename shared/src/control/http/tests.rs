@@ -31,6 +31,8 @@ fn full_audit(follow: bool) -> AuditQuery {
         path: text_of("/ä/*?%"),
         method: text_of("GET"),
         outcome: text_of("served"),
+        principal: text_of("alice"),
+        credential: text_of("api_key pk_ab12cd34"),
         actor: text_of("root"),
         request_id: text_of("x"),
         retried: true,

@@ -6,6 +6,7 @@ mod control;
 mod examples;
 mod limits;
 mod login;
+mod recorded;
 mod redis;
 mod revoked;
 mod threats;

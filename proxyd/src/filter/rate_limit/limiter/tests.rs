@@ -124,6 +124,7 @@ fn principal(limit: Option<(u32, u64)>) -> Principal {
     Principal {
         user: "ci-bot".into(),
         provider: "api_key".into(),
+        shown: None,
         roles: [].into(),
         scopes: [].into(),
         key: Some(KeyMark { id: "00ff".into(), prefix: "pk_abcd1234".into(), is_user: true, limit }),

@@ -153,6 +153,7 @@ pub(super) fn nobody() -> Principal {
     Principal {
         user: "".into(),
         provider: "jwt.main".into(),
+        shown: None,
         roles: Box::default(),
         scopes: Box::default(),
         key: None,

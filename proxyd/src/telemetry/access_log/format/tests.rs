@@ -29,6 +29,7 @@ fn full() -> RequestFacts<'static> {
         attempts: 2,
         tries: "127.0.0.1:8002 connect",
         principal: "ann",
+        credential: "jwt.main",
         generation: 7,
         user_agent: "curl/8",
         matched: "",
@@ -52,7 +53,8 @@ fn json_says_everything() {
         "scheme": "https", "host": "api.example.com", "path": "/users/1", "query": "page=2&token=present",
         "protocol": "HTTP/1.1", "status": 200, "outcome": "served", "route": "users", "upstream": "users",
         "endpoint": "127.0.0.1:8001", "bytes_in": 3, "bytes_out": 1024, "duration_ms": 12.045, "upstream_ms": 11.0,
-        "attempts": 2, "tries": "127.0.0.1:8002 connect", "principal": "ann", "generation": 7, "user_agent": "curl/8",
+        "attempts": 2, "tries": "127.0.0.1:8002 connect", "principal": "ann", "credential": "jwt.main",
+        "generation": 7, "user_agent": "curl/8",
     });
     assert_eq!(read(&full()), expected);
 }
@@ -87,7 +89,8 @@ fn text_is_the_combined_format_and_more() {
     let expected = concat!(
         r#"192.0.2.7 - ann [22/Nov/2026:23:14:35 +0000] "GET /users/1?page=2&token=present HTTP/1.1" 200 1024 "-" "#,
         r#""curl/8" id="5f1c" host="api.example.com" route="users" upstream="users" endpoint="127.0.0.1:8001" "#,
-        r#"outcome="served" in=3 ms=12.045 upstream_ms=11.000 attempts=2 tries="127.0.0.1:8002 connect" generation=7"#,
+        r#"outcome="served" in=3 ms=12.045 upstream_ms=11.000 attempts=2 tries="127.0.0.1:8002 connect" "#,
+        r#"credential="jwt.main" generation=7"#,
         "\n"
     );
     assert_eq!(line(combined, &full()), expected);
