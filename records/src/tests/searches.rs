@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use shared::audit::{AuditQuery, Filter, Kind, Row};
+use shared::audit::{AuditQuery, Chunk, Filter, Kind, RequestFacts, Row};
 
 use super::{BEGIN_US, fill, fill_segments, open};
 use crate::{Entry, Limits, Reader};
@@ -81,6 +81,35 @@ fn every_filter_of_requests_lets_through_what_it_says() {
             "filters are joined by and"
         );
     }
+}
+
+#[test]
+fn who_was_recognised_is_found_by_name_and_by_a_part_of_what_by() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    // Too long for the table of texts: it stands in its row.
+    let long = format!("{}, api_key pk_long", "x".repeat(300));
+    let mut chunk = Chunk::default();
+    for (principal, credential) in
+        [("alice", "jwt.main"), ("alice", "api_key pk_ab12cd34"), ("", ""), ("jwt.main", "basic"), ("bob", &long)]
+    {
+        chunk.push(&RequestFacts { time_us: BEGIN_US, principal, credential, ..RequestFacts::default() });
+    }
+    store.write(&[Entry::Requests(&chunk)], false).unwrap();
+    store.close().unwrap();
+    let check = |principal: Option<&str>, credential: Option<&str>, expected: &[u64]| {
+        let found = found(dir.path(), |query| {
+            (query.principal, query.credential) = (principal.map(str::to_owned), credential.map(str::to_owned));
+        });
+        assert_eq!(found, expected, "{principal:?} {credential:?}");
+    };
+    check(Some("alice"), None, &[1, 2]);
+    check(Some("ali"), None, &[]);
+    check(None, Some("jwt.main"), &[1]);
+    check(None, Some("api_key"), &[2, 5]);
+    check(None, Some("pk_long"), &[5]);
+    check(None, Some("nothing"), &[]);
+    check(Some("alice"), Some("api_key pk_ab12cd34"), &[2]);
 }
 
 #[test]
