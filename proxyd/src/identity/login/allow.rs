@@ -16,6 +16,7 @@ const LONGEST_CLAIM: usize = 1024;
 
 /// When a session begins and ends.
 #[derive(Clone, Copy)]
+#[allow(clippy::struct_field_names, reason = "each is in seconds since the epoch")]
 pub(super) struct Times {
     pub started_s: i64,
     pub ends_s: i64,

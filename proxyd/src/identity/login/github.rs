@@ -1,4 +1,4 @@
-//! GitHub: OAuth 2.0 without an id_token. Who it is, its API says; what it says is told as claims.
+//! GitHub: OAuth 2.0 without an `id_token`. Who it is, its API says; what it says is told as claims.
 
 use oauth2::basic::{BasicClient, BasicTokenResponse};
 use oauth2::{AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, RedirectUrl, RequestTokenError, TokenUrl};

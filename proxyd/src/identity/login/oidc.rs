@@ -1,4 +1,4 @@
-//! OpenID Connect: discovery, the authorization code flow and its refresh, checked by the crate `openidconnect`.
+//! `OpenID` Connect: discovery, the authorization code flow and its refresh, checked by the crate `openidconnect`.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,7 +51,7 @@ const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
 /// What discovery tells beyond the core.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 struct Extra {
-    /// OpenID Connect RP-Initiated Logout 1.0.
+    /// `OpenID` Connect RP-Initiated Logout 1.0.
     end_session_endpoint: Option<Url>,
     /// RFC 9207.
     authorization_response_iss_parameter_supported: Option<bool>,
@@ -380,7 +380,7 @@ fn lacks(config: &Login, claims: &Claims) -> bool {
         || (!allow.organisations.is_empty() && super::allow::ORGANISATIONS.iter().all(|path| is_missing(path)))
 }
 
-/// What the provider's endpoint for that says of whoever has this access token (OpenID Connect Core section 5.3).
+/// What the provider's endpoint for that says of whoever has this access token (`OpenID` Connect Core section 5.3).
 async fn ask_user(
     config: &Login,
     url: &str,

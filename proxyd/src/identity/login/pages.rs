@@ -1,5 +1,6 @@
 //! What people see of a login: redirects, and pages without scripts, styles or anybody else's words.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -73,10 +74,10 @@ impl Answer {
 
     /// Which login it is to be: name and address of each.
     pub(super) fn choice(logins: &[(&str, String)]) -> Self {
-        let links: String = logins
-            .iter()
-            .map(|(name, address)| format!("<li><a href=\"{}\">{}</a></li>", escaped(address), escaped(name)))
-            .collect();
+        let mut links = String::new();
+        for (name, address) in logins {
+            let _ = write!(links, "<li><a href=\"{}\">{}</a></li>", escaped(address), escaped(name));
+        }
         let text = page("Log in", "", &format!("<ul>{links}</ul>"));
         Self { text: Some(Text::Html(text)), ..Self::new(200) }
     }

@@ -1,5 +1,5 @@
 //! A provider of identities as a login sees it: where people are sent, what comes of the code that they bring back, and what
-//! becomes of a session later. What differs between OpenID Connect and GitHub lies in `oidc` and `github`.
+//! becomes of a session later. What differs between `OpenID` Connect and GitHub lies in `oidc` and `github`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,7 +143,7 @@ pub(super) struct Provider {
 
 enum Kind {
     Oidc(Box<Oidc>),
-    GitHub(GitHub),
+    GitHub(Box<GitHub>),
 }
 
 impl Provider {
@@ -153,7 +153,7 @@ impl Provider {
         let kind = match &config.kind {
             LoginKind::Oidc { issuer } => Kind::Oidc(Box::new(Oidc::compile(issuer)?)),
             LoginKind::GitHub { authorize_url, token_url, api_url } => {
-                Kind::GitHub(GitHub::compile(authorize_url, token_url, api_url)?)
+                Kind::GitHub(Box::new(GitHub::compile(authorize_url, token_url, api_url)?))
             }
         };
         Ok(Self { config: Arc::clone(config), kind })

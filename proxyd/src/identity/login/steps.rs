@@ -10,7 +10,7 @@ use super::pending::{self, Pending};
 use super::provider::{Brought, Failure, Provider, Start, failed};
 use super::visit::Visit;
 use super::{Logins, Reach, target};
-use crate::exchange::{Denial, Rejection};
+use crate::exchange::{Challenges, Denial, Rejection};
 use crate::identity::session::{Answered, Opened, Session, SessionId};
 
 /// The longest code that a provider may send.
@@ -192,11 +192,11 @@ impl Logins {
 
     /// Who is logged in.
     async fn tell(self: &Arc<Self>, visit: Visit<'_>, reach: &Reach) -> Result<Answer, Rejection> {
-        let nobody = |why| Rejection::Unauthenticated { why, challenges: Default::default() };
+        let nobody = |why| Rejection::Unauthenticated { why, challenges: Challenges::default() };
         let opened = self.sessions.open(visit.headers, visit.https, &reach.store, visit.now_s);
         let session = match opened {
             Opened::None => return Err(nobody(Denial::Missing)),
-            opened => match settled(opened).await {
+            opened @ (Opened::Good(_) | Opened::Denied(_) | Opened::Ask(_)) => match settled(opened).await {
                 Answered::Good(session) => session,
                 Answered::Denied(denial) => return Err(nobody(denial)),
                 Answered::Unavailable => return Err(Rejection::AuthUnavailable),

@@ -138,7 +138,7 @@ impl Stub {
             ("GET", "/.well-known/openid-configuration") => (200, script.metadata(&self.address)),
             ("GET", "/jwks") => (200, script.jwks()),
             ("POST", "/token") => script.token(&self.address, &form),
-            ("GET", "/userinfo") | ("GET", "/user") => (200, script.user.clone()),
+            ("GET", "/userinfo" | "/user") => (200, script.user.clone()),
             ("POST", "/gh/token") => script.github_token(&form),
             ("GET", "/user/emails") => (if script.emails.is_null() { 404 } else { 200 }, script.emails.clone()),
             ("GET", "/user/orgs") => (200, script.organisations.clone()),
