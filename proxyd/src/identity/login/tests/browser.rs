@@ -52,7 +52,7 @@ pub(super) fn logins_of(stub: &Stub, change: impl FnOnce(&mut Identity)) -> Arc<
 }
 
 pub(super) fn compile(identity: Identity, before: Option<&Logins>) -> Result<Arc<Logins>, String> {
-    let text = "listen: [\"127.0.0.1:0\"]\nroutes: [{match: /, respond: {status: 200}}]\n";
+    let text = "routes: [{path: /, respond: {status: 200}}]\n";
     let checked = shared::config::load(&Input::text("t.yaml", text), &References::Refuse);
     let whole = checked.unwrap_or_else(|problems| panic!("{problems:?}")).config;
     Logins::compile(&Config { identity, ..(*whole).clone() }, &State::in_memory(), None, before)
