@@ -114,7 +114,7 @@ fn values_are_kept_for_their_time() {
     let server = Server::start(&[]);
     run(async {
         let link = link(&server.url(""));
-        let second = Duration::from_secs(60);
+        let second = Duration::from_mins(1);
         assert_eq!(link.get("a").await, Ok(None));
         assert_eq!(link.set("a", b"one\0", second).await, Ok(()));
         assert_eq!(link.set_new("a", b"two", second).await, Ok(false));
@@ -127,7 +127,7 @@ fn values_are_kept_for_their_time() {
         assert_eq!(link.set_new("a", b"two", Duration::ZERO).await, Ok(true));
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!(link.get("a").await, Ok(None), "a millisecond is the least");
-        assert_eq!(link.set("a", &[0; 100_000], second).await, Err(StoreError::Answer));
+        assert_eq!(link.set("a", &vec![0; 100_000], second).await, Err(StoreError::Answer));
         let keys: Vec<String> = link.ask(redis::cmd("KEYS").arg("*").take()).await.unwrap();
         assert!(keys.is_empty(), "{keys:?}");
     });

@@ -101,7 +101,7 @@ impl Forward {
         let client = ledger.outside.client().ok()?;
         let answer = outside::ask(client, request, self.config.timeout, MAX_BODY).await.ok()?;
         match answer.status().as_u16() {
-            200..=299 => self.recognised(answer.headers(), sends),
+            200..=299 => Some(self.recognised(answer.headers(), sends)),
             status @ 300..=499 => {
                 let (head, body) = answer.into_parts();
                 Some(Answer::Refused(refusal(status, &head.headers, body)))
@@ -110,7 +110,7 @@ impl Forward {
         }
     }
 
-    fn recognised(&self, headers: &HeaderMap, sends: &Sends) -> Option<Answer> {
+    fn recognised(&self, headers: &HeaderMap, sends: &Sends) -> Answer {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let members = |text: &str, between: fn(char) -> bool| -> Box<[Box<str>]> {
             text.split(between).map(str::trim).filter(|member| !member.is_empty()).map(Box::from).collect()
@@ -119,7 +119,7 @@ impl Forward {
         let roles = members(text(&self.config.roles_header), |c| c == ',');
         let scopes = members(text(&self.config.scopes_header), |c| c == ' ' || c == ',');
         let told = Told { user, provider: "forward", roles: &roles, scopes: &scopes, key: None };
-        let Some(sent) = sends.about(&told, |_| None) else { return Some(Answer::Denied(Denial::TokenClaims)) };
+        let Some(sent) = sends.about(&told, |_| None) else { return Answer::Denied(Denial::TokenClaims) };
         let mut sent = sent.into_vec();
         sent.extend(copied(&self.copy, headers));
         let principal = Principal {
@@ -132,7 +132,7 @@ impl Forward {
             ..Principal::default()
         };
         let back = copied(&self.copy_back, headers).collect();
-        Some(Answer::Who(Recognised { principal: Arc::new(principal), back }))
+        Answer::Who(Recognised { principal: Arc::new(principal), back })
     }
 }
 

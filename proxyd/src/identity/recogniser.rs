@@ -118,14 +118,14 @@ impl Recogniser {
             Self::ApiKey { state, .. } => api_key(state, credential, asking).into(),
             Self::Basic(verifier) => basic(verifier, credential, asking),
             Self::Login { logins, index } => logins.ask(*index, asking),
-            Self::Introspection(introspector) => match introspector.known(credential, asking.now_s) {
-                Some(answer) => answer.into(),
-                None => {
-                    let (introspector, token) = (Arc::clone(introspector), credential.to_vec());
-                    let (sends, ledger, now_s) = asking.owned();
-                    Said::Later(Box::pin(async move { introspector.ask(&token, &sends, &ledger, now_s).await }))
+            Self::Introspection(introspector) => {
+                if let Some(answer) = introspector.known(credential, asking.now_s) {
+                    return answer.into();
                 }
-            },
+                let (introspector, token) = (Arc::clone(introspector), credential.to_vec());
+                let (sends, ledger, now_s) = asking.owned();
+                Said::Later(Box::pin(async move { introspector.ask(&token, &sends, &ledger, now_s).await }))
+            }
             Self::Forward(forward) => {
                 let asked = Asked::of(asking.exchange, &asking.request.head);
                 let forward = Arc::clone(forward);

@@ -240,7 +240,7 @@ impl Reload {
             load::identities(&checked, Around { state, before: Some(&before.identities), generation })
         };
         let made = tokio::task::spawn_blocking(compile).await.map_err(|error| broken(&error))?;
-        made.map_err(|problems| invalid(&load::name(&self.daemon.source).to_string(), problems))
+        made.map_err(|problems| invalid(&load::name(&self.daemon.source), problems))
     }
 
     /// From the last things that may fail to the commit and what follows it.

@@ -64,7 +64,7 @@ pub struct AuditQuery {
     #[cfg_attr(feature = "cli", arg(long, value_name = "NAME"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
-    /// Part of how they were recognised: a provider's name (jwt.main), an API key's prefix (pk_ab12cd34)
+    /// Part of how they were recognised: a provider's name (jwt.main), an API key's prefix
     #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,

@@ -163,7 +163,6 @@ pub struct BansLiftArgs {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::control::Command;
 
     #[test]

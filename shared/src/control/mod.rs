@@ -33,6 +33,7 @@ use crate::config::Level;
 /// where every argument has a default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", content = "args", rename_all = "snake_case", deny_unknown_fields)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, made by a person")]
 pub enum Command {
     /// Who runs, since when, which generation, how it goes → [`report::Status`].
     Status(Nothing),

@@ -81,12 +81,12 @@ impl Provider {
         }
         for place in &self.places {
             match place.look(&asking.request.head) {
-                Found::Nothing => {}
                 Found::Ambiguous => return Answer::Denied(Denial::Ambiguous).into(),
                 Found::One(value) if self.recogniser.could_read(&value, place.is_shared()) => {
                     return self.recogniser.ask(&value, asking);
                 }
-                Found::One(_) => {}
+                // A credential of another kind is none of its own.
+                Found::Nothing | Found::One(_) => {}
             }
         }
         Answer::Denied(Denial::Missing).into()
@@ -138,13 +138,13 @@ impl Auth {
                 self.clean(request);
                 Verdict::Pass
             }
-            Settled::Denied(denial) => match self.page(denial, exchange, request) {
-                Some(response) => Verdict::Answer(response),
-                None => {
-                    let challenges = self.told.challenges(denial);
-                    Verdict::Reject(Rejection::Unauthenticated { why: denial, challenges })
+            Settled::Denied(denial) => {
+                if let Some(response) = self.page(denial, exchange, request) {
+                    return Verdict::Answer(response);
                 }
-            },
+                let challenges = self.told.challenges(denial);
+                Verdict::Reject(Rejection::Unauthenticated { why: denial, challenges })
+            }
             Settled::Refused(response) => Verdict::Answer(response),
             Settled::Unavailable => Verdict::Reject(Rejection::AuthUnavailable),
         }

@@ -87,7 +87,22 @@ fn telling(one: Denial, other: Denial) -> Denial {
         Denial::TokenAlgorithm | Denial::TokenKeyUnknown => 2,
         Denial::TokenSignature => 3,
         Denial::TokenIssuer => 4,
-        _ => 5,
+        Denial::Ambiguous
+        | Denial::TooLarge
+        | Denial::TokenExpired
+        | Denial::TokenNotYetValid
+        | Denial::TokenAudience
+        | Denial::TokenClaims
+        | Denial::TokenRevoked
+        | Denial::TokenInactive
+        | Denial::KeyExpired
+        | Denial::KeyRevoked
+        | Denial::PasswordWrong
+        | Denial::Locked
+        | Denial::SessionInvalid
+        | Denial::SessionExpired
+        | Denial::CertificateMissing
+        | Denial::ForwardRefused => 5,
     };
     if rank(other) > rank(one) { other } else { one }
 }

@@ -183,9 +183,9 @@ fn nobody_sends_what_only_we_may_say() {
     assert_eq!(value(&seen(&named.send(proxyd.address())), "x-user"), ["alice"]);
     // Nor behind a body.
     let mut wire = Wire::connect(proxyd.address());
-    wire.send(format!(
-        "POST /open HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-User\r\n\r\n2\r\nok\r\n0\r\nX-User: root\r\nx_roles: root\r\nX-Sum: 1\r\n\r\n"
-    ));
+    wire.send(
+        "POST /open HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-User\r\n\r\n2\r\nok\r\n0\r\nX-User: root\r\nx_roles: root\r\nX-Sum: 1\r\n\r\n",
+    );
     let answer = wire.response("POST").json();
     assert!(!answer["trailers"].to_string().contains("root"), "{answer}");
     assert!(answer["trailers"].to_string().contains("x-sum"), "{answer}");

@@ -53,8 +53,8 @@ fn what_looks_like_an_attack_is_refused_and_its_rule_named() {
     let rows = proxyd.audit(&json!({"outcome": "threat_traversal"}), 2);
     let told = |words: &str| rows.iter().any(|row| row["tries"] == words);
     assert!(told("threat: traversal, null_byte"), "{rows:#?}");
-    assert_eq!(proxyd.metric("proxyd_threats_total", &["rule=\"traversal\"", "mode=\"block\""]), 2.0);
-    assert_eq!(proxyd.metric("proxyd_threats_total", &["mode=\"shadow\""]), 0.0);
+    assert_eq!(proxyd.metric("proxyd_threats_total", &["rule=\"traversal\"", "mode=\"block\""]) as u64, 2);
+    assert_eq!(proxyd.metric("proxyd_threats_total", &["mode=\"shadow\""]) as u64, 0);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn ordinary_requests_and_other_routes_are_untouched() {
     assert_eq!(send(&proxyd, credentials).status, 200);
     let delete = Request::new("DELETE", "/block/");
     assert_eq!(send(&proxyd, delete).status, 200);
-    assert_eq!(proxyd.metric("proxyd_threats_total", &[]), 0.0);
+    assert_eq!(proxyd.metric("proxyd_threats_total", &[]) as u64, 0);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_shadow_only_tells() {
             (&json!("served"), &json!(format!("threat: {rule} (shadow)")))
         );
         let labels = [&*format!("rule=\"{rule}\""), "mode=\"shadow\""];
-        assert_eq!(proxyd.metric("proxyd_threats_total", &labels), 1.0, "{rule}");
+        assert_eq!(proxyd.metric("proxyd_threats_total", &labels) as u64, 1, "{rule}");
     }
 }
 
@@ -178,12 +178,12 @@ fn a_stream_of_http2_is_looked_at_too() {
     let mut client = Http2::connect(proxyd.address());
     let fields = [&post_fields("/shape/")[..], &[("content-type", "application/json")]].concat();
     client.head(1, &fields, false);
-    client.data(1, b"[[[".to_vec(), false);
-    client.data(1, b"[[".to_vec(), false);
+    client.data(1, b"[[[", false);
+    client.data(1, b"[[", false);
     let message = client.whole(1);
     assert!(message.status() == 413 && message.text().contains("threat_json_depth") && message.ended, "{message:?}");
     client.head(3, &fields, false);
-    client.data(3, b"[[[[]]]]".to_vec(), true);
+    client.data(3, b"[[[[]]]]", true);
     assert_eq!(client.whole(3).status(), 200);
     assert_eq!(client.get(5, ATTACK).status(), 403);
 }
