@@ -187,7 +187,8 @@ impl Counts {
         self.each(|entry| {
             let verdict = entry.meter(meter).peek(&entry.counters, now_us);
             let used = verdict.limit.saturating_sub(verdict.remaining);
-            if used <= least {
+            // Those that have as much as the last come in too: which of them are told must not hang on where they lie.
+            if used == 0 || used < least {
                 return;
             }
             top.push((entry.label.clone(), used, verdict));
