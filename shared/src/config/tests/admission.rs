@@ -94,6 +94,7 @@ fn bad_limits() {
         "algorithm: concurrency",
         "algorithm: concurrency, concurrent: 0",
         "algorithm: concurrency, concurrent: 5, requests_per_minute: 10, burst: 3, cost: 2",
+        "algorithm: concurrency, concurrent: 5, store: redis",
         "concurrent: 5",
         "algorithm: fixed_window, requests_per_minute: 1, burst: 3",
         "limits: [{requests: 60, per: 1m}, {requests: 4, per: 1s}], cost: 5",

@@ -9,7 +9,7 @@ use super::*;
 use crate::exchange::{Headers, Value};
 use crate::outside::Outside;
 
-/// Two OpenID Connect logins and one of GitHub's, all at one provider.
+/// Two logins by `OpenID` Connect and one of GitHub's, all at one provider.
 pub(super) fn config(stub: &Stub) -> Identity {
     let login = |name: &str, kind: LoginKind, scopes: &[&str], claim: &str| {
         Arc::new(Login {
@@ -164,7 +164,9 @@ impl Browser {
     pub(super) fn renew(&mut self, session: &Arc<Session>) -> bool {
         let cookie = self.logins.sessions.renew(session, true, &self.reach.store, self.now_s);
         let is_set = cookie.is_some();
-        cookie.iter().for_each(|cookie| self.take(cookie));
+        if let Some(cookie) = &cookie {
+            self.take(cookie);
+        }
         is_set
     }
 }

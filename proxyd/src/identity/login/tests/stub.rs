@@ -1,4 +1,4 @@
-//! A provider that says what a test tells it to: OpenID Connect and GitHub, over a real socket.
+//! A provider that says what a test tells it to: `OpenID` Connect and GitHub, over a real socket.
 
 use std::sync::{Arc, Mutex};
 
