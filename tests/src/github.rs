@@ -1,6 +1,7 @@
 //! GitHub as far as a login sees it: it knows one person, asks nothing and sends them back with a code.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashSet;
+use std::sync::Mutex;
 
 use serde_json::json;
 
@@ -11,11 +12,11 @@ pub const CLIENT: (&str, &str) = ("gateway", "github-secret");
 
 /// Starts it: `octocat` is of `acme`, and has a verified address that is not the public one.
 pub fn start() -> Upstream {
-    // Each code is good once.
-    let (given, taken) = (AtomicU64::new(1), AtomicU64::new(1));
+    // How many codes were given, and those that are still good: each is once.
+    let codes = Mutex::new((0, HashSet::new()));
     Upstream::scripted(move |conn| {
         while let Some(request) = conn.request() {
-            let (status, location, body) = answer(&request, &given, &taken);
+            let (status, location, body) = answer(&request, &mut codes.lock().unwrap());
             let mut headers = vec![("Content-Type", "application/json")];
             if let Some(location) = &location {
                 headers.push(("Location", location));
@@ -27,7 +28,7 @@ pub fn start() -> Upstream {
     })
 }
 
-fn answer(request: &Incoming, given: &AtomicU64, taken: &AtomicU64) -> (u16, Option<String>, serde_json::Value) {
+fn answer(request: &Incoming, (given, good): &mut (u32, HashSet<String>)) -> (u16, Option<String>, serde_json::Value) {
     let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     let value = |text: &str, wanted: &str| {
         let mut pairs = text.split('&').filter_map(|pair| pair.split_once('='));
@@ -36,20 +37,20 @@ fn answer(request: &Incoming, given: &AtomicU64, taken: &AtomicU64) -> (u16, Opt
     match path {
         "/login/oauth/authorize" => {
             let back = value(query, "redirect_uri").replace("%3A", ":").replace("%2F", "/");
-            let code = given.fetch_add(1, Ordering::SeqCst);
-            let good = value(query, "client_id") == CLIENT.0 && value(query, "code_challenge_method") == "S256";
-            let location = format!("{back}?code=code{code}&state={}", value(query, "state"));
-            (if good { 302 } else { 400 }, Some(location), json!({}))
+            *given += 1;
+            let code = format!("code{given}");
+            good.insert(code.clone());
+            let is_ours = value(query, "client_id") == CLIENT.0 && value(query, "code_challenge_method") == "S256";
+            let location = format!("{back}?code={code}&state={}", value(query, "state"));
+            (if is_ours { 302 } else { 400 }, Some(location), json!({}))
         }
         "/login/oauth/access_token" => {
             let form = String::from_utf8_lossy(&request.body).into_owned();
-            let expected = format!("code{}", taken.load(Ordering::SeqCst));
-            let good = value(&form, "code") == expected
+            let is_good = good.remove(&value(&form, "code"))
                 && value(&form, "client_id") == CLIENT.0
                 && value(&form, "client_secret") == CLIENT.1
                 && value(&form, "code_verifier").len() == 43;
-            if good {
-                taken.fetch_add(1, Ordering::SeqCst);
+            if is_good {
                 (
                     200,
                     None,
