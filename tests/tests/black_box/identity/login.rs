@@ -156,7 +156,8 @@ fn nobody_gets_in_by_a_callback_that_is_not_theirs_or_is_over() {
         let entered = person.go(&proxyd, back.strip_prefix("http://proxy.test").unwrap());
         assert_eq!((entered.status, entered.header("location")), (302, Some("/")), "{to}");
     }
-    let row = proxyd.audit(&json!({ "kind": "requests", "path": "/.proxyd/login/github/callback", "status": 400 }), 1);
+    let row =
+        proxyd.audit(&json!({ "kind": "requests", "path": "/.proxyd/login/github/callback", "status": "400" }), 1);
     assert_eq!(row[0]["outcome"], "login_state_invalid");
 }
 
