@@ -7,7 +7,8 @@ use tests::token::{SECRET, hs256};
 use tests::{Proxyd, Request, Response, Upstream, Wire};
 
 /// argon2id of `correct horse`, as `proxyctl hash-password` prints it.
-const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$TuemzHj4y56WLK/UaXllkg$YKYM2/7d2PF67KQenwnMbZeKcGIMv/vJSFzba+pyBl4";
+pub(super) const HASH: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$TuemzHj4y56WLK/UaXllkg$YKYM2/7d2PF67KQenwnMbZeKcGIMv/vJSFzba+pyBl4";
 
 fn start(auth: &str, routes: &str, upstream: &Upstream) -> Proxyd {
     Proxyd::start(&yaml(auth, routes, upstream))

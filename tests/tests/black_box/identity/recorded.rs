@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use tests::token::{SECRET, hs256};
 use tests::{Proxyd, Request, Upstream, eventually};
 
-/// argon2id of `correct horse`, as `proxyctl hash-password` prints it.
-const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$TuemzHj4y56WLK/UaXllkg$KYKM2/7d2PF67KQenwnMbZeKcGIMv/vJSFzba+pyBl4";
+use super::combining::HASH;
 
 fn start(upstream: &Upstream) -> Proxyd {
     let url = upstream.url();
