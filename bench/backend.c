@@ -1,6 +1,7 @@
 /* The benchmark's upstream: answers by path from responses made once, keeps connections, and counts what it was sent.
  *
- * /64k, /1m: bodies of that size by length; /chunked: 16 KiB in eight chunks; anything else: 1 KiB. Request bodies, by
+ * /64k, /1m: bodies of that size by length; /chunked: 16 KiB in eight chunks; /verify: that it is ada, with an empty body, as a
+ * service for forward-auth says; anything else: 1 KiB. Request bodies, by
  * length or chunked, are read and counted. /counts answers what was counted: requests, those with an X-Request-ID, and
  * body bytes. One thread, epoll.
  */
@@ -35,6 +36,8 @@ struct peer {
 };
 
 static struct answer small, medium, large, chunked;
+static char VERIFIED[] = "HTTP/1.1 200 OK\r\nX-User: ada\r\nX-Roles: admin,user\r\nContent-Length: 0\r\n\r\n";
+static const struct answer verified = {VERIFIED, sizeof VERIFIED - 1};
 static uint64_t requests, with_id, body_bytes;
 static int poller;
 static char buffer[READ_MAX];
@@ -114,6 +117,7 @@ static void understand(struct peer *peer, const char *head, size_t length) {
     if (path_length == 4 && !memcmp(path, "/64k", 4)) peer->answer = &medium;
     else if (path_length == 3 && !memcmp(path, "/1m", 3)) peer->answer = &large;
     else if (path_length == 8 && !memcmp(path, "/chunked", 8)) peer->answer = &chunked;
+    else if (path_length == 7 && !memcmp(path, "/verify", 7)) peer->answer = &verified;
     else if (path_length == 7 && !memcmp(path, "/counts", 7)) is_counts = true;
     peer->state = IN_HEAD;
     peer->left = 0;

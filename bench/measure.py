@@ -14,6 +14,7 @@ from collections.abc import Callable
 import balancing
 import counts
 import faults
+import identity
 import machine
 import prepare
 import probing
@@ -269,6 +270,7 @@ EXTRAS = (
     Extra("faults", "endpoints that fail, beside HAProxy and nginx", lambda wish, _: faults.measure(wish)),
     Extra("probes", "ten thousand endpoints asked every five seconds", lambda wish, _: probing.probes(wish)),
     Extra("balance", "what a balanced request costs", lambda wish, _: balancing.measure(wish)),
+    Extra("identity", "what credentials, limits by whom, and rules against attacks cost a request", lambda wish, _: identity.measure(wish)),
     Extra("idle", "memory of an idle connection: keep-alive, TLS, WebSocket", lambda wish, _: protocols.idle(wish)),
     Extra("scaling", "a worker, an upstream and a load on one core, and two of each on two, as a gateway", two_cores),
     Extra("audit", "the store of records", audit),

@@ -3,6 +3,7 @@
 import balancing
 import bar
 import faults
+import identity
 import plot
 import probing
 from cases import ROOT, WORK, Case
@@ -116,6 +117,8 @@ def _extras_text(extras: dict) -> list[str]:
         parts.append(probing.markdown(probes))
     if balance := extras.get("balance"):
         parts.append(balancing.markdown(balance))
+    if told := extras.get("identity"):
+        parts.append(identity.markdown(told))
     if held := extras.get("idle"):
         rows = [
             [label, *(f"{found[kind] / 1024:.1f}" for kind in ("keep-alive", "TLS", "WebSocket"))]

@@ -6,12 +6,17 @@ Serves the same requests twice, few and many, under callgrind and under strace; 
 Prints one line a figure with pass or miss, and fails where one misses. Needs valgrind and strace.
 """
 
+import base64
+import hmac
+import json
 import pathlib
 import re
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 from traffic import Daemon, ask, request
 
@@ -27,18 +32,48 @@ PLAIN = COMMON + "log: {{access: off}}\naudit: {{requests: off}}\n"
 EVERYTHING = (
     COMMON + "log: {{access: {folder}/access.log}}\nrate_limit: {{limits: [{{requests: 1000000000, per: 1m}}]}}\n"
 )
+SECRET = "a-secret-of-the-measurement-0123456789"
+JWT = PLAIN + "identity: {{jwt: {{main: {{keys: {{secret: " + SECRET + "}}, issuer: issuer, audience: api}}}}}}\nauth: jwt.main\n"
+API_KEY = PLAIN + "identity: {{api_key: on}}\nauth: api_key\n"
+
+
+def jwt(_: pathlib.Path) -> str:
+    """The header with a token as providers make them: the same in each request, so that its verdict is remembered."""
+    now = int(time.time())
+    claims = {"iss": "issuer", "aud": ["api"], "sub": "5f2c81d0-ada", "iat": now, "nbf": now, "exp": now + 36000, "jti": "t0"}
+    claims |= {"email": "ada@example.com", "scope": "read write", "roles": ["admin", "user"]}
+
+    def encoded(part: bytes) -> str:
+        return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
+
+    message = ".".join(encoded(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims))
+    return f"Authorization: Bearer {message}.{encoded(hmac.digest(SECRET.encode(), message.encode(), 'sha256'))}\r\n"
+
+
+def api_key(folder: pathlib.Path) -> str:
+    """The header with a key that proxyd is asked for."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.connect(str(folder / "control.sock"))
+        door.sendall(b'{"v":1,"id":1,"command":"keys_create","args":{"name":"cost"}}\n')
+        return f"X-API-Key: {json.loads(door.makefile().readline())['ok']['key']}\r\n"
+
 
 # What a request may take, writer threads included.
 BOUNDS = {
     "plain": (PLAIN, {"instructions": 23_500, "allocations": 8, "system calls": 4.5}),
     "everything": (EVERYTHING, {"instructions": 40_500, "allocations": 10, "system calls": 4.5}),
+    "jwt": (JWT, {"instructions": 28_000, "allocations": 9, "system calls": 4.5}),
+    # Valgrind's processor has no instructions for SHA-256, which a key's text is looked up by.
+    "api_key": (API_KEY, {"instructions": 33_000, "allocations": 9, "system calls": 4.5}),
 }
+CREDENTIALS: dict[str, Callable[[pathlib.Path], str]] = {JWT: jwt, API_KEY: api_key}
 
 
 def serve(command: list[str], config: str, rounds: int, folder: pathlib.Path) -> None:
     """Lets proxyd, started by this command, serve so many rounds."""
-    message = (request("GET", "/1024"), 1024)
     with Daemon(command, folder, config, patience=120) as daemon:
+        credential = CREDENTIALS[config](folder) if config in CREDENTIALS else ""
+        message = (request("GET", "/1024", credential), 1024)
         ask(daemon.port, [message] * rounds, CONNECTIONS)
 
 
