@@ -156,6 +156,14 @@ impl Finish {
         self.outcome = Outcome::Answered(code);
     }
 
+    /// The code that it was refused with, if it was.
+    pub fn refusal(&self) -> Option<&'static str> {
+        match self.outcome {
+            Outcome::Answered("answered" | "served" | "fallback") | Outcome::Open | Outcome::Ended(_) => None,
+            Outcome::Answered(code) => Some(code),
+        }
+    }
+
     /// The answer is ours, by the route's own wish.
     pub fn answers_itself(&mut self) {
         self.outcome = Outcome::Answered("answered");

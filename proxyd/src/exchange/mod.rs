@@ -2,6 +2,7 @@
 
 mod alarm;
 pub mod body;
+mod cookies;
 mod crowd;
 mod denial;
 mod end;
@@ -24,6 +25,7 @@ mod tries;
 
 pub use alarm::Alarm;
 pub use body::Body;
+pub use cookies::{cookies, take_cookies};
 pub use crowd::{Crowd, Seat};
 pub use denial::{Challenges, Denial, Lack};
 pub use end::{End, poll_room};
@@ -106,6 +108,8 @@ pub struct Notes {
     /// Of the rate limit rule with the least left.
     pub limit: Option<LimitNote>,
     pub cors: Option<CorsNote>,
+    /// The code of a refusal that was answered by somebody else's words.
+    pub refused: Option<&'static str>,
     /// What whoever recognised the client tells it beside the answer.
     pub back: Vec<(Name, Value)>,
     /// What the request is to suffer on purpose.

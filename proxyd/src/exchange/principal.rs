@@ -57,6 +57,8 @@ pub struct KeyMark {
     pub id: Box<str>,
     /// The part of it that may be seen.
     pub prefix: Box<str>,
+    /// What its operator calls it.
+    pub name: Box<str>,
     /// Whether it acts for itself: its name is then the user.
     pub is_user: bool,
     /// Of this key, in place of the limits of every rule that counts it: so many requests in so many seconds.

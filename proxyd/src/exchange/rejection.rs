@@ -18,6 +18,9 @@ pub enum Rejection {
     BadPath(&'static str),
     /// An encoded slash where the route does not allow it.
     EncodedSlash,
+    /// `get`: methods are told apart by case (RFC 9110 section 9.1), but not by every server; one that we take for another than
+    /// GET could be GET behind us.
+    BadMethod,
     /// `CONNECT`: this is no forward proxy.
     ConnectRefused,
     /// Bytes that are no request.
@@ -107,7 +110,9 @@ impl Rejection {
         match self {
             Self::Head(Fault::StartLineTooLong) => 414,
             Self::Head(Fault::FieldsTooLarge | Fault::TooManyFields) => 431,
-            Self::BadHost | Self::BadPath(_) | Self::EncodedSlash | Self::BadBody | Self::Head(_) => 400,
+            Self::BadMethod | Self::BadHost | Self::BadPath(_) | Self::EncodedSlash | Self::BadBody | Self::Head(_) => {
+                400
+            }
             Self::AccessDenied | Self::Banned { .. } | Self::Forbidden(_) => 403,
             Self::RouteNotFound => 404,
             Self::MethodNotAllowed(_) => 405,
@@ -146,6 +151,7 @@ impl Rejection {
             Self::BadHost => "bad_host",
             Self::BadPath(_) => "path_malformed",
             Self::EncodedSlash => "path_encoded_slash",
+            Self::BadMethod => "method_malformed",
             Self::ConnectRefused => "connect_refused",
             Self::Head(Fault::StartLineTooLong) => "request_line_too_long",
             Self::Head(Fault::FieldsTooLarge | Fault::TooManyFields) => "headers_too_large",
@@ -195,6 +201,7 @@ impl Rejection {
             Self::BadHost => "The request must name exactly one valid host.",
             Self::BadPath(reason) => reason,
             Self::EncodedSlash => "The path holds an encoded slash or backslash.",
+            Self::BadMethod => "Methods are written in capital letters.",
             Self::ConnectRefused => "CONNECT is not served here.",
             Self::Head(fault) => return Cow::Owned(format!("This is no request: {fault}.")),
             Self::ProtocolRefused => "This protocol is not served here.",
@@ -249,7 +256,8 @@ impl Rejection {
             | Self::ConnectRefused => true,
             // Of those only what is wrong with a body is answered so.
             Self::Threat { status, .. } => *status == 413,
-            Self::BadPath(_)
+            Self::BadMethod
+            | Self::BadPath(_)
             | Self::EncodedSlash
             | Self::ExpectationUnknown
             | Self::RouteNotFound

@@ -154,6 +154,11 @@ impl Identities {
         all.into_iter().map(named).collect()
     }
 
+    /// The names of all.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        self.all.iter().map(|(_, name, _)| Arc::clone(name)).collect()
+    }
+
     /// Who recognises by this name.
     pub fn find(&self, provider: &Provider) -> Option<(Arc<str>, Arc<Recogniser>)> {
         let (_, name, recogniser) = self.all.iter().find(|(known, _, _)| known == provider)?;

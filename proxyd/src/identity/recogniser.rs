@@ -213,6 +213,7 @@ fn api_key(state: &State, credential: &[u8], asking: &Asking<'_>) -> Answer {
             key: Some(KeyMark {
                 id: known.id.clone(),
                 prefix: known.prefix.clone(),
+                name: known.name.clone(),
                 is_user: known.user.is_none(),
                 limit: known.limit,
             }),

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value as Json, json};
 use shared::config::identity::{Identity, InternalToken, Send};
 
@@ -72,10 +74,10 @@ impl Sends {
         &self.barred
     }
 
-    /// The token about somebody, and its header; made when the one before has half of its time behind it. `id` makes its `jti`.
-    pub fn token_about(&self, principal: &Principal, now_s: i64, id: &str) -> Option<(&Name, Value)> {
+    /// The token about somebody, and its header; made when the one before has half of its time behind it.
+    pub fn token_about(&self, principal: &Principal, now_s: i64) -> Option<(&Name, Value)> {
         let token = self.token.as_ref()?;
-        let value = principal.minted.or_mint(now_s, || token.mint(principal, now_s, id))?;
+        let value = principal.minted.or_mint(now_s, || token.mint(principal, now_s))?;
         Some((&token.header, value))
     }
 
@@ -88,11 +90,13 @@ impl Sends {
             scopes: &principal.scopes,
             key: principal.key.as_ref().map(|key| &*key.prefix),
         };
-        let mut headers = self.about(&told, |_| None)?.into_vec();
-        for (name, value) in each.iter().flat_map(|principal| &principal.sent) {
-            if headers.iter().all(|(known, _)| known != name) {
-                headers.push((name.clone(), value.clone()));
-            }
+        let ours = self.about(&told, |_| None)?;
+        let mut headers = ours.to_vec();
+        // Of each other header those of the first who has any: it may have several lines.
+        for principal in each {
+            let known = headers.clone();
+            let is_new = |(name, _): &&(Name, Value)| known.iter().all(|(before, _)| before != name);
+            headers.extend(principal.sent.iter().filter(is_new).cloned());
         }
         Some(headers.into())
     }
@@ -133,8 +137,11 @@ impl Sends {
 
 impl Token {
     /// RFC 7519; good from a moment ago, since clocks differ.
-    fn mint(&self, principal: &Principal, now_s: i64, id: &str) -> Option<(i64, Value)> {
+    fn mint(&self, principal: &Principal, now_s: i64) -> Option<(i64, Value)> {
         const SKEW_S: i64 = 5;
+        // Ours alone: what a client calls its request is no identity of a token.
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).ok()?;
         let lasts_s = i64::try_from(self.config.lasts.as_secs()).ok()?;
         let mut claims = json!({
             "iss": &*self.config.issuer,
@@ -145,7 +152,7 @@ impl Token {
             "iat": now_s,
             "nbf": now_s - SKEW_S,
             "exp": now_s + lasts_s,
-            "jti": id,
+            "jti": URL_SAFE_NO_PAD.encode(id),
         });
         if let Some(claims) = claims.as_object_mut() {
             if let Some(audience) = &self.config.audience {

@@ -1,6 +1,7 @@
 //! The journey of one request: one descent through routing and filters to the upstream, one ascent back. Read
 //! [`handle`] first.
 
+pub(crate) mod bans;
 mod forward;
 mod headers;
 mod hops;
@@ -18,7 +19,7 @@ use shared::routing::rewrite::location;
 use shared::routing::{Decision, Facts, PathProblem, Refusal, resolve};
 
 use crate::exchange::{
-    Body, Exchange, Injected, Looked, Peer, Rejection, Request, Response, ResponseHead, Value, name,
+    Body, Exchange, Injected, Looked, Peer, Rejection, Request, Response, ResponseHead, Value, name, take_cookies,
 };
 use crate::filter::Passed;
 use crate::health;
@@ -51,10 +52,14 @@ pub async fn handle(mut request: Request, peer: &Rc<Peer>, worker: &Rc<Worker>) 
         }
         Some(fault) => Err(fault),
     };
-    let Answer { mut response, tunnel } = outcome.unwrap_or_else(|rejection| {
-        note_refusal(&rejection, &exchange, &local, worker);
-        exchange.reject(&rejection, request.head.headers()).into()
-    });
+    let Answer { mut response, tunnel } =
+        outcome.unwrap_or_else(|rejection| exchange.reject(&rejection, request.head.headers()).into());
+    if let Some(code) = exchange.notes.refused {
+        exchange.finish.refused(code);
+    }
+    if let Some(code) = exchange.finish.refusal() {
+        bans::note(code, exchange.client, &local, worker);
+    }
     passed.on_response(&mut exchange, &mut response);
     // Read in this turn of the loop, when the answer came or the request did.
     headers::downstream(&exchange, &mut response, worker.ledger.clock.latest());
@@ -76,7 +81,7 @@ async fn travel<'a>(
     worker: &Rc<Worker>,
 ) -> Result<Answer, Rejection> {
     reserve(exchange, worker).await?;
-    banned(exchange, worker)?;
+    bans::check(exchange, worker)?;
     let snapshot = &*local.snapshot;
     let config = &*snapshot.checked.config;
     if let Some(response) = health_answer(config, exchange, worker) {
@@ -129,6 +134,10 @@ async fn travel<'a>(
     let Some((route, _)) = route else { return Err(refusal.unwrap_or(Rejection::RouteNotFound)) };
     match &route.action {
         Action::Forward(onward) => {
+            if let Some(logins) = &snapshot.identities.logins {
+                // A session is a credential of this gateway's, on whichever route it comes.
+                take_cookies(request.head.headers_mut(), |name| logins.is_own_cookie(name));
+            }
             if let Some(last) = hops::count(exchange, request) {
                 exchange.finish.answers_itself();
                 return Ok(last.into());
@@ -150,25 +159,6 @@ async fn travel<'a>(
             exchange.finish.answers_itself();
             Ok(pages::serve(*pages, exchange, request, local, worker).await?.into())
         }
-    }
-}
-
-/// Whether the client's address is kept out for a while.
-fn banned(exchange: &Exchange, worker: &Worker) -> Result<(), Rejection> {
-    let now_s = exchange.finish.started.unix_us.div_euclid(1_000_000);
-    match worker.daemon.amid.identity.bans.check(exchange.client, now_s) {
-        None => Ok(()),
-        Some(until_s) => Err(Rejection::Banned { retry_after_s: u64::try_from(until_s - now_s).unwrap_or(1).max(1) }),
-    }
-}
-
-/// Counts a refusal of the client's address; enough of them keep it out for a while, over a restart too.
-fn note_refusal(rejection: &Rejection, exchange: &Exchange, local: &Local, worker: &Worker) {
-    let Some(bans) = &local.snapshot.checked.config.bans else { return };
-    let now_s = exchange.finish.started.unix_us.div_euclid(1_000_000);
-    let state = &worker.daemon.amid.identity;
-    if let Some(ban) = state.bans.note(exchange.client, rejection.code(), bans, now_s) {
-        state.keep_ban(ban);
     }
 }
 

@@ -16,6 +16,9 @@ use crate::exchange::{Exchange, Finish, Headers, Ledger, Notes, Peer, Rejection,
 use crate::telemetry::ids::RequestId;
 use crate::worker::Local;
 
+/// Those that servers know (RFC 9110 section 9.3, RFC 5789), and may know in other letters too.
+const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"];
+
 /// A longer user agent is cut: it is recorded, and routes nothing.
 const MAX_USER_AGENT: usize = 512;
 
@@ -69,7 +72,11 @@ fn fault(head: &RequestHead, host_is_good: bool) -> Option<Rejection> {
     if !host_is_good {
         return Some(Rejection::BadHost);
     }
-    if head.method() == "CONNECT" {
+    let method = head.method();
+    if METHODS.iter().any(|known| method != *known && method.eq_ignore_ascii_case(known)) {
+        return Some(Rejection::BadMethod);
+    }
+    if method == "CONNECT" {
         return Some(Rejection::ConnectRefused);
     }
     let mut expectations = head.headers().all(&name::EXPECT);

@@ -7,6 +7,7 @@ use shared::config;
 
 use crate::exchange::finish::Opening;
 use crate::exchange::{ErrorForm, Finish, Peer, Rejection, Response, Trail, name};
+use crate::proxy::bans;
 use crate::telemetry::ids::RequestId;
 use crate::worker::Worker;
 
@@ -25,6 +26,7 @@ pub(super) fn refuse(peer: &Rc<Peer>, rejection: &Rejection, protocol: &'static 
         finish.body_ended();
     });
     worker.ledger.metrics.connection_error(rejection.code());
+    bans::note(rejection.code(), peer.ip, &worker.local(), worker);
     let mut response = rejection.response(id.as_str(), ErrorForm::Json);
     response.head.headers_mut().set_text(&name::X_REQUEST_ID, id.as_str().as_bytes());
     response

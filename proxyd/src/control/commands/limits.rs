@@ -24,9 +24,10 @@ pub(super) async fn list(daemon: &Arc<Daemon>, identity: &Arc<State>, args: Limi
     };
     let (now_us, mask) = (now_us(daemon), daemon.snapshot().mask.clone());
     let texts = meant(identity, &key).await;
+    let providers = daemon.snapshot().identities.names();
     let mut lines = Vec::new();
     for limiter in &limiters {
-        let verdict = limiter.peek_shared(keys_of(limiter, &texts), now_us).await.map_err(silent)?;
+        let verdict = limiter.peek_shared(keys_of(limiter, &texts, &providers), now_us).await.map_err(silent)?;
         lines.extend(verdict.map(|verdict| counted(limiter, &key, &mask, verdict)));
     }
     Ok(super::known::stream("lines", lines.into_iter()))
@@ -83,9 +84,10 @@ fn share(line: &LimitTop) -> u64 {
 pub(super) async fn reset(daemon: &Daemon, identity: &Arc<State>, args: &LimitsResetArgs) -> Result<u64, ControlError> {
     let limiters = named(daemon, args.rule.as_deref())?;
     let texts = meant(identity, &args.key).await;
+    let providers = daemon.snapshot().identities.names();
     let mut counters = 0;
     for limiter in &limiters {
-        counters += limiter.reset_shared(keys_of(limiter, &texts)).await.map_err(silent)?;
+        counters += limiter.reset_shared(keys_of(limiter, &texts, &providers)).await.map_err(silent)?;
     }
     Ok(counters)
 }
@@ -99,9 +101,9 @@ async fn meant(identity: &Arc<State>, key: &str) -> Vec<String> {
     std::iter::once(key.to_owned()).chain(id).collect()
 }
 
-fn keys_of(limiter: &Limiter, texts: &[String]) -> Vec<KeyHash> {
+fn keys_of(limiter: &Limiter, texts: &[String], providers: &[Arc<str>]) -> Vec<KeyHash> {
     let mut keys: Vec<KeyHash> = Vec::new();
-    for key in texts.iter().flat_map(|text| limiter.keys_of(text)) {
+    for key in texts.iter().flat_map(|text| limiter.keys_of(text, providers)) {
         if !keys.contains(&key) {
             keys.push(key);
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use shared::config::identity::TokenPlace;
 
-use crate::exchange::{Headers, Name, RequestHead, name};
+use crate::exchange::{Name, RequestHead, cookies, name, take_cookies};
 
 /// A place, with its name made ready.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Place {
     pub(super) fn take_off(&self, head: &mut RequestHead) {
         match self {
             Self::Header { name, .. } => head.headers_mut().remove(name),
-            Self::Cookie(name) => take_cookie(head.headers_mut(), |found| found == &**name),
+            Self::Cookie(name) => take_cookies(head.headers_mut(), |found| found == &**name),
             // The query is part of what is logged, recorded and forwarded as one; `log.redact` hides it there.
             Self::Query(_) => {}
         }
@@ -91,36 +91,6 @@ fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Found<'a> {
         (_, Some(_)) => Found::Ambiguous,
         (None, None) => Found::Nothing,
         (Some(value), None) => Found::One(Cow::Borrowed(value)),
-    }
-}
-
-/// The cookies of a request (RFC 6265 section 4.2.1): names and values.
-fn cookies(headers: &Headers) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let pairs = headers.all(&name::COOKIE).flat_map(|line| line.split(|&byte| byte == b';'));
-    pairs.map(<[u8]>::trim_ascii).filter_map(|pair| {
-        let at = pair.iter().position(|&byte| byte == b'=')?;
-        let (name, value) = pair.split_at_checked(at)?;
-        Some((name, value.get(1..)?))
-    })
-}
-
-/// Takes cookies off a request; the others stay as they are.
-pub(super) fn take_cookie(headers: &mut Headers, is_meant: impl Fn(&[u8]) -> bool) {
-    if !cookies(headers).any(|(name, _)| is_meant(name)) {
-        return;
-    }
-    let mut kept: Vec<u8> = Vec::new();
-    for (name, value) in cookies(headers).filter(|(name, _)| !is_meant(name)) {
-        if !kept.is_empty() {
-            kept.extend_from_slice(b"; ");
-        }
-        kept.extend_from_slice(name);
-        kept.push(b'=');
-        kept.extend_from_slice(value);
-    }
-    headers.remove(&name::COOKIE);
-    if !kept.is_empty() {
-        headers.set_text(&name::COOKIE, &kept);
     }
 }
 
@@ -188,14 +158,5 @@ mod tests {
         check(&query, &[], "/?a=b&token=x%2Ey&c", Some("x.y"));
         check(&query, &[], "/?token=a&token=b", Some("two"));
         check(&query, &[], "/?xtoken=a&token", None);
-    }
-
-    #[test]
-    fn a_cookie_is_taken_and_the_others_stay() {
-        let mut head = head(&[("cookie", "a=1; sid=2"), ("cookie", "b=3")], "/");
-        take_cookie(head.headers_mut(), |name| name == b"sid");
-        assert_eq!(head.headers().all(&name::COOKIE).collect::<Vec<_>>(), [b"a=1; b=3"]);
-        take_cookie(head.headers_mut(), |name| name == b"a" || name == b"b");
-        assert!(!head.headers().has(&name::COOKIE));
     }
 }

@@ -8,13 +8,13 @@ mod reckon;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use shared::config::policy;
+use shared::config::policy::{self, Needs};
 
 use self::challenge::Told401;
-use self::evidence::{Found, Place, take_cookie};
+use self::evidence::{Found, Place};
 use self::reckon::{Reckoning, Settled};
 use super::{Then, Verdict};
-use crate::exchange::{Denial, Exchange, Lack, Ledger, Rejection, Request, Response};
+use crate::exchange::{Denial, Exchange, Headers, Lack, Ledger, Rejection, Request, Response, name};
 use crate::identity::{Answer, Asking, Identities, Recognised, Recogniser, Said, Sends};
 
 /// The policy, with its providers made ready.
@@ -125,16 +125,20 @@ impl Auth {
                     Some(Lack::Role(needs.roles.clone().into()))
                 };
                 self.clean(request);
-                for (name, value) in &principal.sent {
-                    request.head.headers_mut().set(name, value);
+                let headers = request.head.headers_mut();
+                for (name, _) in &principal.sent {
+                    headers.remove(name);
                 }
-                if let Some((name, value)) = self.sends.token_about(&principal, now_s(exchange), exchange.id()) {
+                for (name, value) in &principal.sent {
+                    headers.add(name, value);
+                }
+                if let Some((name, value)) = self.sends.token_about(&principal, now_s(exchange)) {
                     request.head.headers_mut().set(name, value);
                 }
                 exchange.finish.principal = Some(principal);
                 lack.map_or(Verdict::Pass, |lack| Verdict::Reject(Rejection::Forbidden(lack)))
             }
-            Settled::Denied(Denial::Missing) if self.policy.optional => {
+            Settled::Denied(denial) if self.goes_on_as_nobody(denial, exchange) => {
                 self.clean(request);
                 Verdict::Pass
             }
@@ -145,7 +149,10 @@ impl Auth {
                 let challenges = self.told.challenges(denial);
                 Verdict::Reject(Rejection::Unauthenticated { why: denial, challenges })
             }
-            Settled::Refused(response) => Verdict::Answer(response),
+            Settled::Refused(response) => {
+                exchange.notes.refused = Some(Denial::ForwardRefused.code());
+                Verdict::Answer(response)
+            }
             Settled::Unavailable => Verdict::Reject(Rejection::AuthUnavailable),
         }
     }
@@ -158,17 +165,21 @@ impl Auth {
         self.providers.iter().find_map(|provider| provider.recogniser.challenge(request, exchange))
     }
 
-    /// Takes off what must not go upstream: a session always, other credentials where the policy says so.
+    /// Whether nobody may go on as nobody: where that is allowed, and nothing is asked for that nobody has. A session that is
+    /// over is none: a page that is open to all stays so for whoever was logged in.
+    fn goes_on_as_nobody(&self, denial: Denial, exchange: &Exchange) -> bool {
+        self.policy.optional
+            && matches!(denial, Denial::Missing | Denial::SessionInvalid | Denial::SessionExpired)
+            && *self.policy.needs(exchange.method()) == Needs::default()
+    }
+
+    /// Takes off what must not go upstream.
     fn clean(&self, request: &mut Request) {
-        for provider in &self.providers {
-            if let Recogniser::Login { logins, .. } = &*provider.recogniser {
-                take_cookie(request.head.headers_mut(), |name| logins.is_own_cookie(name));
-            }
-            if !self.policy.forward_credentials {
-                for place in &provider.places {
-                    place.take_off(&mut request.head);
-                }
-            }
+        if self.policy.forward_credentials {
+            return;
+        }
+        for place in self.providers.iter().flat_map(|provider| &provider.places) {
+            place.take_off(&mut request.head);
         }
     }
 }
@@ -178,9 +189,56 @@ fn now_s(exchange: &Exchange) -> i64 {
     exchange.finish.started.unix_us.div_euclid(1_000_000)
 }
 
-/// Tells the client what whoever recognised it wants it to know, such as a cookie that goes on.
+/// Tells the client what whoever recognised it wants it to know, such as a cookie that goes on. An answer that carries
+/// somebody's cookie is theirs alone, whatever its service says of caches in between.
 pub(super) fn on_response(exchange: &mut Exchange, response: &mut Response) {
+    let headers = response.head.headers_mut();
+    if exchange.notes.back.iter().any(|(told, _)| *told == name::SET_COOKIE) {
+        keep_private(headers);
+    }
     for (name, value) in exchange.notes.back.drain(..) {
-        response.head.headers_mut().add(&name, value);
+        headers.add(&name, value);
+    }
+}
+
+/// Takes back what `Cache-Control` (RFC 9111 section 5.2.2) allows to shared caches.
+fn keep_private(headers: &mut Headers) {
+    let lines = headers.all(&name::CACHE_CONTROL).flat_map(|line| line.split(|&byte| byte == b','));
+    let directives: Vec<Vec<u8>> = lines.map(|directive| directive.trim_ascii().to_ascii_lowercase()).collect();
+    if directives.iter().any(|directive| matches!(&**directive, b"private" | b"no-store")) {
+        return;
+    }
+    let mut told = b"private".to_vec();
+    for directive in
+        directives.iter().filter(|one| !one.is_empty() && &***one != b"public" && !one.starts_with(b"s-maxage"))
+    {
+        told.extend_from_slice(b", ");
+        told.extend_from_slice(directive);
+    }
+    headers.remove(&name::CACHE_CONTROL);
+    headers.set_text(&name::CACHE_CONTROL, &told);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(told: &[&str], expected: &str) {
+        let mut headers = Headers::new();
+        for line in told {
+            assert!(headers.push(b"cache-control", line.as_bytes()));
+        }
+        keep_private(&mut headers);
+        let lines: Vec<_> = headers.all(&name::CACHE_CONTROL).map(String::from_utf8_lossy).collect();
+        assert_eq!(lines.join(" | "), expected, "{told:?}");
+    }
+
+    #[test]
+    fn what_carries_a_cookie_is_nobody_else_s() {
+        check(&[], "private");
+        check(&["public, max-age=3600"], "private, max-age=3600");
+        check(&["max-age=60", "s-maxage=600, must-revalidate"], "private, max-age=60, must-revalidate");
+        check(&["no-store"], "no-store");
+        check(&["Private, max-age=1"], "Private, max-age=1");
     }
 }

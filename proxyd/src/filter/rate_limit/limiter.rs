@@ -102,17 +102,19 @@ impl Limiter {
     }
 
     /// Every key that `text` may mean under this rule: an address, the name of a certificate, the value of one of the headers it
-    /// counts by, a user's name, an API key's id; and of the keys that were seen lately, those with this prefix or name.
-    pub fn keys_of(&self, text: &str) -> Vec<KeyHash> {
+    /// counts by, the name of a user of one of these providers, an API key's id; and of the keys that were seen lately, those with this prefix or name.
+    pub fn keys_of(&self, text: &str, providers: &[Arc<str>]) -> Vec<KeyHash> {
         let address = text.parse().ok().map(|address| self.key(&Who::Address(address, self.rule.ipv6_prefix)));
         let mut keys: Vec<KeyHash> = address.into_iter().collect();
         for by in &self.rule.by {
+            if *by == Key::User {
+                keys.extend(providers.iter().map(|provider| self.key(&Who::OfProvider(provider, text))));
+            }
             keys.extend(match by {
                 Key::Header(name) => Some(self.key(&Who::Header { name, value: text.as_bytes(), secret: true })),
                 Key::Certificate => Some(self.key(&Who::Certificate(text))),
-                Key::User => Some(self.key(&Who::Named(Kind::User, text))),
                 Key::ApiKey => Some(self.key(&Who::Named(Kind::ApiKey, text))),
-                Key::Ip => None,
+                Key::Ip | Key::User => None,
             });
         }
         if self.rule.by.iter().any(|by| matches!(by, Key::User | Key::ApiKey)) {

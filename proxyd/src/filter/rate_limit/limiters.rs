@@ -22,7 +22,11 @@ pub enum Stage {
 impl Stage {
     fn of(rule: &Rule) -> Self {
         let by_principal = rule.by.iter().any(|by| matches!(by, Key::User | Key::ApiKey));
-        if by_principal || !rule.exempt_names.is_empty() { Self::AfterAuth } else { Self::BeforeAuth }
+        if by_principal || !rule.exempt_users.is_empty() || !rule.exempt_keys.is_empty() {
+            Self::AfterAuth
+        } else {
+            Self::BeforeAuth
+        }
     }
 }
 

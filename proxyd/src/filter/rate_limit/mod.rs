@@ -15,6 +15,7 @@ pub use limiters::{Limiters, Stage};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use shared::config::Name;
 use shared::config::policy::{Mode, Rule};
 use shared::decide::limit;
 
@@ -144,10 +145,15 @@ fn counts(rule: &Rule, exchange: &Exchange) -> bool {
         return false;
     }
     let Some(principal) = exchange.finish.principal.as_deref() else { return true };
-    !rule.exempt_names.iter().any(|name| {
-        let is_key = principal.key.as_ref().is_some_and(|key| *key.prefix == **name || *key.id == **name);
-        *principal.user == **name || is_key
-    })
+    match &principal.key {
+        // A key that acts for nobody is called by its own name.
+        Some(key) => {
+            let is_named = |name: &Name| *key.prefix == **name || *key.id == **name || *key.name == **name;
+            let acts_for = |user: &Name| !key.is_user && *principal.user == **user;
+            !(rule.exempt_keys.iter().any(is_named) || rule.exempt_users.iter().any(acts_for))
+        }
+        None => !rule.exempt_users.iter().any(|user| *principal.user == **user),
+    }
 }
 
 impl CompiledRule {

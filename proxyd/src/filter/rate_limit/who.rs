@@ -54,6 +54,8 @@ pub(super) enum Who<'a> {
     ApiKey(&'a KeyMark, &'a str),
     /// A user's name or an API key's id, whoever has it.
     Named(Kind, &'a str),
+    /// A user, as operators name it, of this provider.
+    OfProvider(&'a str, &'a str),
 }
 
 /// What tells keys of one kind from those of another.
@@ -106,7 +108,12 @@ impl<'a> Who<'a> {
         match self {
             Self::ApiKey(key, _) => key.limit,
             Self::User(Principal { key: Some(key), .. }) if key.is_user => key.limit,
-            Self::User(_) | Self::Address(..) | Self::Certificate(_) | Self::Header { .. } | Self::Named(..) => None,
+            Self::User(_)
+            | Self::Address(..)
+            | Self::Certificate(_)
+            | Self::Header { .. }
+            | Self::Named(..)
+            | Self::OfProvider(..) => None,
         }
     }
 
@@ -134,12 +141,21 @@ impl<'a> Who<'a> {
                 out(called.as_bytes());
             }
             Self::User(principal) => {
+                // Two providers may know one name, and mean two people.
                 out(&[Kind::User as u8]);
+                out(principal.provider.as_bytes());
+                out(&[0]);
                 out(principal.counted_user().as_bytes());
             }
             Self::ApiKey(key, _) => {
                 out(&[Kind::ApiKey as u8]);
                 out(key.id.as_bytes());
+            }
+            Self::OfProvider(provider, user) => {
+                out(&[Kind::User as u8]);
+                out(provider.as_bytes());
+                out(&[0]);
+                out(user.as_bytes());
             }
             Self::Named(kind, text) => {
                 out(&[*kind as u8]);
@@ -164,7 +180,7 @@ impl<'a> Who<'a> {
             Self::User(Principal { key: Some(key), user, .. }) if key.is_user => key_label(key, user),
             Self::User(principal) => format!("user {}", principal.user),
             Self::ApiKey(key, user) => key_label(key, user),
-            Self::Named(_, text) => (*text).to_owned(),
+            Self::Named(_, text) | Self::OfProvider(_, text) => (*text).to_owned(),
         };
         if label.chars().any(char::is_control) {
             label = label.replace(char::is_control, "\u{fffd}");
@@ -199,7 +215,7 @@ mod tests {
             shown: None,
             roles: [].into(),
             scopes: [].into(),
-            key: Some(KeyMark { id: "00ff".into(), prefix: "pk_abcd1234".into(), is_user, limit }),
+            key: Some(KeyMark { id: "00ff".into(), prefix: "pk_abcd1234".into(), name: "ci".into(), is_user, limit }),
             sent: [].into(),
             minted: Minted::default(),
         }
@@ -257,8 +273,9 @@ mod tests {
         for (index, one) in all.iter().enumerate() {
             assert!(all.iter().skip(index + 1).all(|other| one != other), "{index}");
         }
-        assert_eq!(bytes(Who::Named(Kind::User, "alice")), bytes(Who::User(&user)));
-        assert_eq!(bytes(Who::Named(Kind::User, "00ff")), bytes(Who::User(&key)));
+        assert_eq!(bytes(Who::OfProvider(&user.provider, "alice")), bytes(Who::User(&user)));
+        assert_ne!(bytes(Who::OfProvider("accounts", "alice")), bytes(Who::User(&user)));
+        assert_eq!(bytes(Who::OfProvider(&key.provider, "00ff")), bytes(Who::User(&key)));
         assert_eq!(bytes(Who::Named(Kind::ApiKey, "00ff")), bytes(Who::ApiKey(&mark, "")));
     }
 

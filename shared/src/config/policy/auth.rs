@@ -17,7 +17,8 @@ pub struct Auth {
     /// At least one.
     pub providers: Vec<Provider>,
     pub combine: Combine,
-    /// Whether a request without credentials goes on, as nobody. Bad credentials are refused all the same.
+    /// Whether a request without credentials goes on, as nobody, where nothing is needed. Bad credentials are refused all the
+    /// same; a session that is over counts as none.
     pub optional: bool,
     pub needs: Needs,
     /// In place of `needs` for these methods (upper case). `GET` holds for HEAD too where HEAD has none of its own.

@@ -48,8 +48,10 @@ pub struct Rule {
     pub methods: Vec<Arc<str>>,
     /// Addresses that are not counted.
     pub exempt: Vec<IpNet>,
-    /// Users, names and prefixes of API keys that are not counted.
-    pub exempt_names: Vec<Name>,
+    /// Users that are not counted.
+    pub exempt_users: Vec<Name>,
+    /// API keys that are not counted, by name or prefix.
+    pub exempt_keys: Vec<Name>,
     pub store: StateStore,
     pub on_store_error: OnStoreError,
 }
@@ -68,7 +70,8 @@ impl Default for Rule {
             cost: 1,
             methods: Vec::new(),
             exempt: Vec::new(),
-            exempt_names: Vec::new(),
+            exempt_users: Vec::new(),
+            exempt_keys: Vec::new(),
             store: StateStore::Local,
             on_store_error: OnStoreError::Local,
         }
@@ -293,11 +296,12 @@ fn read_rule<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, default_name: Stri
     if let (Some([]), Some(_)) = (methods.as_deref(), fields.written("methods")) {
         fields.fault("methods", Fault::invalid("this list is empty: nothing would be counted").hint("remove it"));
     }
-    let (mut exempt, mut exempt_names) = (Vec::new(), Vec::new());
+    let (mut exempt, mut exempt_users, mut exempt_keys) = (Vec::new(), Vec::new(), Vec::new());
     let exempted = fields.list_of("exempt", |reader, node, _| {
         match exempt::read(reader, node)? {
             exempt::Exempt::Network(network) => exempt.push(network),
-            exempt::Exempt::Name(name) => exempt_names.push(name),
+            exempt::Exempt::User(name) => exempt_users.push(name),
+            exempt::Exempt::Key(name) => exempt_keys.push(name),
         }
         Some(())
     });
@@ -317,7 +321,8 @@ fn read_rule<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, default_name: Stri
         cost: cost?,
         methods: methods?,
         exempt,
-        exempt_names,
+        exempt_users,
+        exempt_keys,
         store: store?,
         on_store_error: on_store_error?,
     })

@@ -125,7 +125,7 @@ fn every_form_of_a_limit() {
     assert_eq!((found.store, found.on_store_error), (StateStore::Local, OnStoreError::Local));
     let found = rule("algorithm: concurrency, concurrent: 3, exempt: [10.0.0.0/8, '::1', {user: ann}, {api_key: ci}]");
     assert_eq!((found.algorithm, found.limits.as_slice()), (Algorithm::Concurrency { at_most: 3 }, [].as_slice()));
-    assert_eq!((found.exempt.len(), &*found.exempt_names[0], &*found.exempt_names[1]), (2, "ann", "ci"));
+    assert_eq!((found.exempt.len(), &*found.exempt_users[0], &*found.exempt_keys[0]), (2, "ann", "ci"));
     let found = rule("requests_per_minute: 60, store: redis, on_store_error: deny");
     assert_eq!((found.store, found.on_store_error), (StateStore::Redis, OnStoreError::Deny));
     let found = rule("requests_per_minute: 1, algorithm: token_bucket, burst: 5, cost: 5");

@@ -29,16 +29,18 @@ pub(super) fn auth(config: &Config, policy: &Auth, asked: &Asked) -> String {
         .zip(&names)
         .filter_map(|(provider, name)| brings(config, provider, asked).map(|what| format!("{what} for {name}")))
         .collect();
-    let optional = if policy.optional { "takes" } else { "needs" };
+    let needs = policy.needs(&asked.method);
+    // Nobody has no role and no scope.
+    let is_optional = policy.optional && *needs == Needs::default();
+    let optional = if is_optional { "takes" } else { "needs" };
     let outcome = if !brought.is_empty() {
         let are = if brought.len() == 1 { "it is" } else { "they are" };
         format!("the request brings {}; whether {are} good is not looked at", brought.join(", "))
-    } else if policy.optional {
+    } else if is_optional {
         "the request brings nothing and goes on as nobody".to_owned()
     } else {
         nothing(policy)
     };
-    let needs = policy.needs(&asked.method);
     let needed =
         if *needs == Needs::default() { String::new() } else { format!("; {} needs {}", asked.method, told(needs)) };
     format!("{optional} {}: {outcome}{needed}", names.join(word))

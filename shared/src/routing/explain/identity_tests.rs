@@ -78,7 +78,7 @@ fn what_is_brought_is_told_and_not_shown() {
         "auth: {any_of: jwt.other, optional: true, roles: [a], scopes: [b], methods: {GET: {}}}",
         "POST /?x=1&ticket=s3cret",
         &[],
-        "takes jwt.other: the request brings query parameter ticket [present, masked, 6 bytes] for jwt.other; whether it is good is not looked at; POST needs the role a and the scope b",
+        "needs jwt.other: the request brings query parameter ticket [present, masked, 6 bytes] for jwt.other; whether it is good is not looked at; POST needs the role a and the scope b",
     );
     check(
         "auth: {any_of: jwt.other, optional: true}",

@@ -31,10 +31,8 @@ pub(super) fn rule(rule: &Rule, asked: &Asked, mask: &Mask) -> String {
         StateStore::Local => "",
         StateStore::Redis => " in redis",
     };
-    let names = match rule.exempt_names.as_slice() {
-        [] => String::new(),
-        names => format!("; does not count {}", joined(names)),
-    };
+    let exempt: Vec<_> = rule.exempt_users.iter().chain(&rule.exempt_keys).collect();
+    let names = if exempt.is_empty() { String::new() } else { format!("; does not count {}", joined(exempt)) };
     let shadow = match rule.mode {
         Mode::Enforce => "",
         Mode::Shadow => "; only watches",

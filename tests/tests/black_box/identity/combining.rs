@@ -125,6 +125,8 @@ fn roles_and_scopes_are_asked_for_by_route_and_method() {
         "  - {{path: /admin, target: '{url}', auth: {{any_of: [jwt.main], roles: [admin, root]}}}}\n  \
          - {{path: /write, target: '{url}', auth: {{any_of: [jwt.main], scopes: [read, write]}}}}\n  \
          - {{path: /things, target: '{url}', auth: {{any_of: [jwt.main], roles: [user], methods: {{GET: {{}}, DELETE: {{roles: [admin]}}}}}}}}\n  \
+         - {{path: /some, target: '{url}', auth: {{any_of: [jwt.main], optional: true, methods: {{POST: {{roles: [admin]}}}}}}}}\n  \
+         - {{path: /most, target: '{url}', auth: {{any_of: [jwt.main], optional: true, roles: [admin], methods: {{GET: {{}}}}}}}}\n  \
          - {{path: /open, target: '{url}', auth: off}}\n  - {{path: /maybe, target: '{url}', auth: {{any_of: [jwt.main], optional: true}}}}\n",
         url = upstream.url()
     );
@@ -157,6 +159,15 @@ fn roles_and_scopes_are_asked_for_by_route_and_method() {
     assert!(rows.iter().any(|row| row["outcome"] == "role_missing" && row["principal"] == "alice"));
     assert_eq!(proxyd.get("/open").status, 200);
     assert_eq!(value(&seen(&proxyd.get("/maybe")), "x-user"), Vec::<String>::new());
+    // Nobody has no role: what needs one is not for nobody, whether somebody else may come in without.
+    for (method, path, expected) in [
+        ("GET", "/some", "200"),
+        ("POST", "/some", "401 auth_required"),
+        ("DELETE", "/most", "401 auth_required"),
+        ("GET", "/most", "200"),
+    ] {
+        assert_eq!(outcome(&Request::new(method, path).send(proxyd.address())), expected, "{method} {path}");
+    }
     let bad = Request::get("/maybe").header("Authorization", "Bearer x.y.z").send(proxyd.address());
     assert_eq!(outcome(&bad), "401 token_malformed");
 }

@@ -79,6 +79,12 @@ fn an_agent_platform() {
         ("DELETE", "/api/v1/projects/1", &["user"][..], "403 role_missing"),
         ("DELETE", "/api/v1/projects/1", &["admin"], "200"),
         ("POST", "/api/v1/agents/7/start", &["user"], "403 role_missing"),
+        // Spelt otherwise it is the same to the service.
+        ("POST", "/api/v1/agents/7/start/", &["user"], "403 role_missing"),
+        ("POST", "/api/v1/agents/7//start", &["user"], "403 role_missing"),
+        ("POST", "/api/v1/agents/7/%73tart", &["user"], "403 role_missing"),
+        ("post", "/api/v1/agents/7/start", &["user"], "400 method_malformed"),
+        ("delete", "/api/v1/projects/1", &["user"], "400 method_malformed"),
         ("POST", "/api/v1/agents/7/start", &["agent"], "200"),
         ("POST", "/api/v1/agents/7/cancel", &["admin"], "200"),
         ("POST", "/api/v1/agents", &["user"], "200"),

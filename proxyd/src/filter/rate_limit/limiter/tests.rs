@@ -127,7 +127,7 @@ fn principal(limit: Option<(u32, u64)>) -> Principal {
         shown: None,
         roles: [].into(),
         scopes: [].into(),
-        key: Some(KeyMark { id: "00ff".into(), prefix: "pk_abcd1234".into(), is_user: true, limit }),
+        key: Some(KeyMark { id: "00ff".into(), prefix: "pk_abcd1234".into(), name: "ci".into(), is_user: true, limit }),
         sent: [].into(),
         minted: Minted::default(),
     }
@@ -171,7 +171,13 @@ fn keys_are_found_by_names_ids_and_prefixes() {
     take(&limiter, &Who::ApiKey(&mark, "ci-bot"), 1);
     take(&limiter, &Who::User(&person), 1);
     take(&limiter, &address("10.0.0.1"), 1);
-    let found = |text: &str| limiter.keys_of(text).iter().filter(|key| limiter.peek(key, 1).is_some()).count();
+    let found = |text: &str| {
+        limiter
+            .keys_of(text, &[Arc::clone(&person.provider)])
+            .iter()
+            .filter(|key| limiter.peek(key, 1).is_some())
+            .count()
+    };
     for (text, expected) in [
         ("00ff", 1),
         ("pk_abcd1234", 1),
@@ -188,9 +194,9 @@ fn keys_are_found_by_names_ids_and_prefixes() {
 
 #[test]
 fn rules_count_when_what_they_count_by_is_known() {
-    let stage = |by: Vec<Key>, exempt_names: Vec<&str>| {
-        let exempt_names = exempt_names.into_iter().map(Into::into).collect();
-        let policy = RateLimit { rules: vec![Rule { by, exempt_names, ..rule(1, 64) }] };
+    let stage = |by: Vec<Key>, exempt_users: Vec<&str>| {
+        let exempt_users = exempt_users.into_iter().map(Into::into).collect();
+        let policy = RateLimit { rules: vec![Rule { by, exempt_users, ..rule(1, 64) }] };
         let mask = mask();
         let mut limiters = Limiters::new(&[], &mask, None);
         [Stage::BeforeAuth, Stage::AfterAuth].map(|stage| limiters.compile(&policy, &Scope::TopLevel, stage).is_some())

@@ -25,7 +25,9 @@ const NAMED: Kind = Kind::Word { what: "a name", sample: "sample" };
 /// One of them.
 pub(super) enum Exempt {
     Network(IpNet),
-    Name(Name),
+    User(Name),
+    /// By its name or its prefix.
+    Key(Name),
 }
 
 /// Reads one: an address, a network, or a name.
@@ -41,5 +43,5 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Ex
         reader.error(node.place, fault);
         return None;
     }
-    user.or(key).map(Exempt::Name)
+    user.map(Exempt::User).or(key.map(Exempt::Key))
 }

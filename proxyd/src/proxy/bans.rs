@@ -1,0 +1,29 @@
+//! Addresses that are kept out for a while, and those that earn it.
+
+use std::net::IpAddr;
+
+use crate::exchange::{Exchange, Rejection};
+use crate::telemetry::clock::Now;
+use crate::worker::{Local, Worker};
+
+/// Whether the client's address is kept out.
+pub(super) fn check(exchange: &Exchange, worker: &Worker) -> Result<(), Rejection> {
+    let now_s = seconds(exchange.finish.started);
+    match worker.daemon.amid.identity.bans.check(exchange.client, now_s) {
+        None => Ok(()),
+        Some(until_s) => Err(Rejection::Banned { retry_after_s: u64::try_from(until_s - now_s).unwrap_or(1).max(1) }),
+    }
+}
+
+/// Counts a refusal of a client's address; enough of them keep it out, over a restart too.
+pub(crate) fn note(code: &'static str, client: IpAddr, local: &Local, worker: &Worker) {
+    let Some(bans) = &local.snapshot.checked.config.bans else { return };
+    let state = &worker.daemon.amid.identity;
+    if let Some(ban) = state.bans.note(client, code, bans, seconds(worker.ledger.clock.latest())) {
+        state.keep_ban(ban);
+    }
+}
+
+fn seconds(now: Now) -> i64 {
+    now.unix_us.div_euclid(1_000_000)
+}
