@@ -62,7 +62,6 @@ Examples:
 pub(crate) const AUDIT: &str = "\
 Examples:
   proxyctl audit --last 20 --since 15m --status 5xx
-  proxyctl audit --credential pk_ab12cd34 --since 7d
   proxyctl audit --requests --client 10.0.0.0/8 --output csv > requests.csv";
 
 pub(crate) const AUDIT_TAIL: &str = "\
