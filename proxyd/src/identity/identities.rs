@@ -76,7 +76,7 @@ impl Identities {
         let jwt: Vec<_> = jwt.collect();
         let basic = identity.basic.as_ref().and_then(|config| {
             let namesake = before.and_then(|before| before.basic.as_ref());
-            let made = password::Verifier::compile(config, namesake, &state.turns);
+            let made = password::Verifier::compile(config, namesake, &state.queues.basic);
             errors.take(&["identity", "basic"], made)
         });
         let accounts = identity.accounts.as_ref().and_then(|config| {

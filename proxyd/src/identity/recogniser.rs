@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use shared::config::identity::TokenPlace;
 
-use super::accounts::Accounts;
+use super::accounts::{self, Accounts};
 use super::forward::{Asked, Forward};
 use super::introspect::Introspector;
 use super::jwt::{self, Checked};
@@ -238,8 +238,9 @@ fn basic(verifier: &Arc<password::Verifier>, credential: &[u8], asking: &Asking<
     let (user, password) = (user.to_owned(), password.as_bytes().to_vec());
     let verifier = Arc::clone(verifier);
     let (sends, _, _) = asking.owned();
+    let from = Some(accounts::network(asking.exchange.client));
     Said::Later(Box::pin(async move {
-        match verifier.check(user, password).await {
+        match verifier.check(user, password, from).await {
             Ok(found) => named(&found, &sends),
             Err(password::Refusal::Denied(denial)) => Answer::Denied(denial),
             Err(password::Refusal::Unavailable) => Answer::Unavailable,

@@ -15,7 +15,7 @@ use super::jwt::Revocations;
 use super::key_file;
 use super::keys::KeyRing;
 use super::mint::{Mint, MintError};
-use super::password::Turns;
+use super::password::Queues;
 use super::revoked::Revoked;
 
 /// Between two sweeps of what has expired, in seconds.
@@ -28,8 +28,8 @@ pub struct State {
     pub bans: BanList,
     /// How accounts stand: whoever changes one in the directory notes it here.
     pub standing: Standing,
-    /// Computes passwords, a few at a time in the whole process.
-    pub turns: Arc<Turns>,
+    /// For what takes a thread a while, such as passwords: a few at a time in the whole process.
+    pub queues: Queues,
     /// Signs tokens of our own, with a key that is kept.
     pub mint: Arc<Mint>,
     session_key: [u8; 32],
@@ -82,7 +82,7 @@ impl State {
             revoked: Revoked::of(&directory.revoked(now_s)?),
             bans: BanList::of(directory.bans_remembered()?, now_s),
             standing: Standing::of(&directory.users()?),
-            turns: Arc::default(),
+            queues: Queues::default(),
             mint: Arc::new(mint),
             session_key: keys.session,
             accounts_key: keys.accounts,

@@ -36,7 +36,11 @@ impl Accounts {
         if let Some(why) = rules::weakness(&password, self.config.min_password, &fields.name, email.as_deref()) {
             return Err(Failure::PasswordWeak(why));
         }
-        let password_hash = Some(self.hash(password).await?);
+        // Before the work, and whether or not an account comes of it: else one address could keep every turn. Without a verified
+        // address there is also no other way to say that a name is taken, which is a guess.
+        self.registrations.attempt(asked.network, self.bounds_of_address(), asked.now_s).map_err(Failure::locked)?;
+        let hashed = self.hash(password, asked.network).await;
+        let password_hash = Some(hashed.inspect_err(|_| self.registrations.take_back(asked.network))?);
         let roles = self.config.roles.iter().map(ToString::to_string).collect();
         let new = NewUser { name: fields.name, email, password_hash, roles, verified: false };
         if self.config.verify {
@@ -86,15 +90,12 @@ impl Accounts {
         Ok(Outcome::said(202, json!({"status": "verification_sent"}), "Look into your mail.", onward))
     }
 
-    /// Without a verified address there is no other way to say that a name is taken: it counts as a guess.
     async fn register_now(
         self: &Arc<Self>,
         new: NewUser,
         asked: &Asked,
         onward: Option<String>,
     ) -> Result<Outcome, Failure> {
-        let bounds = self.bounds_of_address();
-        self.addresses.attempt(asked.network, bounds, asked.now_s).map_err(Failure::locked)?;
         let (accounts, now_s) = (Arc::clone(self), asked.now_s);
         let made = self.directory(move |directory| {
             let made = directory.user_add(new, now_s);
@@ -105,13 +106,11 @@ impl Accounts {
         });
         match made.await.map_err(|error| unavailable(&error))? {
             Ok(user) => {
-                self.addresses.take_back(asked.network);
                 self.ask_to_verify(&user, now_s);
                 Ok(Outcome::said(201, json!({"user": shown(&user)}), "Your account is there.", onward))
             }
             Err(DirectoryError::Taken { .. }) => Err(Failure::NameTaken),
             Err(error) => {
-                self.addresses.take_back(asked.network);
                 let is_name = matches!(error, DirectoryError::Invalid { .. });
                 Err(if is_name { Failure::InvalidRequest("This name cannot be had.") } else { unavailable(&error) })
             }
@@ -145,7 +144,7 @@ impl Accounts {
         // An id is no name.
         let user = user.filter(|user| rules::is_email(&who) || user.name.to_lowercase() == who);
         let hash = user.as_ref().and_then(|user| user.password_hash.clone());
-        let right = self.verify_password(hash, fields.password.0).await.inspect_err(|_| no_guess())?;
+        let right = self.verify_password(hash, fields.password.0, asked.network).await.inspect_err(|_| no_guess())?;
         let Some(user) = user.filter(|user| right && !user.disabled) else { return Err(Failure::password_wrong()) };
         self.guesses.forgive(who.as_str());
         self.addresses.take_back(asked.network);

@@ -67,6 +67,8 @@ pub struct Accounts {
     guesses: Arc<Guesses>,
     /// From one address.
     addresses: Arc<Guesses>,
+    /// Accounts that one address asked for: each costs a password's work.
+    registrations: Arc<Guesses>,
     /// To one address.
     mails: Arc<Guesses>,
 }
@@ -157,6 +159,7 @@ impl Accounts {
             nobodys,
             guesses: kept(|before| &before.guesses),
             addresses: kept(|before| &before.addresses),
+            registrations: kept(|before| &before.registrations),
             mails: kept(|before| &before.mails),
         }))
     }
@@ -321,8 +324,9 @@ impl Accounts {
         apart(move || state.directory(work)).await
     }
 
-    async fn hash(&self, password: String) -> Result<String, Failure> {
-        match self.state.turns.run(move || password::hash(password.as_bytes())).await {
+    async fn hash(&self, password: String, from: IpAddr) -> Result<String, Failure> {
+        let hashed = self.state.queues.new_passwords.run(Some(from), move || password::hash(password.as_bytes()));
+        match hashed.await {
             Some(Ok(hash)) => Ok(hash),
             None => Err(Failure::Rejected(Rejection::AuthUnavailable)),
             Some(Err(error)) => {
@@ -333,9 +337,9 @@ impl Accounts {
     }
 
     /// Whether a password is right. Where there is none to compare with, the same work is done, and it is wrong.
-    async fn verify_password(&self, hash: Option<String>, password: String) -> Result<bool, Failure> {
+    async fn verify_password(&self, hash: Option<String>, password: String, from: IpAddr) -> Result<bool, Failure> {
         let nobodys = Arc::clone(&self.nobodys);
-        let verified = self.state.turns.run(move || {
+        let verified = self.state.queues.logins.run(Some(from), move || {
             let right = password::verify(hash.as_deref().unwrap_or(&nobodys), password.as_bytes());
             right && hash.is_some()
         });
@@ -387,7 +391,7 @@ fn gone_or(error: &DirectoryError, gone: impl FnOnce() -> Failure) -> Failure {
 }
 
 /// The address, or its network of 64 bits.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

@@ -29,12 +29,12 @@ impl Accounts {
             return Err(Failure::PasswordWeak(why));
         }
         self.guesses.attempt(&user.id, self.bounds_of_account(), now_s).map_err(Failure::locked)?;
-        let right = self.verify_password(user.password_hash.clone(), fields.password.0).await;
+        let right = self.verify_password(user.password_hash.clone(), fields.password.0, asked.network).await;
         if !right.inspect_err(|_| self.guesses.take_back(&user.id))? {
             return Err(Failure::password_wrong());
         }
         self.guesses.forgive(&user.id);
-        let password_hash = self.hash(fields.new_password.0).await?;
+        let password_hash = self.hash(fields.new_password.0, asked.network).await?;
         let user = self.set_password(user.id, password_hash, now_s).await?;
         let tokens = self.begin(&user, now_s).await?;
         Ok(Outcome::told(200, tokens))
@@ -79,7 +79,7 @@ impl Accounts {
         let user = user.filter(|user| !user.disabled).ok_or(Failure::TokenInvalid)?;
         let hashed = match self.weakness(&fields.password.0, &user) {
             Some(why) => Err(Failure::PasswordWeak(why)),
-            None => self.hash(fields.password.0).await,
+            None => self.hash(fields.password.0, asked.network).await,
         };
         let password_hash = match hashed {
             Ok(password_hash) => password_hash,

@@ -184,6 +184,23 @@ async fn guessing_at_many_accounts_from_one_network_stops_too() {
 }
 
 #[tokio::test]
+async fn one_address_makes_so_many_accounts_and_shuts_nobody_out() {
+    let lockout = Lockout { attempts: 1, ..config().lockout };
+    let accounts = accounts(identity::Accounts { lockout, ..config() });
+    ann(&accounts).await;
+    let register = async |index: usize, from: &str| {
+        let body = json!({"name": format!("user{index}"), "password": PASSWORD});
+        ask_at(&accounts, "/register", body, "", NOW_S, from).await
+    };
+    for index in 1..10 {
+        register(index, "192.0.2.1").await.unwrap();
+    }
+    fails(register(10, "192.0.2.1").await, "auth_locked");
+    register(10, "192.0.2.2").await.unwrap();
+    login(&accounts, "ann", PASSWORD).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_refresh_token_is_good_once() {
     let accounts = accounts(config());
     ann(&accounts).await;

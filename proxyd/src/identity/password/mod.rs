@@ -9,5 +9,5 @@ mod turns;
 mod verifier;
 
 pub use self::hash::{examine, hash, verify};
-pub use self::turns::Turns;
+pub use self::turns::{Queues, Turns};
 pub use self::verifier::{Refusal, User, Verifier};

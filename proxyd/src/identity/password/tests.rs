@@ -45,7 +45,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn check(verifier: &Arc<Verifier>, user: &str, password: &str) -> Result<String, Refusal> {
-    let checked = Arc::clone(verifier).check(user.to_owned(), password.as_bytes().to_vec());
+    let checked = Arc::clone(verifier).check(user.to_owned(), password.as_bytes().to_vec(), None);
     block_on(checked).map(|user| user.name.to_string())
 }
 
@@ -215,7 +215,7 @@ fn too_many_are_told_to_come_later_and_two_are_computed_at_a_time() {
     let outcomes = block_on(async {
         let all = (0..80).map(|_| {
             let (now, most) = (Arc::clone(&now), Arc::clone(&most));
-            turns.run(move || {
+            turns.run(None, move || {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 std::thread::sleep(Duration::from_millis(2));
                 now.fetch_sub(1, Ordering::SeqCst);
@@ -239,5 +239,49 @@ fn too_many_are_told_to_come_later_and_two_are_computed_at_a_time() {
     // Two at once, 64 that waited, and the rest.
     assert_eq!(outcomes.iter().filter(|done| **done).count(), 66);
     assert_eq!(most.load(Ordering::SeqCst), 2);
-    assert_eq!(block_on(turns.run(|| 1)), Some(1));
+    assert_eq!(block_on(turns.run(None, || 1)), Some(1));
+}
+
+#[test]
+fn who_waits_takes_no_place_of_another_queue_or_network() {
+    let queues = Queues::default();
+    let (one, other) = ("192.0.2.1".parse().ok(), "192.0.2.2".parse().ok());
+    block_on(async {
+        let (free, held) = std::sync::mpsc::channel::<()>();
+        let held = Arc::new(std::sync::Mutex::new(held));
+        let mut all: Vec<_> = (0..100)
+            .map(|_| {
+                let held = Arc::clone(&held);
+                Box::pin(queues.new_passwords.run(one, move || drop(held.lock().map(|held| held.recv()))))
+            })
+            .collect();
+        let mut refused = 0;
+        std::future::poll_fn(|context| {
+            all.retain_mut(|run| match run.as_mut().poll(context) {
+                std::task::Poll::Ready(done) => {
+                    assert!(done.is_none());
+                    refused += 1;
+                    false
+                }
+                std::task::Poll::Pending => true,
+            });
+            std::task::Poll::Ready(())
+        })
+        .await;
+        // Two that have their turn, and 16 that wait.
+        assert_eq!((refused, all.len()), (82, 18));
+        let last = async { tokio::join!(queues.new_passwords.run(other, || 1), queues.logins.run(one, || 2)) };
+        let mut last = Box::pin(last);
+        std::future::poll_fn(|context| {
+            assert!(last.as_mut().poll(context).is_pending());
+            std::task::Poll::Ready(())
+        })
+        .await;
+        drop(free);
+        for run in all {
+            assert!(run.await.is_some());
+        }
+        assert_eq!(last.await, (Some(1), Some(2)));
+        assert!(queues.new_passwords.is_idle());
+    });
 }

@@ -1,51 +1,118 @@
-//! Whose password is computed next: a few at a time in the whole process, so that a flood of logins takes neither the cores nor
-//! the memory of those who are in.
+//! Whose work is done next: a few at a time in the whole process, so that a flood takes neither the cores nor the memory nor the
+//! threads of those who are in. Who waits for one purpose takes no place of those who wait for another, and one network never
+//! takes all places.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
 /// At a time.
 const AT_ONCE: usize = 2;
 
-/// Beyond so many that wait, the next is told to come later.
+/// Beyond so many that wait in one queue, the next is told to come later …
 const WAITING: usize = 64;
 
-/// See the module.
+/// … and beyond so many of one network.
+const OF_ONE_NETWORK: usize = 16;
+
+/// A queue of those who wait for their turn.
 #[derive(Debug)]
 pub struct Turns {
     permits: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    waiting: Mutex<Waiting>,
+}
+
+/// The queues of the process.
+#[derive(Debug)]
+pub struct Queues {
+    /// Passwords of `identity.basic`.
+    pub basic: Arc<Turns>,
+    /// Passwords that accounts log in with.
+    pub logins: Turns,
+    /// Passwords that accounts set: anybody may, where people register themselves.
+    pub new_passwords: Turns,
+    /// What accounts read and write: there are few threads that may wait, and names of hosts are looked up on them too.
+    pub directory: Turns,
+}
+
+impl Default for Queues {
+    fn default() -> Self {
+        let basic = Turns::default();
+        let (logins, new_passwords) = (basic.beside(), basic.beside());
+        Self { basic: Arc::new(basic), logins, new_passwords, directory: Turns::default() }
+    }
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { permits: Arc::new(Semaphore::new(AT_ONCE)), waiting: AtomicUsize::new(0) }
+        Self { permits: Arc::new(Semaphore::new(AT_ONCE)), waiting: Mutex::default() }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    all: usize,
+    by_network: HashMap<IpAddr, usize>,
+}
+
+impl Waiting {
+    /// Whether there was a place for one more.
+    fn take_place(&mut self, from: Option<IpAddr>) -> bool {
+        let of_one = from.and_then(|from| self.by_network.get(&from)).copied().unwrap_or_default();
+        let is_room = self.all < WAITING && of_one < OF_ONE_NETWORK;
+        if is_room {
+            self.all += 1;
+            if let Some(from) = from {
+                self.by_network.insert(from, of_one + 1);
+            }
+        }
+        is_room
+    }
+
+    fn leave_place(&mut self, from: Option<IpAddr>) {
+        self.all = self.all.saturating_sub(1);
+        if let Some(from) = from
+            && let Some(of_one) = self.by_network.get_mut(&from)
+        {
+            *of_one -= 1;
+            if *of_one == 0 {
+                self.by_network.remove(&from);
+            }
+        }
     }
 }
 
 /// One that waits; no more when it is dropped.
-struct Waiting<'a>(&'a AtomicUsize);
+struct Place<'a> {
+    turns: &'a Turns,
+    from: Option<IpAddr>,
+}
 
-impl Drop for Waiting<'_> {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.turns.waiting.lock().unwrap_or_else(PoisonError::into_inner).leave_place(self.from);
     }
 }
 
 impl Turns {
-    /// Does `work` on a thread of its own when its turn comes. None: too many wait already. Who stops waiting loses the turn; what
-    /// has begun goes on to its end, and holds its place so long.
-    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    /// Another queue for the same turns.
+    fn beside(&self) -> Self {
+        Self { permits: Arc::clone(&self.permits), waiting: Mutex::default() }
+    }
+
+    /// Does `work` for somebody of a network, if one is known, on a thread of its own when its turn comes. None: too many wait
+    /// already. Who stops waiting loses the turn; what has begun goes on to its end, and holds its place so long.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        from: Option<IpAddr>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
         let permit = if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             permit
         } else {
-            let before = self.waiting.fetch_add(1, Ordering::SeqCst);
-            let _waiting = Waiting(&self.waiting);
-            if before >= WAITING {
-                return None;
-            }
+            let _place = self.place(from)?;
             Arc::clone(&self.permits).acquire_owned().await.ok()?
         };
         let done = tokio::task::spawn_blocking(move || {
@@ -53,5 +120,17 @@ impl Turns {
             work()
         });
         done.await.ok()
+    }
+
+    /// Whether nobody waits.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        let waiting = self.waiting.lock().unwrap();
+        waiting.all == 0 && waiting.by_network.is_empty()
+    }
+
+    fn place(&self, from: Option<IpAddr>) -> Option<Place<'_>> {
+        let is_there = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take_place(from);
+        is_there.then_some(Place { turns: self, from })
     }
 }

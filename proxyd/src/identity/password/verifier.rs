@@ -1,6 +1,7 @@
 //! Who a name and a password are (`identity.basic`).
 
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -114,13 +115,18 @@ impl Verifier {
         cache.has([user.as_bytes(), password, hash.as_bytes()], now).then(|| Arc::clone(found))
     }
 
-    /// Who it is. An unknown name takes the same work as a wrong password, and a right one.
-    pub async fn check(self: Arc<Self>, user: String, password: Vec<u8>) -> Result<Arc<User>, Refusal> {
+    /// Who it is, asked from a network. An unknown name takes the same work as a wrong password, and a right one.
+    pub async fn check(
+        self: Arc<Self>,
+        user: String,
+        password: Vec<u8>,
+        from: Option<IpAddr>,
+    ) -> Result<Arc<User>, Refusal> {
         if let Some(user) = self.remembered(&user, &password) {
             return Ok(user);
         }
         let turns = Arc::clone(&self.turns);
-        let outcome = turns.run(move || self.compute(&user, &password)).await;
+        let outcome = turns.run(from, move || self.compute(&user, &password)).await;
         outcome.ok_or(Refusal::Unavailable)?.ok_or(Refusal::Denied(Denial::PasswordWrong))
     }
 
