@@ -258,9 +258,8 @@ fn what_a_change_of_an_account_ends() {
         |change: UserChange| move |directory: &mut Directory| directory.user_set("ann", change.clone(), 7).unwrap();
     let mail = |email: &str, verified| UserChange { email: Some(email.into()), verified, ..UserChange::default() };
     check(&set(UserChange::default()), false, false);
-    check(&set(UserChange { roles: Some(vec!["admin".into()]), ..UserChange::default() }), false, false);
     let verified = check(&set(mail("ann@example.org", Some(true))), false, true);
-    assert!(verified.verified && verified.roles == ["admin"] && verified.changed_s == 7);
+    assert!(verified.verified && verified.changed_s == 7);
     // The same address in other letters is no other address.
     assert!(check(&set(mail("Ann@example.org", None)), false, false).verified);
     assert!(!check(&set(mail("ann@example.net", None)), false, true).verified);
@@ -275,6 +274,24 @@ fn what_a_change_of_an_account_ends() {
     assert_eq!(ann.login_s, Some(50));
     assert!(!format!("{ann:?}").contains("argon2id"));
     assert_eq!(word(directory.user_remove("ann")), "unknown");
+}
+
+#[test]
+fn other_roles_end_access_tokens_and_no_login() {
+    let mut directory = Directory::open_in_memory().unwrap();
+    let ann = user(&mut directory, "ann").id;
+    directory.refresh_issue(&ann, None, &[1; 32], 99, 0).unwrap();
+    let mut check = |roles: &[&str], expected: u32| {
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        let change = UserChange { roles: Some(roles), ..UserChange::default() };
+        assert_eq!(directory.user_set("ann", change.clone(), 0).unwrap().epoch, expected, "{change:?}");
+    };
+    check(&[], 0);
+    check(&["admin", "user"], 1);
+    check(&["user", "admin"], 1);
+    check(&["user"], 2);
+    check(&[], 3);
+    assert!(matches!(directory.refresh_use(&[1; 32], 0).unwrap(), RefreshUse::Good { .. }));
 }
 
 #[test]

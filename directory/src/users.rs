@@ -1,5 +1,7 @@
 //! Accounts.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{Directory, DirectoryError, bounds, secret};
@@ -65,6 +67,7 @@ impl std::fmt::Debug for NewUser {
 pub struct UserChange {
     /// An empty one: none any more. Another one is not verified, unless `verified` says so.
     pub email: Option<String>,
+    /// Other ones end access tokens, which say the roles of before; a refresh brings one that says the new.
     pub roles: Option<Vec<String>>,
     pub verified: Option<bool>,
     /// An account that is disabled loses its tokens.
@@ -164,6 +167,7 @@ impl Directory {
             let verified = change.verified.unwrap_or(before.verified && !is_moved) && email.is_some();
             let disabled = change.disabled.unwrap_or(before.disabled);
             let ends = disabled && !before.disabled;
+            let is_regraded = change.roles.as_deref().is_some_and(|roles| set_of(roles) != set_of(&before.roles));
             tx.prepare_cached(
                 "UPDATE users SET email = ?2, email_key = ?3, roles = ?4, verified = ?5, disabled = ?6, changed_s = ?7 \
                  WHERE id = ?1",
@@ -183,6 +187,8 @@ impl Directory {
             }
             if ends {
                 sign_out(tx, &before.id)?;
+            } else if is_regraded {
+                raise_epoch(tx, &before.id)?;
             }
             known(tx, &before.id)
         })
@@ -252,9 +258,19 @@ fn free(conn: &Connection, what: &'static str, text: &str, id: &str) -> Result<(
     if other.is_none() { Ok(()) } else { Err(DirectoryError::taken(what, text)) }
 }
 
-fn sign_out(conn: &Connection, id: &str) -> Result<(), DirectoryError> {
+fn set_of(roles: &[String]) -> BTreeSet<&str> {
+    roles.iter().map(String::as_str).collect()
+}
+
+/// Ends access tokens.
+fn raise_epoch(conn: &Connection, id: &str) -> Result<(), DirectoryError> {
     // An epoch that would wrap round would make the oldest tokens good again.
     conn.prepare_cached("UPDATE users SET epoch = min(epoch + 1, 4294967295) WHERE id = ?1")?.execute([id])?;
+    Ok(())
+}
+
+fn sign_out(conn: &Connection, id: &str) -> Result<(), DirectoryError> {
+    raise_epoch(conn, id)?;
     conn.prepare_cached("DELETE FROM refresh_tokens WHERE user_id = ?1")?.execute([id])?;
     Ok(())
 }

@@ -149,6 +149,12 @@ fn what_an_operator_does_about_an_account_holds_at_once() {
     let enter = |password: &str| post(&proxyd, "login", json!({"name": "cy", "password": password}));
     let (first, refresh) = tokens(&enter(PASSWORD));
     assert_eq!(get_as(&proxyd, &first, "/auth/me").json()["roles"], json!(["admin"]));
+    // Roles are in the token: what says the old ones ends, and a refresh brings the new.
+    proxyd.ask("users_set", &json!({"name": "cy", "roles": ["user"]}));
+    assert_eq!(get_as(&proxyd, &first, "/api/x").status, 401);
+    let (first, refresh) = tokens(&post(&proxyd, "refresh", json!({"refresh_token": refresh})));
+    let seen = get_as(&proxyd, &first, "/api/x").text();
+    assert!(seen.contains("[\"x-roles\",\"user\"]"), "{seen}");
     proxyd.ask("users_set", &json!({"name": "cy", "disabled": true}));
     assert_eq!(get_as(&proxyd, &first, "/api/x").status, 401);
     refused(&post(&proxyd, "refresh", json!({"refresh_token": refresh})), 401, "refresh_invalid");
