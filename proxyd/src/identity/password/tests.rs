@@ -190,6 +190,22 @@ fn a_file_that_changes_is_read_again_and_a_broken_one_is_not() {
 }
 
 #[test]
+fn who_was_removed_is_not_let_in_once_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users");
+    std::fs::write(&file, format!("ann:{}\nbob:{0}\n", argon("one", 1))).unwrap();
+    let verifier = compile(&basic(vec![], Some(&file), Duration::from_mins(5))).unwrap();
+    check(&verifier, "ann", "one").unwrap();
+    check(&verifier, "bob", "one").unwrap();
+    std::fs::write(&file, format!("bob:{}\n", argon("one", 2))).unwrap();
+    std::thread::sleep(Duration::from_millis(2100));
+    assert!(verifier.remembered("ann", b"one").is_none());
+    assert_eq!(check(&verifier, "ann", "one"), Err(WRONG));
+    assert_eq!(check(&verifier, "bob", "one"), Ok("bob".into()));
+    assert!(verifier.remembered("bob", b"one").is_some());
+}
+
+#[test]
 fn an_unknown_name_takes_as_long_as_a_wrong_password() {
     let verifier = compile(&basic(vec![user("ann", &argon("secret", 60))], None, Duration::ZERO)).unwrap();
     let median = |name: &str| {

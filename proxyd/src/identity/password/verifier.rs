@@ -102,13 +102,13 @@ impl Verifier {
         &self.config.realm
     }
 
-    /// Who it is, if that was found out a moment ago. Within a runtime.
-    pub fn remembered(self: &Arc<Self>, user: &str, password: &[u8]) -> Option<Arc<User>> {
+    /// Who it is, if that was found out a moment ago. Nobody where it is time to look at the file: who was removed there is not let
+    /// in once more.
+    pub fn remembered(&self, user: &str, password: &[u8]) -> Option<Arc<User>> {
         let now = Instant::now();
         let cache = self.cache.as_ref()?;
-        if self.is_to_look(now) {
-            let verifier = Arc::clone(self);
-            tokio::task::spawn_blocking(move || verifier.look());
+        if self.is_time_to_look(now).is_some() {
+            return None;
         }
         let known = self.known.load();
         let (found, hash) = known.users.get(user)?;
@@ -122,6 +122,11 @@ impl Verifier {
         password: Vec<u8>,
         from: Option<IpAddr>,
     ) -> Result<Arc<User>, Refusal> {
+        if self.is_to_look(Instant::now()) {
+            let verifier = Arc::clone(&self);
+            // Where it cannot, whoever was known goes on to be.
+            let _ = tokio::task::spawn_blocking(move || verifier.look()).await;
+        }
         if let Some(user) = self.remembered(&user, &password) {
             return Ok(user);
         }
@@ -151,13 +156,20 @@ impl Verifier {
         Some(Arc::clone(found))
     }
 
-    /// Whether it is time to look at the file; says so to one.
-    fn is_to_look(&self, now: Instant) -> bool {
+    /// When the file was looked at last and what time it is now, in milliseconds, where it is time to look again.
+    fn is_time_to_look(&self, now: Instant) -> Option<(u64, u64)> {
         let now_ms = now.saturating_duration_since(self.started).as_millis() as u64;
         let looked_ms = self.looked_ms.load(Ordering::Relaxed);
-        self.config.users_file.is_some()
-            && now_ms.saturating_sub(looked_ms) >= LOOKED_EVERY.as_millis() as u64
-            && self.looked_ms.compare_exchange(looked_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let is_late = now_ms.saturating_sub(looked_ms) >= LOOKED_EVERY.as_millis() as u64;
+        (is_late && self.config.users_file.is_some()).then_some((looked_ms, now_ms))
+    }
+
+    /// Whether it is time to look at the file; says so to one.
+    fn is_to_look(&self, now: Instant) -> bool {
+        let late = self.is_time_to_look(now);
+        late.is_some_and(|(looked_ms, now_ms)| {
+            self.looked_ms.compare_exchange(looked_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        })
     }
 
     /// Reads the file again where it has changed. One that cannot be used changes nothing, and is told of once.
