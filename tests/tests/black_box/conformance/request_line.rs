@@ -1,7 +1,7 @@
 //! `method SP request-target SP HTTP-version CRLF` (RFC 9112 section 3): the line, the version, the method.
 
 use super::case::Check::{Line, Only};
-use super::case::{Expects, case, get, message, passes, refused};
+use super::case::{Expects, case, declined, get, message, passes, refused};
 use super::run::run;
 
 fn malformed() -> Expects {
@@ -101,7 +101,13 @@ fn methods() {
         case("RFC 9110 9.1", "all marks of a token", message("!#$%&'*+-.^_`|~9A", "/", "", ""), {
             passes(&[Line("!#$%&'*+-.^_`|~9A / HTTP/1.1")])
         }),
-        case("RFC 9110 9.1", "lower case is another", message("get", "/", "", ""), passes(&[Line("get / HTTP/1.1")])),
+        case(
+            "RFC 9110 9.1",
+            "lower case is another, but not to every server",
+            message("get", "/", "", ""),
+            declined(400, "method_malformed"),
+        ),
+        case("RFC 9110 9.1", "one of its own", message("purge", "/", "", ""), passes(&[Line("purge / HTTP/1.1")])),
         case("RFC 9110 9.3.1", "GET with a body", message("GET", "/", "Content-Length: 3", "abc"), {
             passes(&[Line("GET / HTTP/1.1"), super::case::Check::Body("abc")])
         }),
