@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::accounts::Standing;
 use super::bans::{BanList, NewBan};
 use super::jwt::Revocations;
-use super::key_file;
+use super::key_file::{self, Unreadable};
 use super::keys::KeyRing;
 use super::mint::{Mint, MintError};
 use super::password::Queues;
@@ -47,6 +47,8 @@ pub enum StateError {
     Directory(#[from] DirectoryError),
     #[error("the system gives no randomness for a key: {0}")]
     Randomness(getrandom::Error),
+    #[error(transparent)]
+    Key(#[from] Unreadable),
     #[error("there is no key to sign tokens with: {0}")]
     Signing(#[from] MintError),
 }
@@ -64,7 +66,8 @@ impl State {
         let secret = |name: &str| key_file::load(&state_dir.join(name), |key| key.len() == 32, draw);
         let keys = Keys { session: array(&secret("session.key")?), accounts: array(&secret("accounts.key")?) };
         let is_good = |key: &[u8]| Mint::ed_dsa(key).is_ok();
-        let signing = key_file::load(&state_dir.join("signing.key"), is_good, || Mint::generate().map(Into::into))?;
+        let make = || Ok::<_, StateError>(Mint::generate()?.into());
+        let signing = key_file::load(&state_dir.join("signing.key"), is_good, make)?;
         Self::new(directory, keys, Mint::ed_dsa(&signing)?, now_s)
     }
 
