@@ -143,10 +143,21 @@ impl Accounts {
         })?;
         // An id is no name.
         let user = user.filter(|user| rules::is_email(&who) || user.name.to_lowercase() == who);
-        let hash = user.as_ref().and_then(|user| user.password_hash.clone());
+        // An account goes by two names: it is counted once more by what it is, so that it has not twice as many attempts. Where they
+        // are used up by its other name the right password is wrong too: "locked" would tell whose address this is.
+        let whole = user.as_ref().map(|user| self.guesses.attempt(of_login(&user.id), by_account, asked.now_s));
+        let is_tried = whole.is_none_or(|whole| whole.is_ok());
+        let no_guess = || {
+            no_guess();
+            if let Some(user) = user.as_ref().filter(|_| is_tried) {
+                self.guesses.take_back(of_login(&user.id));
+            }
+        };
+        let hash = user.as_ref().filter(|_| is_tried).and_then(|user| user.password_hash.clone());
         let right = self.verify_password(hash, fields.password.0, asked.network).await.inspect_err(|_| no_guess())?;
         let Some(user) = user.filter(|user| right && !user.disabled) else { return Err(Failure::password_wrong()) };
         self.guesses.forgive(who.as_str());
+        self.guesses.forgive(of_login(&user.id));
         self.addresses.take_back(asked.network);
         if self.config.verify && !user.verified {
             return Err(Failure::NotVerified);
@@ -229,6 +240,11 @@ impl Accounts {
     fn refresh_until(&self, now_s: i64) -> i64 {
         now_s.saturating_add(i64::try_from(self.config.refresh_token.as_secs()).unwrap_or(i64::MAX))
     }
+}
+
+/// What logins of an account are counted by, whatever it was called.
+pub(super) fn of_login(id: &str) -> (&str, &str) {
+    ("login", id)
 }
 
 /// An account, as its owner sees it.

@@ -6,6 +6,7 @@ use directory::{UserChange, UserRow};
 use serde_json::json;
 
 use super::answer::Failure;
+use super::enter::of_login;
 use super::guesses::Bounds;
 use super::post::{Place, Post};
 use super::{
@@ -99,6 +100,7 @@ impl Accounts {
         for name in [Some(&user.name), user.email.as_ref()].into_iter().flatten() {
             self.guesses.forgive(name.to_lowercase().as_str());
         }
+        self.guesses.forgive(of_login(&user.id));
         asked.is(&user);
         Ok(Outcome::said(200, json!({"status": "password_set"}), "Your password is set.", onward))
     }

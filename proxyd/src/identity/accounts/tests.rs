@@ -165,6 +165,31 @@ async fn guessing_stops_whether_or_not_there_is_an_account() {
 }
 
 #[tokio::test]
+async fn an_account_has_as_many_attempts_by_both_its_names() {
+    let accounts = accounts(config());
+    ann(&accounts).await;
+    let by_mail = async |password: &str| {
+        ask(&accounts, "/login", json!({"email": "ann@example.com", "password": password})).await
+    };
+    for _ in 0..2 {
+        fails(login(&accounts, "ann", OTHER).await.map(|_| json!(0)), "password_wrong");
+    }
+    // A right one forgives what was counted by either.
+    by_mail(PASSWORD).await.unwrap();
+    login(&accounts, "ann", PASSWORD).await.unwrap();
+    for _ in 0..3 {
+        fails(login(&accounts, "ann", OTHER).await.map(|_| json!(0)), "password_wrong");
+    }
+    assert_eq!(login(&accounts, "ann", PASSWORD).await.unwrap_err(), Failure::locked(600));
+    for password in [PASSWORD, OTHER, PASSWORD] {
+        assert_eq!(by_mail(password).await.unwrap_err(), Failure::password_wrong(), "and nobody learns whose it is");
+    }
+    assert_eq!(by_mail(PASSWORD).await.unwrap_err(), Failure::locked(600));
+    let later = json!({"email": "ann@example.com", "password": PASSWORD});
+    ask_at(&accounts, "/login", later, "", NOW_S + 600, "192.0.2.1").await.unwrap();
+}
+
+#[tokio::test]
 async fn guessing_at_many_accounts_from_one_network_stops_too() {
     let accounts = accounts(config());
     ann(&accounts).await;
