@@ -114,6 +114,12 @@ impl State {
         work(&mut self.directory.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether somebody works with the file now.
+    #[cfg(test)]
+    pub(crate) fn is_directory_busy(&self) -> bool {
+        self.directory.try_lock().is_err()
+    }
+
     /// Makes an API key.
     pub fn key_create(&self, new: NewKey, now_s: i64) -> Result<(KeyRow, KeyText), DirectoryError> {
         self.directory(|directory| directory.key_create(new, now_s).inspect(|(row, _)| self.keys.put(row)))

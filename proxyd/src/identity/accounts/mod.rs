@@ -311,17 +311,26 @@ impl Accounts {
             by: caller.principal.user.to_string(),
         };
         let state = Arc::clone(&self.state);
-        let revoked = apart(move || state.token_revoke(&row)).await;
+        let revoked = self.apart(move || state.token_revoke(&row)).await;
         revoked.map_err(|error| unavailable(&error))
     }
 
-    /// Works with the directory, on a thread that may wait.
+    /// Works with the directory, on a thread that may wait, when its turn comes.
     async fn directory<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Directory) -> Result<T, DirectoryError> + Send + 'static,
     ) -> Result<T, DirectoryError> {
         let state = Arc::clone(&self.state);
-        apart(move || state.directory(work)).await
+        self.apart(move || state.directory(work)).await
+    }
+
+    async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, DirectoryError> + Send + 'static,
+    ) -> Result<T, DirectoryError> {
+        // Or the worker ends.
+        let busy = || DirectoryError::Io { path: "identity.db".into(), source: std::io::ErrorKind::WouldBlock.into() };
+        self.state.queues.directory.run(None, work).await.unwrap_or_else(|| Err(busy()))
     }
 
     async fn hash(&self, password: String, from: IpAddr) -> Result<String, Failure> {
@@ -362,16 +371,6 @@ impl fmt::Debug for Accounts {
     }
 }
 
-async fn apart<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, DirectoryError> + Send + 'static,
-) -> Result<T, DirectoryError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        // The worker ends.
-        Err(error) => Err(DirectoryError::Io { path: "identity.db".into(), source: std::io::Error::other(error) }),
-    }
-}
-
 /// What a mail's link leads to.
 fn form_behind(endpoint: Endpoint, query: &str) -> Result<Response, Failure> {
     let token = fields::in_query(query, "token").filter(|token| secret::hash_of(token).is_some());
@@ -379,9 +378,12 @@ fn form_behind(endpoint: Endpoint, query: &str) -> Result<Response, Failure> {
     Ok(if endpoint == Endpoint::Reset { page::reset(&token) } else { page::verify(&token) })
 }
 
-/// The directory does not answer. What is wrong with it is for the log.
+/// The directory does not answer. What is wrong with it is for the log; that many wait for it is not, as often as it is so.
 fn unavailable(error: &DirectoryError) -> Failure {
-    tracing::warn!(%error, "accounts cannot be read or written");
+    let is_busy = matches!(error, DirectoryError::Io { source, .. } if source.kind() == std::io::ErrorKind::WouldBlock);
+    if !is_busy {
+        tracing::warn!(%error, "accounts cannot be read or written");
+    }
     Failure::Rejected(Rejection::AuthUnavailable)
 }
 

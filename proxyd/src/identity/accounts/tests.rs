@@ -311,6 +311,33 @@ async fn a_reset_is_for_one_account_and_one_use() {
 }
 
 #[tokio::test]
+async fn a_disk_that_does_not_answer_takes_two_threads_and_so_many_wait() {
+    let accounts = accounts(config());
+    let state = Arc::clone(&accounts.state);
+    let (free, held) = std::sync::mpsc::channel::<()>();
+    let disk = std::thread::spawn(move || state.directory(|_| Ok(held.recv())));
+    while !accounts.state.is_directory_busy() {
+        tokio::task::yield_now().await;
+    }
+    let asked = (0..80).map(|_| {
+        let accounts = Arc::clone(&accounts);
+        tokio::spawn(async move { ask(&accounts, "/refresh", json!({"refresh_token": "A".repeat(43)})).await })
+    });
+    let asked: Vec<_> = asked.collect();
+    while asked.iter().filter(|asked| asked.is_finished()).count() < 14 {
+        tokio::task::yield_now().await;
+    }
+    drop(free);
+    disk.join().unwrap().unwrap().unwrap_err();
+    let mut codes = Vec::new();
+    for asked in asked {
+        codes.push(asked.await.unwrap().unwrap_err().code());
+    }
+    let count = |code: &str| codes.iter().filter(|other| **other == code).count();
+    assert_eq!((count("auth_unavailable"), count("refresh_invalid")), (14, 66), "{codes:?}");
+}
+
+#[tokio::test]
 async fn a_login_ends() {
     let accounts = accounts(config());
     ann(&accounts).await;
