@@ -101,6 +101,7 @@ struct Caller {
     /// Of the login that the token came from.
     family: String,
     jti: String,
+    /// Until when it is taken: a moment longer than it says.
     until_s: i64,
     principal: Arc<Principal>,
 }
@@ -283,7 +284,7 @@ impl Accounts {
             id: claim("uid")?,
             family: claim("sid")?,
             jti: claim("jti")?,
-            until_s: verified.claims.get("exp").and_then(Json::as_i64).ok_or(Denial::TokenClaims)?,
+            until_s: verified.until_s,
             principal: Arc::new(Principal {
                 user: verified.user.clone(),
                 provider: PROVIDER.into(),

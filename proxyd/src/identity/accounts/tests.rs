@@ -352,6 +352,9 @@ async fn a_login_ends() {
     ask_as(&accounts, &one.0, "/logout", json!({})).await.unwrap();
     fails(ask_as(&accounts, &one.0, "/me", json!({})).await, "token_revoked");
     fails(ask(&accounts, "/refresh", json!({"refresh_token": one.1})).await, "refresh_invalid");
+    // It is remembered as long as it would be taken.
+    accounts.state.tick(false, NOW_S + 1801).unwrap();
+    fails(ask_at(&accounts, "/me", json!({}), &one.0, NOW_S + 1801, "192.0.2.1").await, "token_revoked");
     // By its refresh token.
     ask(&accounts, "/logout", json!({"refresh_token": two.1})).await.unwrap();
     fails(ask(&accounts, "/refresh", json!({"refresh_token": two.1})).await, "refresh_invalid");
