@@ -53,6 +53,14 @@ impl Revoked {
         whose.iter().any(|(of, _)| **of == *provider || **of == *ANY)
     }
 
+    /// Until when it is remembered that this token was revoked, if it was.
+    pub fn until_s(&self, provider: &str, jti: &str) -> Option<i64> {
+        let shard = self.shard(jti)?.read().unwrap_or_else(PoisonError::into_inner);
+        let whose = shard.get(jti).map(Vec::as_slice).unwrap_or_default();
+        let of_it = whose.iter().filter(|(of, _)| **of == *provider || **of == *ANY);
+        of_it.map(|(_, expires_s)| *expires_s).max()
+    }
+
     /// Raised at each change: a verdict from before is looked at again.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)

@@ -102,9 +102,7 @@ impl Known {
             for text in link.shared_revoked(now_s).await? {
                 // What another version wrote and this one cannot read is left to that one.
                 let Ok(row) = serde_json::from_str::<Shared>(&text) else { continue };
-                if !state.revoked.is_revoked(&row.provider, &row.jti) {
-                    take_up(state, &row);
-                }
+                take_up(state, &row);
                 self.told.insert(row);
             }
             self.number = number;
@@ -125,7 +123,11 @@ impl Known {
     }
 }
 
+/// A token that was revoked elsewhere is revoked here, unless it is already, and for as long.
 fn take_up(state: &State, row: &Shared) {
+    if state.revoked.until_s(&row.provider, &row.jti).is_some_and(|until_s| until_s >= row.expires_s) {
+        return;
+    }
     let row = RevokedRow {
         provider: row.provider.clone(),
         jti: row.jti.clone(),
@@ -142,5 +144,33 @@ impl From<RevokedRow> for Shared {
     fn from(row: RevokedRow) -> Self {
         let RevokedRow { provider, jti, expires_s, revoked_s, by } = row;
         Self { provider, jti, expires_s, revoked_s, by }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_revoked_for_as_long_as_anybody_says() {
+        let state = State::in_memory();
+        let check = |provider: &str, expires_s: i64, expected: i64| {
+            let row = Shared { provider: provider.into(), jti: "a".into(), expires_s, revoked_s: 0, by: "test".into() };
+            let epoch = state.revoked.epoch();
+            let is_news = state.revoked.until_s(provider, "a").is_none_or(|until_s| until_s < expires_s);
+            take_up(&state, &row);
+            assert_eq!(state.revoked.until_s(provider, "a"), Some(expected), "{provider} {expires_s}");
+            // What is no news is not told on: proxies would tell each other for ever.
+            assert_eq!(state.revoked.epoch() != epoch, is_news, "{provider} {expires_s}");
+        };
+        check("jwt.main", 100, 100);
+        check("jwt.main", 50, 100);
+        check("jwt.main", 200, 200);
+        check("jwt.main", 200, 200);
+        check("*", 150, 150);
+        check("jwt.other", 120, 150);
+        let kept = state.directory(|directory| directory.revoked(0)).unwrap();
+        let kept: Vec<_> = kept.iter().map(|row| (row.provider.as_str(), row.expires_s)).collect();
+        assert_eq!(kept, [("*", 150), ("jwt.main", 200)]);
     }
 }
