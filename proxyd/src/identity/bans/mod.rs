@@ -167,13 +167,14 @@ impl BanList {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// Takes up what is kept now: whatever was kept and is no more was lifted.
+    /// Takes up what is kept now: whatever was kept and is no more was lifted. What is newer here and is still to be kept stays.
     pub fn reload(&self, rows: Vec<BanRow>, now_s: i64) {
         let mut kept = std::collections::HashSet::new();
         for row in rows {
             if let Some(network) = parse(&row.network) {
                 kept.insert(network);
-                self.insert(network, row, true);
+                let is_older = |ban: &Ban| !ban.is_kept && ban.row.since_s >= row.since_s;
+                self.insert_unless(is_older, network, row.clone(), true);
             }
         }
         self.retain(|network, ban| kept.contains(network) || !ban.is_kept);
@@ -222,7 +223,15 @@ impl BanList {
     }
 
     fn insert(&self, network: IpNet, row: BanRow, is_kept: bool) {
+        self.insert_unless(|_| false, network, row, is_kept);
+    }
+
+    /// Unless the ban that is there is to stay.
+    fn insert_unless(&self, stays: impl FnOnce(&Ban) -> bool, network: IpNet, row: BanRow, is_kept: bool) {
         let Some(mut shard) = self.write(&network) else { return };
+        if shard.get(&network).is_some_and(stays) {
+            return;
+        }
         let before = shard.insert(network, Ban { row, is_active: true, is_kept });
         // Before the old one is taken off: it is never out of force in between.
         self.known.fetch_add(1, Ordering::Relaxed);

@@ -110,6 +110,25 @@ fn what_is_not_on_disk_yet_outlives_a_reload() {
     assert!(bans.list(50).is_empty() && bans.known.load(Ordering::Relaxed) == 0);
 }
 
+#[test]
+fn what_is_only_remembered_on_disk_ends_no_newer_ban() {
+    let remembered = row("192.0.2.1/32", 10);
+    let bans = BanList::of(vec![remembered.clone()], 50);
+    let earned = refuse(&bans, "192.0.2.1", 3, 50).unwrap();
+    assert_eq!(earned.row.times, 2);
+    bans.reload(vec![remembered.clone()], 51);
+    assert_eq!((bans.check(ip("192.0.2.1"), 51), bans.active()), (Some(earned.row.until_s), 1));
+    assert!(bans.has(&earned.row), "it is still to be kept");
+    // What an operator did elsewhere since is newer.
+    let lasting = BanRow { since_s: 60, ..row("192.0.2.1/32", 9000) };
+    bans.reload(vec![lasting], 61);
+    assert_eq!(bans.check(ip("192.0.2.1"), 61), Some(9000));
+    let kept = refuse(&bans, "192.0.2.2", 3, 61).unwrap();
+    bans.kept(&kept.row);
+    bans.reload(vec![row("192.0.2.2/32", 10)], 62);
+    assert_eq!((bans.check(ip("192.0.2.2"), 62), bans.active()), (None, 0));
+}
+
 /// Shown, not judged: `ROUNDS=1000000 cargo test --release -p proxyd --lib identity::bans -- --nocapture`.
 #[test]
 fn what_a_check_costs() {
