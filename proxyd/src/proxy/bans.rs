@@ -7,9 +7,13 @@ use crate::telemetry::clock::Now;
 use crate::worker::{Local, Worker};
 
 /// Whether the client's address is kept out.
-pub(super) fn check(exchange: &Exchange, worker: &Worker) -> Result<(), Rejection> {
+pub(super) fn check(exchange: &Exchange, local: &Local, worker: &Worker) -> Result<(), Rejection> {
     let now_s = seconds(exchange.finish.started);
-    match worker.daemon.amid.identity.bans.check(exchange.client, now_s) {
+    let bans = &worker.daemon.amid.identity.bans;
+    if bans.check(exchange.client, now_s).is_none() {
+        return Ok(());
+    }
+    match bans.check_now(exchange.client, now_s, local.snapshot.checked.config.bans.as_deref()) {
         None => Ok(()),
         Some(until_s) => Err(Rejection::Banned { retry_after_s: u64::try_from(until_s - now_s).unwrap_or(1).max(1) }),
     }

@@ -81,7 +81,7 @@ async fn travel<'a>(
     worker: &Rc<Worker>,
 ) -> Result<Answer, Rejection> {
     reserve(exchange, worker).await?;
-    bans::check(exchange, worker)?;
+    bans::check(exchange, local, worker)?;
     let snapshot = &*local.snapshot;
     let config = &*snapshot.checked.config;
     if let Some(response) = health_answer(config, exchange, worker) {

@@ -93,23 +93,38 @@ impl BanList {
         if self.active.load(Ordering::Relaxed) == 0 {
             return None;
         }
+        self.longest(ip.to_canonical(), now_s, |_| true)
+    }
+
+    /// The same as the config says now: whom it exempts is not kept out, whatever was earned or written before; and where there are
+    /// no bans, nobody is for what was earned, but for what operators said. Asked where [`Self::check`] says that somebody is.
+    pub fn check_now(&self, ip: IpAddr, now_s: i64, config: Option<&config::Bans>) -> Option<i64> {
         let ip = ip.to_canonical();
+        if config.is_some_and(|config| is_exempt(ip, config)) {
+            return None;
+        }
+        self.longest(ip, now_s, |row| config.is_some() || row.by != OURSELVES)
+    }
+
+    fn longest(&self, ip: IpAddr, now_s: i64, counts: impl Fn(&BanRow) -> bool) -> Option<i64> {
         let sizes = self.sizes.load();
         let sizes = if ip.is_ipv4() { &sizes.v4 } else { &sizes.v6 };
         let until = |size: &u8| {
             let network = IpNet::new(ip, *size).ok()?.trunc();
-            self.read(&network, |ban| ban.row.until_s)
+            self.read(&network, |ban| counts(&ban.row).then_some(ban.row.until_s)).flatten()
         };
         sizes.iter().filter_map(until).filter(|until_s| *until_s > now_s).max()
     }
 
     /// Notes that this address was refused, with this code. The ban that it has earned by that, if it has.
     pub fn note(&self, ip: IpAddr, code: &str, config: &config::Bans, now_s: i64) -> Option<NewBan> {
-        if !config.on.iter().any(|on| **on == *code) {
+        // `threat` stands for every rule of theirs.
+        let is_meant = |on: &str| on == code || (on == "threat" && code.starts_with("threat_"));
+        if !config.on.iter().any(|on| is_meant(on)) {
             return None;
         }
         let ip = ip.to_canonical();
-        if config.exempt.iter().any(|exempt| exempt.contains(&ip)) || self.check(ip, now_s).is_some() {
+        if is_exempt(ip, config) || self.check(ip, now_s).is_some() {
             return None;
         }
         let size = if ip.is_ipv4() { 32 } else { config.ipv6_prefix.min(128) };
@@ -294,6 +309,10 @@ pub fn parse(text: &str) -> Option<IpNet> {
         Some((v4, size)) => IpNet::new(v4.into(), size).ok().map(|network| network.trunc()),
         None => Some(network.trunc()),
     }
+}
+
+fn is_exempt(ip: IpAddr, config: &config::Bans) -> bool {
+    config.exempt.iter().any(|exempt| exempt.contains(&ip))
 }
 
 fn seconds(duration: std::time::Duration) -> i64 {

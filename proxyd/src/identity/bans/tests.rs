@@ -129,6 +129,27 @@ fn what_is_only_remembered_on_disk_ends_no_newer_ban() {
     assert_eq!((bans.check(ip("192.0.2.2"), 62), bans.active()), (None, 0));
 }
 
+#[test]
+fn what_the_config_says_now_counts() {
+    let bans = BanList::default();
+    refuse(&bans, "192.0.2.1", 3, 0).unwrap();
+    bans.add(row("198.51.100.0/24", 100));
+    let check = |address: &str, config: Option<&config::Bans>, expected: Option<i64>| {
+        assert_eq!(bans.check_now(ip(address), 50, config), expected, "{address} {config:?}");
+    };
+    let exempt = config::Bans { exempt: vec!["192.0.2.0/30".parse().unwrap()], ..config() };
+    let all = config::Bans { exempt: vec!["0.0.0.0/0".parse().unwrap()], ..config() };
+    check("192.0.2.1", Some(&exempt), None);
+    check("::ffff:192.0.2.1", Some(&exempt), None);
+    check("198.51.100.1", Some(&exempt), Some(100));
+    check("198.51.100.1", Some(&all), None);
+    // Without the section nothing is earned; what an operator said stands.
+    check("192.0.2.1", None, None);
+    check("198.51.100.1", None, Some(100));
+    check("192.0.2.1", Some(&config()), Some(600));
+    check("203.0.113.1", Some(&config()), None);
+}
+
 /// Shown, not judged: `ROUNDS=1000000 cargo test --release -p proxyd --lib identity::bans -- --nocapture`.
 #[test]
 fn what_a_check_costs() {
