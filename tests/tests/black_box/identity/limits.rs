@@ -125,7 +125,7 @@ fn operators_see_who_uses_most_and_reset_it_by_any_name() {
 }
 
 #[test]
-fn what_is_shared_is_shown_and_reset_from_any_proxy() {
+fn what_a_redis_counts_is_shown_and_reset_from_any_proxy() {
     let redis = Redis::start();
     let yaml = format!(
         "redis: {{url: '{}', timeout: 2s}}\n{}",

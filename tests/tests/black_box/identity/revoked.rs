@@ -33,7 +33,7 @@ fn a_revoked_token_is_refused_at_once_and_after_a_restart() {
 }
 
 #[test]
-fn what_one_proxy_revokes_the_others_refuse() {
+fn what_one_proxy_revokes_the_others_of_its_redis_refuse() {
     let mut redis = Redis::start();
     let yaml = |redis: &Redis| {
         let shared = format!("redis: {{url: '{}', timeout: 2s, connect_timeout: 2s, open_for: 100ms}}", redis.url());
