@@ -159,7 +159,7 @@ impl Auth {
 
     /// The way to a login, for a browser that has no session.
     fn page(&self, denial: Denial, exchange: &Exchange, request: &Request) -> Option<Response> {
-        if !matches!(denial, Denial::Missing | Denial::SessionInvalid | Denial::SessionExpired) {
+        if !is_nobody(denial) {
             return None;
         }
         self.providers.iter().find_map(|provider| provider.recogniser.challenge(request, exchange))
@@ -168,9 +168,7 @@ impl Auth {
     /// Whether nobody may go on as nobody: where that is allowed, and nothing is asked for that nobody has. A session that is
     /// over is none: a page that is open to all stays so for whoever was logged in.
     fn goes_on_as_nobody(&self, denial: Denial, exchange: &Exchange) -> bool {
-        self.policy.optional
-            && matches!(denial, Denial::Missing | Denial::SessionInvalid | Denial::SessionExpired)
-            && *self.policy.needs(exchange.method()) == Needs::default()
+        self.policy.optional && is_nobody(denial) && *self.policy.needs(exchange.method()) == Needs::default()
     }
 
     /// Takes off what must not go upstream.
@@ -182,6 +180,12 @@ impl Auth {
             place.take_off(&mut request.head);
         }
     }
+}
+
+/// Whether nobody is there, rather than somebody who is not good.
+fn is_nobody(denial: Denial) -> bool {
+    let nothing = matches!(denial, Denial::Missing | Denial::CertificateMissing);
+    nothing || matches!(denial, Denial::SessionInvalid | Denial::SessionExpired)
 }
 
 /// Seconds since the epoch, when the request came.

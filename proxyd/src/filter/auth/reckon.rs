@@ -73,7 +73,7 @@ impl Reckoning {
             return Settled::Unavailable;
         }
         match (self.refused.take(), self.denied) {
-            (Some(response), None | Some(Denial::Missing)) => Settled::Refused(response),
+            (Some(response), None | Some(Denial::Missing | Denial::CertificateMissing)) => Settled::Refused(response),
             (_, denied) => Settled::Denied(denied.unwrap_or(Denial::Missing)),
         }
     }
@@ -82,11 +82,12 @@ impl Reckoning {
 /// Of two denials the one that says more: of who looked at a credential that was meant for it.
 fn telling(one: Denial, other: Denial) -> Denial {
     let rank = |denial: Denial| match denial {
-        Denial::Missing => 0,
-        Denial::TokenMalformed | Denial::KeyUnknown => 1,
-        Denial::TokenAlgorithm | Denial::TokenKeyUnknown => 2,
-        Denial::TokenSignature => 3,
-        Denial::TokenIssuer => 4,
+        Denial::CertificateMissing => 0,
+        Denial::Missing => 1,
+        Denial::TokenMalformed | Denial::KeyUnknown => 2,
+        Denial::TokenAlgorithm | Denial::TokenKeyUnknown => 3,
+        Denial::TokenSignature => 4,
+        Denial::TokenIssuer => 5,
         Denial::Ambiguous
         | Denial::TooLarge
         | Denial::TokenExpired
@@ -101,8 +102,7 @@ fn telling(one: Denial, other: Denial) -> Denial {
         | Denial::Locked
         | Denial::SessionInvalid
         | Denial::SessionExpired
-        | Denial::CertificateMissing
-        | Denial::ForwardRefused => 5,
+        | Denial::ForwardRefused => 6,
     };
     if rank(other) > rank(one) { other } else { one }
 }
