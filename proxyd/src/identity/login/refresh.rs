@@ -111,8 +111,10 @@ async fn answer(logins: &Logins, session: &Arc<Session>, reach: &Reach, now_s: i
         return for_good(Answered::Denied(Denial::SessionExpired));
     };
     let renewed = Session { seen_s: now_s, is_fresh: true, ..renewed };
-    match logins.sessions.store(&renewed, &reach.store, now_s).await {
-        Ok(()) => for_good(Answered::Good(Arc::new(renewed))),
+    match logins.sessions.change(&renewed, &reach.store, now_s).await {
+        Ok(true) => for_good(Answered::Good(Arc::new(renewed))),
+        // Somebody logged out while the provider was asked.
+        Ok(false) => for_good(Answered::Denied(Denial::SessionInvalid)),
         Err(error) => {
             tracing::warn!(%error, "a session that was refreshed is not kept");
             for_good(Answered::Unavailable)

@@ -2,7 +2,7 @@
 //! of no token and can take no session over.
 
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use directory::{Directory, DirectoryError, SessionRow};
@@ -15,7 +15,7 @@ use crate::identity::seal::{Purpose, Seals};
 use crate::identity::state::State;
 
 /// How long a session that was read is not read again: so long another proxy's logout may go unnoticed here.
-const KNOWN_S: i64 = 5;
+const KNOWN_S: i64 = 1;
 
 /// Sessions that are remembered.
 const MOST_KNOWN: usize = 8192;
@@ -28,7 +28,15 @@ pub(super) struct Kept {
     seals: Arc<Seals>,
     place: Place,
     idle_s: i64,
-    known: Mutex<HashMap<Hash, Known>>,
+    memory: Mutex<Memory>,
+}
+
+/// What was read a moment ago.
+#[derive(Default)]
+struct Memory {
+    known: HashMap<Hash, Known>,
+    /// How many sessions were ended: what was read before another one ended may be of that one, and is not remembered.
+    ended: u64,
 }
 
 struct Known {
@@ -69,7 +77,7 @@ struct Held {
 
 impl Kept {
     pub(super) fn new(seals: Arc<Seals>, place: Place, idle_s: i64) -> Self {
-        Self { seals, place, idle_s, known: Mutex::default() }
+        Self { seals, place, idle_s, memory: Mutex::default() }
     }
 
     /// A worker's way to the store.
@@ -82,13 +90,27 @@ impl Kept {
 
     /// A session that was read a moment ago.
     pub(super) fn known(&self, id: &SessionId, now_s: i64) -> Option<Arc<Session>> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = known.get(&id.hash())?;
+        let memory = self.memory();
+        let known = memory.known.get(&id.hash())?;
         (now_s < known.until_s).then(|| Arc::clone(&known.session))
     }
 
-    fn remember(&self, session: &Arc<Session>, now_s: i64) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What [`Kept::remember`] is told of a session that is read from now on.
+    fn ended(&self) -> u64 {
+        self.memory().ended
+    }
+
+    /// Remembers a session that was read or written since then, unless one has ended in the meantime.
+    fn remember(&self, session: &Arc<Session>, since: u64, now_s: i64) {
+        let mut memory = self.memory();
+        if memory.ended != since {
+            return;
+        }
+        let known = &mut memory.known;
         if known.len() >= MOST_KNOWN {
             known.retain(|_, known| now_s < known.until_s);
         }
@@ -98,11 +120,14 @@ impl Kept {
     }
 
     fn forget(&self, hash: &Hash) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(hash);
+        let mut memory = self.memory();
+        memory.ended += 1;
+        memory.known.remove(hash);
     }
 
     /// Reads a session.
     pub(super) async fn get(&self, id: &SessionId, way: &Way, now_s: i64) -> Result<Option<Arc<Session>>, KeepError> {
+        let since = self.ended();
         let Some(held) = self.place.get(id, way, self.idle_s, now_s).await? else { return Ok(None) };
         let text = self.seals.open(Purpose::Stored, &id.name(), &held.sealed);
         let session = text.and_then(|text| serde_json::from_slice::<Session>(&text).ok());
@@ -110,11 +135,11 @@ impl Kept {
         // The store is told when it is used; what was sealed stays as it was.
         session.seen_s = session.seen_s.max(held.idle_until_s.saturating_sub(self.idle_s)).min(now_s);
         let session = Arc::new(session);
-        self.remember(&session, now_s);
+        self.remember(&session, since, now_s);
         Ok(Some(session))
     }
 
-    /// Writes a session, over an earlier one with this id.
+    /// Writes a session that is new.
     pub(super) async fn put(
         &self,
         session: &Session,
@@ -122,19 +147,41 @@ impl Kept {
         way: &Way,
         now_s: i64,
     ) -> Result<(), KeepError> {
+        let (held, since) = (self.held(session, idle_until_s)?, self.ended());
+        self.place.put(session, held, way, now_s).await?;
+        self.remember(&Arc::new(session.clone()), since, now_s);
+        Ok(())
+    }
+
+    /// Writes a session over an earlier one with this id. False: that one has ended, and stays so.
+    pub(super) async fn replace(
+        &self,
+        session: &Session,
+        idle_until_s: i64,
+        way: &Way,
+        now_s: i64,
+    ) -> Result<bool, KeepError> {
+        let (held, since) = (self.held(session, idle_until_s)?, self.ended());
+        let is_there = self.place.replace(session, held, way, now_s).await?;
+        if is_there {
+            self.remember(&Arc::new(session.clone()), since, now_s);
+        }
+        Ok(is_there)
+    }
+
+    fn held(&self, session: &Session, idle_until_s: i64) -> Result<Held, KeepError> {
         let text = serde_json::to_vec(session).map_err(|_| KeepError::TooLarge)?;
         let sealed = self.seals.seal(Purpose::Stored, &session.id.name(), &text).ok_or(KeepError::Randomness)?;
-        let held = Held { sealed: sealed.into_bytes(), idle_until_s };
-        self.place.put(session, held, way, now_s).await?;
-        self.remember(&Arc::new(session.clone()), now_s);
-        Ok(())
+        Ok(Held { sealed: sealed.into_bytes(), idle_until_s })
     }
 
     /// Notes its use, by a task. A session that has ended in the meantime stays so.
     pub(super) fn touch(self: &Arc<Self>, seen: Session, way: Way, now_s: i64) {
-        // Remembered first: the next request needs no task of its own.
         let seen = Arc::new(seen);
-        self.remember(&seen, now_s);
+        // At once: the next request needs no task of its own. Unless it is gone from here since it was opened.
+        if let Some(known) = self.memory().known.get_mut(&seen.id.hash()) {
+            known.session = Arc::clone(&seen);
+        }
         let kept = Arc::clone(self);
         tokio::task::spawn_local(async move {
             let until_s = seen.ends_s.min(now_s.saturating_add(kept.idle_s));
@@ -149,7 +196,10 @@ impl Kept {
     /// Ends a session.
     pub(super) async fn remove(&self, id: &SessionId, way: &Way) -> Result<(), KeepError> {
         self.forget(&id.hash());
-        self.place.remove(id, way).await
+        let removed = self.place.remove(id, way).await;
+        // Once more: it may have been read again before it was gone.
+        self.forget(&id.hash());
+        removed
     }
 }
 
@@ -179,6 +229,32 @@ impl Place {
                 ask(state, move |directory| directory.session_put(&row)).await
             }
             Self::Redis(_) => Ok(way.link()?.set(&key(&session.id), &sealed, seconds(idle_until_s - now_s)).await?),
+        }
+    }
+
+    async fn replace(&self, session: &Session, held: Held, way: &Way, now_s: i64) -> Result<bool, KeepError> {
+        let Held { sealed, idle_until_s } = held;
+        match self {
+            Self::Local(state) => {
+                let row = SessionRow { id: session.id.hash(), payload: sealed, idle_until_s, ends_s: session.ends_s };
+                // Nothing comes between the two: whoever ends it asks the same directory.
+                let replace = move |directory: &mut Directory| {
+                    let is_there = directory.session_touch(&row.id, idle_until_s, now_s)?;
+                    if is_there {
+                        directory.session_put(&row)?;
+                    }
+                    Ok(is_there)
+                };
+                ask(state, replace).await
+            }
+            Self::Redis(_) => {
+                let (link, key, lasts) = (way.link()?, key(&session.id), seconds(idle_until_s - now_s));
+                let is_there = link.keep(&key, lasts).await?;
+                if is_there {
+                    link.set(&key, &sealed, lasts).await?;
+                }
+                Ok(is_there)
+            }
         }
     }
 

@@ -161,21 +161,23 @@ impl Sessions {
         session.ends_s.min(session.seen_s.saturating_add(self.idle_s))
     }
 
-    /// Keeps a session that is new, or has changed. The cookie that its owner gets.
+    /// Keeps a session that is new. The cookie that its owner gets.
     pub async fn keep(&self, session: &Session, https: bool, way: &Way, now_s: i64) -> Result<Value, KeepError> {
-        self.store(session, way, now_s).await?;
         let text = match &self.kept {
             None => self.sealed(session, https)?,
-            Some(_) => session.id.reveal().to_owned(),
+            Some(kept) => {
+                kept.put(session, self.expires_s(session), way, now_s).await?;
+                session.id.reveal().to_owned()
+            }
         };
         self.jar.set_session(https, &text, session.ends_s - now_s).ok_or(KeepError::TooLarge)
     }
 
-    /// Writes a session into its store, where it has one.
-    pub async fn store(&self, session: &Session, way: &Way, now_s: i64) -> Result<(), KeepError> {
+    /// Notes what has become of a session, where it has a store. False: it has ended in the meantime.
+    pub async fn change(&self, session: &Session, way: &Way, now_s: i64) -> Result<bool, KeepError> {
         match &self.kept {
-            None => Ok(()),
-            Some(kept) => kept.put(session, self.expires_s(session), way, now_s).await,
+            None => Ok(!self.has_ended(session)),
+            Some(kept) => kept.replace(session, self.expires_s(session), way, now_s).await,
         }
     }
 

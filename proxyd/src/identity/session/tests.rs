@@ -166,6 +166,46 @@ async fn a_store_knows_its_sessions_until_they_end() {
 }
 
 #[tokio::test]
+async fn a_logout_wins_over_whatever_crosses_it() {
+    for store in [SessionStore::Local, SessionStore::Cookie] {
+        let ours = sessions(&Config { store, ..config() }, KEY, &State::in_memory());
+        let way = Way::default();
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let new = session(&ours, 0);
+                let cookie = pair(&ours.keep(&new, true, &way, 0).await.unwrap());
+                let found = opened(&ours, &cookie, 0).await.unwrap().unwrap();
+                ours.end(&new, &way, 50).await.unwrap();
+                // A request that had the session notes its use, and a refresh that had asked the provider its new tokens.
+                ours.renew(&found, true, &way, 50);
+                assert_eq!(opened(&ours, &cookie, 50).await, Err(Denial::SessionInvalid), "{store:?}");
+                assert_eq!(ours.change(&found, &way, 50).await, Ok(false));
+                assert_eq!(opened(&ours, &cookie, 50).await, Err(Denial::SessionInvalid), "{store:?}");
+            })
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_before_a_logout_is_not_remembered_after_it() {
+    let ours = sessions(&Config { store: SessionStore::Local, ..config() }, KEY, &State::in_memory());
+    let (kept, way, new) = (ours.kept.as_ref().unwrap(), Way::default(), session(&ours, 0));
+    ours.keep(&new, true, &way, 0).await.unwrap();
+    assert!(kept.known(&new.id, 0).is_some());
+    assert!(kept.known(&new.id, 1).is_none(), "another proxy's logout is noticed within a second");
+    // It reads the disk on a thread of its own, and goes on when it is asked again: after the logout.
+    let mut reads = Box::pin(kept.get(&new.id, &way, 1));
+    let begun = std::future::poll_fn(|cx| std::task::Poll::Ready(reads.as_mut().poll(cx).is_pending())).await;
+    if begun {
+        std::thread::sleep(Duration::from_millis(50));
+        ours.end(&new, &way, 1).await.unwrap();
+        assert!(reads.await.unwrap().is_some(), "it was read before");
+        assert!(kept.known(&new.id, 1).is_none());
+    }
+}
+
+#[tokio::test]
 async fn a_cookie_that_was_copied_is_no_good_after_the_logout() {
     let state = State::in_memory();
     let ours = sessions(&config(), KEY, &state);
