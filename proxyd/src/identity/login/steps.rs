@@ -10,7 +10,7 @@ use super::pending::{self, Pending};
 use super::provider::{Brought, Failure, Provider, Start, failed};
 use super::visit::Visit;
 use super::{Logins, Reach, target};
-use crate::exchange::{Challenges, Denial, Rejection};
+use crate::exchange::{Challenges, Denial, Rejection, Value};
 use crate::identity::session::{Answered, Opened, Session, SessionId};
 
 /// The longest code that a provider may send.
@@ -192,7 +192,9 @@ impl Logins {
 
     /// Who is logged in.
     async fn tell(self: &Arc<Self>, visit: Visit<'_>, reach: &Reach) -> Result<Answer, Rejection> {
-        let nobody = |why| Rejection::Unauthenticated { why, challenges: Challenges::default() };
+        // RFC 9110 section 15.5.2: a 401 says what would be taken. The same as on a route that needs a login.
+        let challenge = Value::parse("Session realm=\"proxyd\"");
+        let nobody = |why| Rejection::Unauthenticated { why, challenges: Challenges(challenge.into_iter().collect()) };
         let opened = self.sessions.open(visit.headers, visit.https, &reach.store, visit.now_s);
         let session = match opened {
             Opened::None => return Err(nobody(Denial::Missing)),

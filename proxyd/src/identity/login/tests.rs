@@ -426,7 +426,13 @@ async fn pages_that_there_are_not_and_methods_that_they_do_not_take_are_refused(
             assert!(matches!(refused, Some(Rejection::MethodNotAllowed(_))), "{method} {page}");
         }
         let nobody = browser.try_send("GET", "session").await.err();
-        assert!(matches!(nobody, Some(Rejection::Unauthenticated { why: Denial::Missing, .. })));
+        let Some(Rejection::Unauthenticated { why: Denial::Missing, challenges }) = nobody else {
+            panic!("{nobody:?}")
+        };
+        assert_eq!(
+            challenges.0.iter().map(|value| value.as_bytes()).collect::<Vec<_>>(),
+            [b"Session realm=\"proxyd\""]
+        );
         let choice = browser.go("login?to=/deep").await;
         let Some(pages::Text::Html(page)) = &choice.text else { panic!("{choice:?}") };
         assert!(page.contains("href=\"/.proxyd/login/github?to=%2Fdeep\""), "{page}");
