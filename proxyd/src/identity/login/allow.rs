@@ -90,6 +90,11 @@ fn verified_email(claims: &Claims) -> Option<String> {
     claims.text("email").filter(|email| is_verified && email.contains('@')).map(std::borrow::Cow::into_owned)
 }
 
+/// Whether it is somebody who may come in.
+pub(super) fn lets_in(allow: &Allow, claims: &Claims) -> bool {
+    allows(allow, claims, verified_email(claims).as_deref())
+}
+
 fn allows(allow: &Allow, claims: &Claims, email: Option<&str>) -> bool {
     if !allow.claims.iter().all(|(path, value)| claims.holds(path, value)) {
         return false;
@@ -125,6 +130,7 @@ mod tests {
             allow: allow.clone(),
             user_claim: user_claim.into(),
             roles_claim: "roles".into(),
+            asks_roles: false,
             roles: vec!["user".into()],
             timeout: std::time::Duration::from_secs(1),
         };

@@ -10,6 +10,7 @@ mod provider;
 mod refresh;
 mod steps;
 mod target;
+mod userinfo;
 mod visit;
 
 #[cfg(test)]
@@ -47,7 +48,7 @@ pub struct Logins {
     /// Whether clients speak HTTPS to somebody before us.
     is_https: bool,
     /// Claims that go upstream.
-    sent: Box<[Arc<str>]>,
+    sent: Arc<[Arc<str>]>,
     ended: Arc<Ended>,
     refreshes: Arc<Refreshes>,
 }
@@ -79,11 +80,14 @@ impl Logins {
     ) -> Result<Arc<Self>, String> {
         let identity = &config.identity;
         let config = &identity.session;
+        let sent: Arc<[Arc<str>]> = identity.send.claims.iter().map(|(_, claim)| Arc::clone(claim)).collect();
         let provider = |login: &Arc<Login>| {
             let mut known = before.into_iter().flat_map(|before| &before.providers);
-            match known.find(|known| known.config == *login) {
+            match known.find(|known| known.config == *login && known.sent == sent) {
                 Some(known) => Ok(Arc::clone(known)),
-                None => Provider::compile(login).map(Arc::new).map_err(|why| format!("login.{}: {why}", login.name)),
+                None => {
+                    Provider::compile(login, &sent).map(Arc::new).map_err(|why| format!("login.{}: {why}", login.name))
+                }
             }
         };
         let providers: Result<Box<[_]>, String> = identity.login.iter().map(provider).collect();
@@ -100,7 +104,7 @@ impl Logins {
             after_logout: Arc::clone(&config.after_logout),
             is_strict: config.same_site == SameSite::Strict,
             is_https: identity.login.iter().any(|login| is_https(&login.public_url)),
-            sent: identity.send.claims.iter().map(|(_, claim)| Arc::clone(claim)).collect(),
+            sent,
             ended: before.map(|before| Arc::clone(&before.ended)).unwrap_or_default(),
             refreshes: before.map(|before| Arc::clone(&before.refreshes)).unwrap_or_default(),
         }))

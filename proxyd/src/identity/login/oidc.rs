@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 use shared::config::identity::Login;
 use tokio::sync::Semaphore;
 
-use super::provider::{Brought, Calls, Failure, Recognised, Refreshed, Start, failed, is_safe};
+use super::provider::{Brought, Calls, Failure, Recognised, Refreshed, Start, failed};
+use super::userinfo;
 use crate::identity::claims::Claims;
 use crate::identity::session::Tokens;
 
@@ -83,6 +84,8 @@ struct Found {
 /// One provider.
 pub(super) struct Oidc {
     issuer: IssuerUrl,
+    /// Claims that go upstream.
+    sent: Arc<[Arc<str>]>,
     found: arc_swap::ArcSwapOption<Found>,
     /// One question at a time, from all workers.
     asking: Semaphore,
@@ -92,10 +95,11 @@ pub(super) struct Oidc {
 impl Oidc {
     /// # Errors
     /// An issuer that is no address.
-    pub(super) fn compile(issuer: &str) -> Result<Self, String> {
+    pub(super) fn compile(issuer: &str, sent: &Arc<[Arc<str>]>) -> Result<Self, String> {
         let issuer = IssuerUrl::new(issuer.to_owned()).map_err(|error| format!("the issuer is no URL: {error}"))?;
         Ok(Self {
             issuer,
+            sent: Arc::clone(sent),
             found: arc_swap::ArcSwapOption::empty(),
             asking: Semaphore::new(1),
             failed: Mutex::default(),
@@ -230,12 +234,19 @@ impl Oidc {
         }
         let mut claims = verified.map_err(|(why, _)| failed(config, &why, Failure::Failed))?;
         let subject = claims.text("sub").map(|sub| sub.into_owned().into_boxed_str());
-        if lacks(config, &claims)
+        let needs = userinfo::needs(config, &claims);
+        if (needs || userinfo::wishes(config, &self.sent, &claims))
             && let Some(url) = found.metadata.userinfo_endpoint()
         {
-            let more = ask_user(config, url.as_str(), answer, subject.as_deref(), calls).await?;
-            for (name, value) in more.0 {
-                claims.0.entry(name).or_insert(value);
+            match userinfo::ask(url.as_str(), answer, calls).await {
+                Ok(more) if subject.is_none() || more.text("sub").as_deref() != subject.as_deref() => {
+                    return Err(failed(config, "userinfo speaks of somebody else", Failure::Failed));
+                }
+                Ok(more) => userinfo::complete(&mut claims, more),
+                Err((why, failure)) if needs => return Err(failed(config, &why, failure)),
+                Err((why, _)) => {
+                    tracing::warn!(login = &*config.name, %why, "a login goes on without what userinfo tells")
+                }
             }
         }
         let scopes = match answer.scopes() {
@@ -269,7 +280,7 @@ impl Oidc {
         if failed_at.is_none_or(|at| at.elapsed() >= PAUSE) {
             let http = |request| calls.send(request);
             let asked = Metadata::discover_async(self.issuer.clone(), &http).await;
-            match asked.map_err(|error| told(&error)).and_then(checked) {
+            match asked.map_err(|error| told(&error)).and_then(|metadata| checked(metadata, calls)) {
                 Ok(metadata) => {
                     let found = Arc::new(Found { metadata, at_s: calls.now_s });
                     self.found.store(Some(Arc::clone(&found)));
@@ -286,12 +297,12 @@ impl Oidc {
 }
 
 /// The addresses that browsers are sent to; those that we ask are checked where we ask.
-fn checked(metadata: Metadata) -> Result<Metadata, String> {
+fn checked(metadata: Metadata, calls: &Calls) -> Result<Metadata, String> {
     let end = metadata.additional_metadata().end_session_endpoint.as_ref();
     let unsafe_one =
-        [Some(metadata.authorization_endpoint().url()), end].into_iter().flatten().find(|url| !is_safe(url));
+        [Some(metadata.authorization_endpoint().url()), end].into_iter().flatten().find(|url| !calls.takes(url));
     if let Some(url) = unsafe_one {
-        return Err(format!("{url} is neither https nor of this machine"));
+        return Err(format!("{url} is not https, or of this machine where the issuer is not"));
     }
     Ok(metadata)
 }
@@ -367,42 +378,6 @@ fn verify(
     let payload = text.split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
     let claims = payload.and_then(|payload| Claims::parse(&payload).ok());
     claims.ok_or_else(|| ("the id_token's claims cannot be read".to_owned(), false))
-}
-
-/// Whether something is asked for that the token does not say.
-fn lacks(config: &Login, claims: &Claims) -> bool {
-    let is_missing = |path: &str| claims.get(path).is_none();
-    let allow = &config.allow;
-    is_missing(&config.user_claim)
-        || is_missing(&config.roles_claim)
-        || is_missing("email")
-        || allow.claims.iter().any(|(path, _)| is_missing(path))
-        || (!allow.organisations.is_empty() && super::allow::ORGANISATIONS.iter().all(|path| is_missing(path)))
-}
-
-/// What the provider's endpoint for that says of whoever has this access token (`OpenID` Connect Core section 5.3).
-async fn ask_user(
-    config: &Login,
-    url: &str,
-    answer: &CoreTokenResponse,
-    subject: Option<&str>,
-    calls: &Calls,
-) -> Result<Claims, Failure> {
-    let request = http::Request::get(url)
-        .header("authorization", format!("Bearer {}", answer.access_token().secret()))
-        .header("accept", "application/json")
-        .body(Vec::new())
-        .map_err(|_| failed(config, "the access token cannot be sent", Failure::Failed))?;
-    let answer = calls.send(request).await;
-    let answer = answer.map_err(|error| failed(config, &format!("userinfo: {error}"), Failure::Unavailable))?;
-    let claims = (answer.status() == 200).then(|| Claims::parse(answer.body()).ok()).flatten();
-    let Some(claims) = claims else {
-        return Err(failed(config, "the provider's userinfo is no JSON object", Failure::Failed));
-    };
-    if subject.is_none() || claims.text("sub").as_deref() != subject {
-        return Err(failed(config, "userinfo speaks of somebody else", Failure::Failed));
-    }
-    Ok(claims)
 }
 
 /// What is kept of an answer's tokens.

@@ -100,15 +100,20 @@ pub(super) struct Calls {
     pub client: reqwest::Client,
     pub timeout: Duration,
     pub now_s: i64,
+    /// Whether an address may be of this machine: only where the config itself says that the provider is. One elsewhere must
+    /// not have us ask what listens here.
+    pub is_here: bool,
 }
 
 impl Calls {
     /// One call. An address that a provider names is taken only if nobody on the way can listen; a status that speaks of its
     /// own trouble is no answer.
     pub(super) async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, OutsideError> {
-        let is_safe = Url::parse(&request.uri().to_string()).is_ok_and(|url| is_safe(&url));
+        let is_safe = Url::parse(&request.uri().to_string()).is_ok_and(|url| self.takes(&url));
         if !is_safe {
-            return Err(OutsideError::Asked("an address that is neither https nor of this machine".to_owned()));
+            return Err(OutsideError::Asked(
+                "an address that is not https, or of this machine where the provider is not".to_owned(),
+            ));
         }
         let answer = outside::ask(self.client.clone(), request, self.timeout, MOST_BYTES).await?;
         if answer.status().is_server_error() {
@@ -116,28 +121,34 @@ impl Calls {
         }
         Ok(answer.map(|body| body.to_vec()))
     }
+
+    /// Whether an address that the provider names is spoken to over TLS, or is of this machine where the provider is too.
+    pub(super) fn takes(&self, url: &Url) -> bool {
+        url.username().is_empty()
+            && url.password().is_none()
+            && match url.scheme() {
+                "https" => url.host().is_some(),
+                "http" => self.is_here && is_loopback(url),
+                _ => false,
+            }
+    }
 }
 
-/// Whether an address is of this machine, or spoken to over TLS.
-pub(super) fn is_safe(url: &Url) -> bool {
-    let is_loopback = || match url.host() {
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
         Some(openidconnect::url::Host::Domain(name)) => name == "localhost",
         Some(openidconnect::url::Host::Ipv4(address)) => address.is_loopback(),
         Some(openidconnect::url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,
-    };
-    url.username().is_empty()
-        && url.password().is_none()
-        && match url.scheme() {
-            "https" => url.host().is_some(),
-            "http" => is_loopback(),
-            _ => false,
-        }
+    }
 }
 
 /// One login of the config.
 pub(super) struct Provider {
     pub config: Arc<Login>,
+    /// Claims that go upstream.
+    pub sent: Arc<[Arc<str>]>,
+    is_here: bool,
     kind: Kind,
 }
 
@@ -149,19 +160,23 @@ enum Kind {
 impl Provider {
     /// # Errors
     /// An address that is none, in words.
-    pub(super) fn compile(config: &Arc<Login>) -> Result<Self, String> {
-        let kind = match &config.kind {
-            LoginKind::Oidc { issuer } => Kind::Oidc(Box::new(Oidc::compile(issuer)?)),
+    pub(super) fn compile(config: &Arc<Login>, sent: &Arc<[Arc<str>]>) -> Result<Self, String> {
+        let (kind, is_here) = match &config.kind {
+            LoginKind::Oidc { issuer } => {
+                let is_here = Url::parse(issuer).is_ok_and(|issuer| is_loopback(&issuer));
+                (Kind::Oidc(Box::new(Oidc::compile(issuer, sent)?)), is_here)
+            }
+            // Each of its addresses is the config's own.
             LoginKind::GitHub { authorize_url, token_url, api_url } => {
-                Kind::GitHub(Box::new(GitHub::compile(authorize_url, token_url, api_url)?))
+                (Kind::GitHub(Box::new(GitHub::compile(authorize_url, token_url, api_url)?)), true)
             }
         };
-        Ok(Self { config: Arc::clone(config), kind })
+        Ok(Self { config: Arc::clone(config), sent: Arc::clone(sent), is_here, kind })
     }
 
     /// Calls to it.
     pub(super) fn calls(&self, client: &reqwest::Client, now_s: i64) -> Calls {
-        Calls { client: client.clone(), timeout: self.config.timeout, now_s }
+        Calls { client: client.clone(), timeout: self.config.timeout, now_s, is_here: self.is_here }
     }
 
     /// Where somebody is sent to log in.

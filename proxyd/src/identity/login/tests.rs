@@ -174,6 +174,58 @@ async fn a_login_leads_back_to_where_somebody_came_from() {
 }
 
 #[tokio::test]
+async fn userinfo_is_asked_where_something_is_missing_and_fails_a_login_that_needs_it() {
+    on_worker(async {
+        let check = async |claims: Json, user: Json, change: &dyn Fn(&mut Login), expected: (usize, Option<&str>)| {
+            let stub = Stub::start().await;
+            stub.set(|script| (script.claims, script.user) = (claims.clone(), user.clone()));
+            let logins = logins_of(&stub, |identity| change(Arc::make_mut(&mut identity.login[0])));
+            let answer = Browser::new(logins).log_in(&stub, "corp", "/").await;
+            assert_eq!((stub.count("GET /userinfo"), answer.refused), expected, "{claims} {user}");
+        };
+        let none = |_: &mut Login| {};
+        let asks_roles = |login: &mut Login| login.asks_roles = true;
+        let by_name = |login: &mut Login| login.user_claim = "name".into();
+        let by_domain = |login: &mut Login| login.allow.domains = vec!["a.example".into()];
+        let no_roles = json!({"roles": null});
+        check(no_roles.clone(), json!({"sub": "eve"}), &none, (0, None)).await;
+        check(no_roles.clone(), json!({"sub": "eve"}), &asks_roles, (1, None)).await;
+        check(json!({}), json!("a JWT"), &asks_roles, (0, None)).await;
+        check(no_roles, json!("a JWT"), &asks_roles, (1, Some("login_failed"))).await;
+        check(json!({"email": null}), json!("a JWT"), &none, (1, None)).await;
+        check(json!({"team": null}), json!("a JWT"), &none, (1, None)).await;
+        check(json!({}), json!("a JWT"), &by_name, (1, Some("login_failed"))).await;
+        check(json!({}), json!({"sub": "eve", "name": "Eve"}), &by_name, (1, None)).await;
+        check(json!({"team": null}), json!("a JWT"), &by_domain, (1, None)).await;
+        check(json!({"email_verified": null}), json!("a JWT"), &by_domain, (1, Some("login_failed"))).await;
+        let proof = json!({"sub": "eve", "email_verified": true});
+        check(json!({"email_verified": null}), proof, &by_domain, (1, Some("login_refused"))).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_provider_elsewhere_names_no_address_of_this_machine() {
+    let client = crate::outside::Outside::default().client().unwrap();
+    let own = config(&Stub::start().await).login.remove(0);
+    let check = |issuer: &str, url: &str, expected: bool| {
+        let kind = shared::config::identity::LoginKind::Oidc { issuer: issuer.into() };
+        let config = Login { kind, ..(*own).clone() };
+        let calls = Provider::compile(&Arc::new(config), &Arc::default()).unwrap().calls(&client, 0);
+        assert_eq!(calls.takes(&openidconnect::url::Url::parse(url).unwrap()), expected, "{issuer} {url}");
+    };
+    for local in ["http://localhost:8080/token", "http://127.0.0.1/", "http://[::1]:1/"] {
+        check("https://id.example", local, false);
+        check("https://localhost.example", local, false);
+        check("http://127.0.0.1:1234", local, true);
+        check("https://localhost", local, true);
+    }
+    check("https://id.example", "https://other.example/token", true);
+    check("http://127.0.0.1:1234", "http://id.example/", false);
+    check("http://127.0.0.1:1234", "https://a@id.example/", false);
+}
+
+#[tokio::test]
 async fn keys_that_are_changed_are_read_again() {
     on_worker(async {
         let (stub, mut browser) = begun(|_| {}).await;

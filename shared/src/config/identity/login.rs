@@ -28,6 +28,8 @@ pub struct Login {
     /// Who it is: `sub`, `email`, `preferred_username`, …; for GitHub `login`.
     pub user_claim: Arc<str>,
     pub roles_claim: Arc<str>,
+    /// Whether `roles_claim` is written: a provider whose token lacks it is asked for it.
+    pub asks_roles: bool,
     /// Given to everyone who comes in this way.
     pub roles: Vec<Name>,
     /// Of each call to the provider.
@@ -125,7 +127,12 @@ pub(super) static LOGIN: Section = Section {
             claim::CLAIM,
             "Who it is: `sub`, `email`, `preferred_username`, and so on. The default is `sub` for `oidc`, `login` for `github`.",
         ),
-        Field::new("roles_claim", claim::CLAIM, "A list of roles, or words apart by spaces.").default("roles"),
+        Field::new(
+            "roles_claim",
+            claim::CLAIM,
+            "A list of roles, or words apart by spaces. Where it is written, and the provider's token does not hold it, userinfo is asked for it.",
+        )
+        .default("roles"),
         Field::new("roles", ROLES, "Roles of everyone who comes in this way."),
         Field::new("timeout", Kind::Duration { min: "100ms", max: "1m" }, "Of each call to the provider.")
             .default("5s"),
@@ -164,6 +171,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, name: Name) 
         fields.optional("public_url", |reader, node, field| reader.parse(node, &field.kind, address::origin));
     let user_claim = fields.optional("user_claim", |reader, node, field| reader.parse(node, &field.kind, claim::path));
     let roles_claim = super::jwt::read_claim(&mut fields, "roles_claim");
+    let asks_roles = fields.written("roles_claim").is_some();
     let roles = fields.list_of("roles", |reader, node, kind| reader.parse(node, kind, name::role));
     let timeout = fields.duration("timeout");
     let default_claim = if protocol == Some(Protocol::GitHub) { "login" } else { "sub" };
@@ -177,6 +185,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, name: Name) 
         allow: allow?,
         user_claim: user_claim?.unwrap_or_else(|| default_claim.into()),
         roles_claim: roles_claim?,
+        asks_roles,
         roles: roles?,
         timeout: timeout?,
     })

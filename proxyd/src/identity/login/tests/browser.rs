@@ -22,6 +22,7 @@ pub(super) fn config(stub: &Stub) -> Identity {
             allow: Allow::default(),
             user_claim: claim.into(),
             roles_claim: "roles".into(),
+            asks_roles: false,
             roles: vec!["user".into()],
             timeout: std::time::Duration::from_secs(5),
         })
