@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use shared::config::identity::{Identity, Provider, TokenAlgorithm};
-use shared::config::{Config, Redis};
+use shared::config::Config;
+use shared::config::identity::{Identity, Jwt, JwtKeys, Provider, TokenAlgorithm};
 
 use super::accounts::Accounts;
 use super::forward::Forward;
@@ -18,12 +18,12 @@ use super::recogniser::Recogniser;
 use super::send::Sends;
 use super::state::State;
 use crate::fleet::Engine;
+use crate::tls;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Identities {
     config: Identity,
-    redis: Option<Arc<Redis>>,
     /// What several proxies share.
     pub engine: Option<Arc<Engine>>,
     pub sends: Arc<Sends>,
@@ -95,6 +95,12 @@ impl Identities {
             let same = same.filter(|same| same.is_same(config, &identity.send));
             same.map_or_else(|| Arc::new(Introspector::new(config, &identity.send, &revoked)), Arc::clone)
         });
+        if asks_others(identity)
+            && let Err(error) = tls::outgoing()
+        {
+            let what = format!("outgoing TLS cannot be made ready: {error}");
+            errors.0.push(IdentityError { keys: vec!["identity".to_owned()], path: None, what });
+        }
         if !errors.0.is_empty() {
             return Err(errors.0);
         }
@@ -103,7 +109,6 @@ impl Identities {
             || identity.accounts.as_ref().is_some_and(|accounts| accounts.algorithm == TokenAlgorithm::EdDsa);
         let mut made = Self {
             config: identity.clone(),
-            redis: config.redis.clone(),
             engine,
             sends: Arc::new(Sends::compile(identity, &state.mint, around.generation)),
             all: Vec::new(),
@@ -164,11 +169,16 @@ impl Identities {
         let (_, name, recogniser) = self.all.iter().find(|(known, _, _)| known == provider)?;
         Some((Arc::clone(name), Arc::clone(recogniser)))
     }
+}
 
-    /// Whether a config asks for the same: then these go on as they are.
-    pub fn is_same(&self, config: &Config) -> bool {
-        self.config == config.identity && self.redis == config.redis
-    }
+/// Whether somebody else is asked who it is. What this machine trusts is then read here: a worker that asks first must not wait
+/// for the disk.
+fn asks_others(identity: &Identity) -> bool {
+    let by_address = |jwt: &Arc<Jwt>| matches!(jwt.keys, JwtKeys::JwksUrl { .. });
+    !identity.login.is_empty()
+        || identity.introspection.is_some()
+        || identity.forward.is_some()
+        || identity.jwt.iter().any(by_address)
 }
 
 /// Everything that went wrong.
