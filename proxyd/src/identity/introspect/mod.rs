@@ -1,16 +1,20 @@
 //! Introspection (RFC 7662): the issuer of an opaque token is asked whether it is good, and the answer stands for a while.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod answers;
+mod questions;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hashbrown::HashMap;
 use serde_json::Value as Json;
 use shared::config::Secret;
 use shared::config::identity::{Introspection, Send};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use self::answers::{Answered, Answers};
+use self::questions::Questions;
 use super::claims::Claims;
 use super::jwt::Revocations;
 use super::recogniser::Answer;
@@ -24,9 +28,6 @@ const MAX_TOKEN: usize = 16 * 1024;
 /// The most of an answer that is read.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// How many answers stand at once.
-const MAX_KNOWN: usize = 8192;
-
 /// `identity.introspection`, with the answers that still stand.
 pub struct Introspector {
     config: Arc<Introspection>,
@@ -35,15 +36,8 @@ pub struct Introspector {
     revoked: Arc<dyn Revocations>,
     /// Random: nobody can choose tokens that are taken for another.
     secret: [u8; 16],
-    known: Mutex<HashMap<u128, Known>>,
-}
-
-/// An answer that stands until then.
-#[derive(Clone)]
-struct Known {
-    until_s: i64,
-    jti: Option<Box<str>>,
-    verdict: Result<Arc<Principal>, Denial>,
+    answers: Answers,
+    questions: Questions,
 }
 
 impl std::fmt::Debug for Introspector {
@@ -63,7 +57,8 @@ impl Introspector {
             send: send.clone(),
             revoked: Arc::clone(revoked),
             secret,
-            known: Mutex::default(),
+            answers: Answers::default(),
+            questions: Questions::default(),
         }
     }
 
@@ -88,16 +83,12 @@ impl Introspector {
         if token.len() > MAX_TOKEN {
             return Some(Answer::Denied(Denial::TooLarge));
         }
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&self.key(token)).cloned()?;
-        if known.until_s <= now_s {
-            return None;
-        }
-        Some(self.told(&known))
+        self.answers.find(self.key(token), now_s).map(|answered| self.told(&answered))
     }
 
-    fn told(&self, known: &Known) -> Answer {
-        match &known.verdict {
-            Ok(_) if known.jti.as_deref().is_some_and(|jti| self.revoked.is_revoked("introspection", jti)) => {
+    fn told(&self, answered: &Answered) -> Answer {
+        match &answered.verdict {
+            Ok(_) if answered.jti.as_deref().is_some_and(|jti| self.revoked.is_revoked("introspection", jti)) => {
                 Answer::Denied(Denial::TokenRevoked)
             }
             Ok(principal) => Arc::clone(principal).into(),
@@ -105,13 +96,21 @@ impl Introspector {
         }
     }
 
-    /// Asks the issuer.
+    /// Asks the issuer, or waits for whoever asks about the same token already.
     pub async fn ask(&self, token: &[u8], sends: &Sends, ledger: &Ledger, now_s: i64) -> Answer {
         let Ok(text) = std::str::from_utf8(token) else { return Answer::Denied(Denial::TokenMalformed) };
-        let Some(claims) = self.exchange(text, ledger).await else { return Answer::Unavailable };
-        let known = self.judge(&claims, sends, now_s);
-        self.remember(token, &known, now_s);
-        self.told(&known)
+        let question = async {
+            let claims = self.exchange(text, ledger).await?;
+            let answered = self.judge(&claims, sends, now_s);
+            self.remember(token, &answered, now_s);
+            Some(answered)
+        };
+        let answered = if self.remembers() {
+            self.questions.ask(self.key(token), question).await
+        } else {
+            self.questions.ask_alone(question).await
+        };
+        answered.map_or(Answer::Unavailable, |answered| self.told(&answered))
     }
 
     async fn exchange(&self, token: &str, ledger: &Ledger) -> Option<Claims> {
@@ -134,12 +133,12 @@ impl Introspector {
         Claims::parse(answer.body()).ok()
     }
 
-    fn judge(&self, claims: &Claims, sends: &Sends, now_s: i64) -> Known {
+    fn judge(&self, claims: &Claims, sends: &Sends, now_s: i64) -> Answered {
         let stands = |until: Option<i64>| {
             let longest = now_s.saturating_add(seconds(self.config.cache));
             until.map_or(longest, |until| until.min(longest))
         };
-        let denied = |denial| Known { until_s: stands(None), jti: None, verdict: Err(denial) };
+        let denied = |denial| Answered { until_s: stands(None), jti: None, verdict: Err(denial) };
         if claims.get("active") != Some(&Json::Bool(true)) {
             return denied(Denial::TokenInactive);
         }
@@ -178,22 +177,18 @@ impl Introspector {
             ..Principal::default()
         };
         let jti = claims.text("jti").map(|jti| (*jti).into());
-        Known { until_s: stands(exp), jti, verdict: Ok(Arc::new(principal)) }
+        Answered { until_s: stands(exp), jti, verdict: Ok(Arc::new(principal)) }
     }
 
-    fn remember(&self, token: &[u8], known: &Known, now_s: i64) {
-        if self.secret == [0; 16] || known.until_s <= now_s {
-            return;
+    /// Whether an answer may be somebody else's too.
+    fn remembers(&self) -> bool {
+        self.secret != [0; 16] && !self.config.cache.is_zero()
+    }
+
+    fn remember(&self, token: &[u8], answered: &Answered, now_s: i64) {
+        if self.remembers() && now_s < answered.until_s {
+            self.answers.keep(self.key(token), answered.clone());
         }
-        let key = self.key(token);
-        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= MAX_KNOWN {
-            all.retain(|_, known| known.until_s > now_s);
-            if all.len() >= MAX_KNOWN {
-                all.clear();
-            }
-        }
-        all.insert(key, known.clone());
     }
 }
 
