@@ -46,6 +46,12 @@ def options() -> argparse.Namespace:
         "--peer", action="append", choices=list(rounds.PEERS), metavar="NAME", help="only this proxy; may be repeated"
     )
     parser.add_argument(
+        "--kind",
+        action="append",
+        metavar="NAME",
+        help="of the case identity only this kind, timed and not counted; may be repeated: 'jwt HS256'",
+    )
+    parser.add_argument(
         "--proxyd", type=pathlib.Path, metavar="PATH", help="this binary instead of one built with cargo"
     )
     parser.add_argument(
@@ -104,7 +110,7 @@ def main() -> None:
         if chosen.case and name not in chosen.case:
             continue
         print(f"\n{name}: {extra.title}", flush=True)
-        results["extras"][name] = extra.run(measure.Wish(plan, wanted, chosen.quick), results)
+        results["extras"][name] = extra.run(measure.Wish(plan, wanted, chosen.quick, chosen.kind or []), results)
         keep(results)
     results["took_s"] = round(time.monotonic() - begun)
     keep(results)

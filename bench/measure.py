@@ -32,6 +32,7 @@ class Wish:
     plan: rounds.Plan
     peers: list[str]
     quick: bool
+    kinds: list[str] = dataclasses.field(default_factory=list)  # of the case identity; none: all
 
 
 @dataclasses.dataclass(frozen=True)
