@@ -60,7 +60,7 @@ pub fn prefix_of(presented: &[u8]) -> Option<&str> {
     let is_url_safe = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let is_key = presented.len() == TEXT_BYTES
         && prefix.starts_with(b"pk_")
-        && prefix.iter().skip(3).all(|byte| LETTERS.contains(byte))
+        && prefix.iter().skip(3).all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9'))
         && *separator == b'_'
         && secret.iter().all(is_url_safe);
     if is_key { std::str::from_utf8(prefix).ok() } else { None }

@@ -314,7 +314,7 @@ async fn a_reset_is_for_one_account_and_one_use() {
 async fn a_disk_that_does_not_answer_takes_two_threads_and_so_many_wait() {
     let accounts = accounts(config());
     let state = Arc::clone(&accounts.state);
-    let (free, held) = std::sync::mpsc::channel::<()>();
+    let (free, held) = std::sync::mpsc::sync_channel::<()>(0);
     let disk = std::thread::spawn(move || state.directory(|_| Ok(held.recv())));
     while !accounts.state.is_directory_busy() {
         tokio::task::yield_now().await;
@@ -324,7 +324,9 @@ async fn a_disk_that_does_not_answer_takes_two_threads_and_so_many_wait() {
         tokio::spawn(async move { ask(&accounts, "/refresh", json!({"refresh_token": "A".repeat(43)})).await })
     });
     let asked: Vec<_> = asked.collect();
+    let began = std::time::Instant::now();
     while asked.iter().filter(|asked| asked.is_finished()).count() < 14 {
+        assert!(began.elapsed().as_secs() < 20, "{}", asked.iter().filter(|asked| asked.is_finished()).count());
         tokio::task::yield_now().await;
     }
     drop(free);

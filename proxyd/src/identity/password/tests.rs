@@ -263,7 +263,7 @@ fn who_waits_takes_no_place_of_another_queue_or_network() {
     let queues = Queues::default();
     let (one, other) = ("192.0.2.1".parse().ok(), "192.0.2.2".parse().ok());
     block_on(async {
-        let (free, held) = std::sync::mpsc::channel::<()>();
+        let (free, held) = std::sync::mpsc::sync_channel::<()>(0);
         let held = Arc::new(std::sync::Mutex::new(held));
         let mut all: Vec<_> = (0..100)
             .map(|_| {

@@ -131,6 +131,7 @@ impl Turns {
 
     fn place(&self, from: Option<IpAddr>) -> Option<Place<'_>> {
         let is_there = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take_place(from);
-        is_there.then_some(Place { turns: self, from })
+        // Not one that is dropped where there is none: it would give a place back.
+        is_there.then(|| Place { turns: self, from })
     }
 }
