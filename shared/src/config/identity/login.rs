@@ -165,6 +165,12 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, name: Name) 
         fields.reader().error(place, fault);
     }
     let allow = fields.section("allow", read_allow);
+    if protocol == Some(Protocol::GitHub) && allow == Some(Allow::default()) {
+        let fault =
+            Fault::new(Code::MissingAuth, "everybody who has an account at GitHub comes in here: `allow` is missing")
+                .hint("allow: {organisations: [acme]}");
+        fields.warn("allow", fault);
+    }
     let by_organisation = allow.as_ref().is_some_and(|allow| !allow.organisations.is_empty());
     let scopes = read_scopes(&mut fields, protocol, by_organisation);
     let public_url =

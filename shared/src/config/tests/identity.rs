@@ -226,6 +226,7 @@ fn bad_logins_and_accounts() {
         "identity: {login: {a: {kind: oidc, client_id: x, issuer: 'https://id.example.com', scopes: [email]}}}",
         "identity: {login: {a: {kind: github, client_id: x}}}",
         "identity: {login: {a: {kind: github, client_id: x, client_secret: '${env:T}', issuer: 'https://github.com'}}}",
+        "identity: {login: {a: {kind: github, client_id: x, client_secret: '${env:T}'}}}\nroutes: [{path: /, respond: {status: 200}, auth: login.a}]",
         "identity: {login: {a: {kind: gitlab, client_id: x, allow: {}, public_url: 'https://a/b'}}}",
         "identity: {login: {a: {kind: github, client_id: x, client_secret: '${env:T}', allow: {emails: [ann], domains: ['@example.com'], claims: {'a.': b}}}}}",
         "identity: {session: {idle: 2h, absolute: 1h}}",
