@@ -30,17 +30,17 @@ fn basic(password: &str) -> String {
 }
 
 /// The headers that the upstream saw, by name in lower case.
-fn seen(response: &Response) -> Value {
+pub(super) fn seen(response: &Response) -> Value {
     assert_eq!(response.status, 200, "{}", response.text());
     response.json()["headers"].clone()
 }
 
-fn value(headers: &Value, name: &str) -> Vec<String> {
+pub(super) fn value(headers: &Value, name: &str) -> Vec<String> {
     let lines = headers.as_array().unwrap().iter().filter(|line| line[0].as_str().unwrap().eq_ignore_ascii_case(name));
     lines.map(|line| line[1].as_str().unwrap().to_owned()).collect()
 }
 
-fn outcome(response: &Response) -> String {
+pub(super) fn outcome(response: &Response) -> String {
     if response.status == 200 { "200".to_owned() } else { format!("{} {}", response.status, response.error_code()) }
 }
 

@@ -1,6 +1,7 @@
 //! Who may come in: recognised by what, for what, how often, and what is said of it while the daemon runs.
 
 mod accounts;
+mod asked;
 mod certificates;
 mod combining;
 mod control;
