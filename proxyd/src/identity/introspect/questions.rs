@@ -91,8 +91,8 @@ mod tests {
     use super::*;
     use crate::exchange::Denial;
 
-    fn denied() -> Option<Answered> {
-        Some(Answered { until_s: 0, jti: None, verdict: Err(Denial::TokenInactive) })
+    fn denied() -> Answered {
+        Answered { until_s: 0, jti: None, verdict: Err(Denial::TokenInactive) }
     }
 
     /// An issuer that says nothing until it is let, and then always the same.
@@ -132,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_question_serves_all_who_bring_the_same_token() {
-        for answer in [denied(), None] {
+        for answer in [Some(denied()), None] {
             let issuer = Issuer::new(answer.clone());
             let all: JoinSet<_> = (0..100).map(|_| Arc::clone(&issuer).ask(1)).collect();
             rest().await;
@@ -149,7 +149,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_goes_away_leaves_the_question_to_the_next() {
-        let issuer = Issuer::new(denied());
+        let issuer = Issuer::new(Some(denied()));
         let first = tokio::spawn(Arc::clone(&issuer).ask(1));
         rest().await;
         let second = tokio::spawn(Arc::clone(&issuer).ask(1));
@@ -165,7 +165,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_issuer_is_not_asked_without_end() {
-        let issuer = Issuer::new(denied());
+        let issuer = Issuer::new(Some(denied()));
         let all: JoinSet<_> = (0..3 * MOST as u128).map(|token| Arc::clone(&issuer).ask(token)).collect();
         rest().await;
         issuer.lets.add_permits(1);

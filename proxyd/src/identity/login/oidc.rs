@@ -245,7 +245,7 @@ impl Oidc {
                 Ok(more) => userinfo::complete(&mut claims, more),
                 Err((why, failure)) if needs => return Err(failed(config, &why, failure)),
                 Err((why, _)) => {
-                    tracing::warn!(login = &*config.name, %why, "a login goes on without what userinfo tells")
+                    tracing::warn!(login = &*config.name, %why, "a login goes on without what userinfo tells");
                 }
             }
         }

@@ -482,7 +482,7 @@ async fn pages_that_there_are_not_and_methods_that_they_do_not_take_are_refused(
             panic!("{nobody:?}")
         };
         assert_eq!(
-            challenges.0.iter().map(|value| value.as_bytes()).collect::<Vec<_>>(),
+            challenges.0.iter().map(crate::exchange::Value::as_bytes).collect::<Vec<_>>(),
             [b"Session realm=\"proxyd\""]
         );
         let choice = browser.go("login?to=/deep").await;
