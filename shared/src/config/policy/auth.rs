@@ -103,7 +103,7 @@ pub(super) static AUTH: Section = Section {
             Field::new(
                 "forward_credentials",
                 Kind::Boolean,
-                "Whether the credentials that were used go upstream; the cookie of a session never does.",
+                "Whether the credentials that were used go upstream; the cookie of a session never does, a token in the query always does: it is part of the URL.",
             )
             .default("true"),
             Field::new(
