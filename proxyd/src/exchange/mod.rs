@@ -114,6 +114,18 @@ pub struct Notes {
     pub back: Vec<(Name, Value)>,
     /// What the request is to suffer on purpose.
     pub injected: Option<Injected>,
+    /// What upstreams see in place of the request's query; an empty one is none.
+    pub query: Option<String>,
+}
+
+impl Notes {
+    /// The query that upstreams see.
+    pub fn query<'a>(&'a self, head: &'a RequestHead) -> Option<&'a str> {
+        match &self.query {
+            Some(query) => Some(&**query).filter(|query| !query.is_empty()),
+            None => head.query(),
+        }
+    }
 }
 
 /// A delay and an error on purpose.

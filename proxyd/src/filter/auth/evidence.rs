@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use shared::config::identity::TokenPlace;
 
-use crate::exchange::{Name, RequestHead, cookies, name, take_cookies};
+use crate::exchange::{Name, Notes, RequestHead, cookies, name, take_cookies};
 
 /// A place, with its name made ready.
 #[derive(Debug)]
@@ -68,13 +68,19 @@ impl Place {
         }
     }
 
-    /// Takes what stands here off the request.
-    pub(super) fn take_off(&self, head: &mut RequestHead) {
+    /// Takes what stands here off what goes upstream. The query is noted instead: what came is recorded as it came, masked.
+    pub(super) fn take_off(&self, head: &mut RequestHead, notes: &mut Notes) {
         match self {
             Self::Header { name, .. } => head.headers_mut().remove(name),
             Self::Cookie(name) => take_cookies(head.headers_mut(), |found| found == &**name),
-            // The query is part of what is logged, recorded and forwarded as one; `log.redact` hides it there.
-            Self::Query(_) => {}
+            Self::Query(name) => {
+                let before = notes.query(head).unwrap_or_default();
+                let is_here = |pair: &&str| pair.split('=').next() == std::str::from_utf8(name).ok();
+                if before.split('&').any(|pair| is_here(&pair)) {
+                    let left: Vec<&str> = before.split('&').filter(|pair| !is_here(pair)).collect();
+                    notes.query = Some(left.join("&"));
+                }
+            }
         }
     }
 }

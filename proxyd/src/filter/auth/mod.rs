@@ -124,7 +124,7 @@ impl Auth {
                 } else {
                     Some(Lack::Role(needs.roles.clone().into()))
                 };
-                self.clean(request);
+                self.clean(exchange, request);
                 let headers = request.head.headers_mut();
                 for (name, _) in &principal.sent {
                     headers.remove(name);
@@ -139,7 +139,7 @@ impl Auth {
                 lack.map_or(Verdict::Pass, |lack| Verdict::Reject(Rejection::Forbidden(lack)))
             }
             Settled::Denied(denial) if self.goes_on_as_nobody(denial, exchange) => {
-                self.clean(request);
+                self.clean(exchange, request);
                 Verdict::Pass
             }
             Settled::Denied(denial) => {
@@ -172,12 +172,12 @@ impl Auth {
     }
 
     /// Takes off what must not go upstream.
-    fn clean(&self, request: &mut Request) {
+    fn clean(&self, exchange: &mut Exchange, request: &mut Request) {
         if self.policy.forward_credentials {
             return;
         }
         for place in self.providers.iter().flat_map(|provider| &provider.places) {
-            place.take_off(&mut request.head);
+            place.take_off(&mut request.head, &mut exchange.notes);
         }
     }
 }

@@ -138,11 +138,11 @@ fn target(
     head: &RequestHead,
 ) -> Result<Option<String>, Rejection> {
     let path = upstream_path(exchange.path(), onward.rewrite.as_ref(), path_prefix);
-    if path.as_bytes() == head.path_bytes() {
+    if path.as_bytes() == head.path_bytes() && exchange.notes.query.is_none() {
         return Ok(None);
     }
     let mut target = path.into_owned();
-    if let Some(query) = head.query() {
+    if let Some(query) = exchange.notes.query(head) {
         target.push('?');
         target.push_str(query);
     }

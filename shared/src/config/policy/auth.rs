@@ -103,7 +103,7 @@ pub(super) static AUTH: Section = Section {
             Field::new(
                 "forward_credentials",
                 Kind::Boolean,
-                "Whether the credentials that were used go upstream; the cookie of a session never does, a token in the query always does: it is part of the URL.",
+                "Whether the credentials that are looked for go upstream; the cookie of a session never does.",
             )
             .default("true"),
             Field::new(

@@ -227,3 +227,30 @@ fn a_token_may_stand_elsewhere() {
         "a token stands in a row"
     );
 }
+
+#[test]
+fn a_token_in_the_query_stays_here_where_credentials_do() {
+    let (upstream, second) = (Upstream::echo(), Upstream::echo());
+    let proxyd = Proxyd::start(&format!(
+        "identity:\n  jwt:\n    main: {{keys: {{secret: '{SECRET}'}}, from: [{{query: token}}]}}\n\
+         upstreams: {{shadow: {{endpoints: ['{1}']}}}}\nroutes:\n  - {{path: /open/, target: '{0}', auth: jwt.main}}\n  \
+         - {{path: /kept/, target: '{0}', auth: {{any_of: jwt.main, forward_credentials: false}}}}\n  \
+         - {{path: /cut/, target: '{0}', rewrite: {{strip_prefix: /cut/}}, auth: {{any_of: jwt.main, forward_credentials: false}}}}\n  \
+         - {{path: /mirrored/, target: '{0}', mirror: {{upstream: shadow}}, auth: {{any_of: jwt.main, forward_credentials: false}}}}\n",
+        upstream.url(),
+        second.url()
+    ));
+    let token = hs256("alice", &json!({}));
+    let check = |target: &str, expected: &str| {
+        let response = Request::get(&target.replace('T', &token)).send(proxyd.address());
+        assert_eq!(response.json()["target"].as_str(), Some(&*expected.replace('T', &token)), "{target}");
+    };
+    check("/open/?a=1&token=T&b=2", "/open/?a=1&token=T&b=2");
+    check("/kept/?a=1&token=T&b=2", "/kept/?a=1&b=2");
+    check("/kept/?token=T", "/kept/");
+    check("/kept/?xtoken=1&token=T&token2", "/kept/?xtoken=1&token2");
+    check("/cut/a?token=T&q=%20", "/a?q=%20");
+    check("/mirrored/?token=T&q=1", "/mirrored/?q=1");
+    let copy = eventually("the copy", || second.heads().first().cloned());
+    assert!(copy.starts_with("GET /mirrored/?q=1 HTTP/1.1\r\n"), "{copy}");
+}
