@@ -272,6 +272,12 @@ fn field_line(bytes: &[u8], start: usize) -> Result<Step, Fault> {
 
 /// The length without blanks on either side, and with those behind it.
 fn trim_blanks(mut value: &[u8]) -> (usize, usize) {
+    // As nearly every line has it: one space, then the value.
+    if let [b' ', inner @ ..] = value
+        && let [b'!'..=0xff, .., b'!'..=0xff] | [b'!'..=0xff] = inner
+    {
+        return (inner.len(), inner.len());
+    }
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;
     }

@@ -151,10 +151,12 @@ impl Values<'_, '_> {
     fn number(&mut self, value: u64) -> rusqlite::Result<()> {
         let value = value as i64;
         let Some(bound) = self.next() else { return Ok(()) };
-        if matches!(bound, Bound::Number(held) if *held == value) {
-            return Ok(());
+        match bound {
+            Bound::Number(held) if *held == value => return Ok(()),
+            // In place: what is replaced as a whole is looked through for a text to free.
+            Bound::Number(held) => *held = value,
+            Bound::Unknown | Bound::Null | Bound::Text(_) => *bound = Bound::Number(value),
         }
-        *bound = Bound::Number(value);
         self.statement.raw_bind_parameter(self.at, value)
     }
 
@@ -188,7 +190,9 @@ impl Values<'_, '_> {
 
     fn bytes(&mut self, bytes: &[u8]) -> rusqlite::Result<()> {
         let Some(bound) = self.next() else { return Ok(()) };
-        *bound = Bound::Unknown;
+        if !matches!(bound, Bound::Unknown) {
+            *bound = Bound::Unknown;
+        }
         self.statement.raw_bind_parameter(self.at, bytes)
     }
 

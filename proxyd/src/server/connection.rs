@@ -204,8 +204,10 @@ impl Connection {
         };
         let request = Request { head, body, interim, extended: false, alarm: Rc::clone(&self.alarm) };
         let answer = {
-            // On the heap: between requests a connection does not pay for it.
-            let mut answer = Box::pin(proxy::handle(request, &self.peer, &self.worker));
+            // On the heap: between requests a connection does not pay for it. Made there: `Box::pin` makes it on the stack, then
+            // copies all its kilobytes.
+            let room = Box::new_uninit();
+            let mut answer = Box::into_pin(Box::write(room, proxy::handle(request, &self.peer, &self.worker)));
             poll_fn(|cx| {
                 if let Poll::Ready(response) = answer.as_mut().poll(cx) {
                     return Poll::Ready(Some(response));
