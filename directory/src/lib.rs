@@ -28,7 +28,7 @@ pub use bans::BanRow;
 pub use error::DirectoryError;
 pub use keys::{Earlier, KeyRow, NewKey};
 pub use refresh::RefreshUse;
-pub use revoked::RevokedRow;
+pub use revoked::{RevokedRow, is_revocable};
 pub use secret::{KeyText, TEXT_BYTES, digest, prefix_of};
 pub use sessions::SessionRow;
 pub use users::{NewUser, UserChange, UserRow};
@@ -63,6 +63,12 @@ impl Directory {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Refuses every write, as a full disk does: for tests of what holds then.
+    #[doc(hidden)]
+    pub fn refuse_writes(&mut self, now: bool) -> Result<(), DirectoryError> {
+        self.read(|conn| Ok(conn.pragma_update(None, "query_only", now)?))
     }
 
     /// Whether somebody else has written since this was last asked.

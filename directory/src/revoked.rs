@@ -17,6 +17,24 @@ pub struct RevokedRow {
     pub by: String,
 }
 
+impl RevokedRow {
+    /// Whether it can be kept at all: what its texts may hold.
+    pub fn check(&self) -> Result<(), DirectoryError> {
+        bounds::text("a provider", &self.provider, bounds::NAME)?;
+        jti(&self.jti)?;
+        bounds::text("the actor", &self.by, bounds::TEXT)
+    }
+}
+
+/// Whether a token with this `jti` can be revoked: whoever takes tokens takes no others.
+pub fn is_revocable(jti: &str) -> bool {
+    self::jti(jti).is_ok()
+}
+
+fn jti(jti: &str) -> Result<(), DirectoryError> {
+    bounds::text("a token's jti", jti, bounds::TEXT)
+}
+
 impl Directory {
     /// What is revoked and has not expired.
     pub fn revoked(&self, now_s: i64) -> Result<Vec<RevokedRow>, DirectoryError> {
@@ -40,9 +58,7 @@ impl Directory {
 
     /// Revokes a token. Once more: it is remembered until the later of the two expiries.
     pub fn revoke(&mut self, row: &RevokedRow) -> Result<(), DirectoryError> {
-        bounds::text("a provider", &row.provider, bounds::NAME)?;
-        bounds::text("a token's jti", &row.jti, bounds::TEXT)?;
-        bounds::text("the actor", &row.by, bounds::TEXT)?;
+        row.check()?;
         self.write(|tx| {
             bounds::room(tx, "revoked_tokens", "revoked tokens")?;
             tx.prepare_cached(

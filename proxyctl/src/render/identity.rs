@@ -95,7 +95,12 @@ pub(super) fn tokens(tokens: &[TokenLine], look: &Look) -> String {
 pub(super) fn token_revoked(revoked: &TokenRevoked, look: &Look) -> String {
     let whose = if revoked.provider == "*" { String::new() } else { format!(" of {}", plain(&revoked.provider)) };
     let (jti, until) = (plain(&revoked.jti), moment(&revoked.expires, look));
-    format!("token {jti}{whose} is revoked\nremembered until {until}\n")
+    let kept = if revoked.kept {
+        ""
+    } else {
+        "the disk does not take it: it holds while this daemon runs, which tries again\n"
+    };
+    format!("token {jti}{whose} is revoked\nremembered until {until}\n{kept}")
 }
 
 pub(super) fn users(users: &[UserLine], look: &Look) -> String {

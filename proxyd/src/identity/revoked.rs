@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use directory::RevokedRow;
 use hashbrown::{DefaultHashBuilder, HashMap};
@@ -12,6 +12,9 @@ const SHARDS: usize = 64;
 
 /// Every provider's.
 const ANY: &str = "*";
+
+/// How many may wait for a disk that takes none: people can log out without end.
+const MOST_UNKEPT: usize = 100_000;
 
 /// By `jti`: whose tokens, and when they expire anyway.
 type Shard = HashMap<Box<str>, Vec<(Box<str>, i64)>>;
@@ -23,12 +26,20 @@ pub struct Revoked {
     shards: Box<[RwLock<Shard>]>,
     count: AtomicUsize,
     epoch: AtomicU64,
+    /// What holds here and is not on disk yet, by provider and `jti`.
+    unkept: Mutex<HashMap<(Box<str>, Box<str>), RevokedRow>>,
 }
 
 impl Default for Revoked {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
-        Self { hasher: DefaultHashBuilder::default(), shards, count: AtomicUsize::new(0), epoch: AtomicU64::new(0) }
+        Self {
+            hasher: DefaultHashBuilder::default(),
+            shards,
+            count: AtomicUsize::new(0),
+            epoch: AtomicU64::new(0),
+            unkept: Mutex::default(),
+        }
     }
 }
 
@@ -89,8 +100,42 @@ impl Revoked {
         });
     }
 
+    /// Revokes a token that is not on disk yet. Whether there was room to: then it holds until it is kept, or has expired.
+    pub fn hold(&self, row: &RevokedRow) -> bool {
+        let mut unkept = self.waiting();
+        let key = (row.provider.as_str().into(), row.jti.as_str().into());
+        if unkept.len() >= MOST_UNKEPT && !unkept.contains_key(&key) {
+            return false;
+        }
+        let expires_s = unkept.get(&key).map_or(row.expires_s, |before| before.expires_s.max(row.expires_s));
+        unkept.insert(key, RevokedRow { expires_s, ..row.clone() });
+        // Under the lock, as a reload is: it forgets what is neither kept nor waits to be.
+        self.add(row);
+        true
+    }
+
+    /// It is on disk now, for as long.
+    pub fn kept(&self, row: &RevokedRow) {
+        let key = (row.provider.as_str().into(), row.jti.as_str().into());
+        let mut unkept = self.waiting();
+        if unkept.get(&key).is_some_and(|waiting| waiting.expires_s <= row.expires_s) {
+            unkept.remove(&key);
+        }
+    }
+
+    /// What holds and is not on disk yet.
+    pub fn unkept(&self) -> Vec<RevokedRow> {
+        self.waiting().values().cloned().collect()
+    }
+
+    /// Whether this one holds, and is not on disk yet.
+    pub fn is_unkept(&self, provider: &str, jti: &str) -> bool {
+        self.waiting().contains_key(&(provider.into(), jti.into()))
+    }
+
     /// Takes a revocation back.
     pub fn remove(&self, provider: &str, jti: &str) {
+        self.waiting().remove(&(provider.into(), jti.into()));
         self.change(jti, |shard| {
             let Some(whose) = shard.get_mut(jti) else { return 0 };
             let before = whose.len();
@@ -108,15 +153,21 @@ impl Revoked {
         for row in rows {
             self.add(row);
         }
+        let unkept = self.waiting();
         let kept: hashbrown::HashSet<(&str, &str)> =
-            rows.iter().map(|row| (row.provider.as_str(), row.jti.as_str())).collect();
+            rows.iter().chain(unkept.values()).map(|row| (row.provider.as_str(), row.jti.as_str())).collect();
         self.retain(|provider, jti, _| kept.contains(&(provider, jti)));
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Forgets tokens that have expired.
     pub fn sweep(&self, now_s: i64) {
+        self.waiting().retain(|_, row| row.expires_s > now_s);
         self.retain(|_, _, expires_s| expires_s > now_s);
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<(Box<str>, Box<str>), RevokedRow>> {
+        self.unkept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shard(&self, jti: &str) -> Option<&RwLock<Shard>> {
@@ -184,7 +235,30 @@ mod tests {
         check("x", "b", false);
         check("x", "c", true);
         assert!(revoked.epoch() > before && revoked.len() == 1);
+        // What no disk has taken yet is not forgotten for that.
+        assert!(revoked.hold(&row("accounts", "d", 30)) && revoked.hold(&row("accounts", "d", 20)));
+        revoked.reload(&[]);
+        check("accounts", "d", true);
+        assert_eq!(revoked.unkept(), [row("accounts", "d", 30)]);
+        revoked.kept(&row("accounts", "d", 20));
+        assert!(revoked.is_unkept("accounts", "d"), "it was kept for too short a time");
+        revoked.kept(&row("accounts", "d", 30));
+        assert!(!revoked.is_unkept("accounts", "d"));
         revoked.reload(&[]);
         assert!(revoked.is_empty() && revoked.shards.iter().all(|shard| shard.read().unwrap().is_empty()));
+    }
+
+    #[test]
+    fn what_waits_for_the_disk_is_bounded_and_ends() {
+        let revoked = Revoked::default();
+        for number in 0..MOST_UNKEPT {
+            assert!(revoked.hold(&row("session", &number.to_string(), 10)));
+        }
+        assert!(!revoked.hold(&row("session", "more", 10)) && !revoked.is_revoked("session", "more"));
+        assert!(revoked.hold(&row("session", "7", 10)), "it is there already");
+        revoked.remove("session", "7");
+        assert!(!revoked.is_revoked("session", "7") && !revoked.is_unkept("session", "7"));
+        revoked.sweep(10);
+        assert!(revoked.unkept().is_empty() && revoked.is_empty());
     }
 }

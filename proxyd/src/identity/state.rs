@@ -1,5 +1,6 @@
 //! What is known of identities, in memory for the workers and on disk for the next start. A change is on disk before it is in
-//! force, and in force for every worker before it is answered.
+//! force, and in force for every worker before it is answered. Revoked tokens alone hold before the disk has them: no full disk
+//! may open a door.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -20,6 +21,9 @@ use super::revoked::Revoked;
 
 /// Between two sweeps of what has expired, in seconds.
 const SWEPT_EVERY_S: i64 = 60;
+
+/// Revocations that the disk did not take before, in one tick: nobody else has the file meanwhile.
+const KEPT_AT_ONCE: usize = 1000;
 
 /// See the module.
 pub struct State {
@@ -145,9 +149,19 @@ impl State {
         Ok(rows)
     }
 
-    /// Revokes a token.
+    /// Revokes a token. Where the disk does not take it, it holds all the same, and `tick` tries again: `Revoked::is_unkept`.
     pub fn token_revoke(&self, row: &RevokedRow) -> Result<(), DirectoryError> {
-        self.directory(|directory| directory.revoke(row).inspect(|()| self.revoked.add(row)))
+        row.check()?;
+        let is_held = self.revoked.hold(row);
+        self.directory(|directory| {
+            directory.revoke(row)?;
+            if is_held {
+                self.revoked.kept(row);
+            } else {
+                self.revoked.add(row);
+            }
+            Ok(())
+        })
     }
 
     /// Takes a revocation back. Whether there was one.
@@ -224,6 +238,11 @@ impl State {
                 self.revoked.sweep(now_s);
             }
             self.bans.sweep(now_s);
+            // Last: a table that is full has room once it is swept.
+            for row in self.revoked.unkept().iter().take(KEPT_AT_ONCE) {
+                directory.revoke(row)?;
+                self.revoked.kept(row);
+            }
             Ok(())
         })
     }
@@ -379,6 +398,27 @@ mod tests {
         assert_eq!(state.directory(|directory| directory.bans(0)).unwrap(), [kept.row]);
         state.reload(0).unwrap();
         assert_eq!(state.bans.active(), 1);
+    }
+
+    #[test]
+    fn a_revoked_token_holds_though_the_disk_does_not_take_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = open(folder.path(), 0);
+        let locked = |now: bool| state.directory(|directory| directory.refuse_writes(now)).unwrap();
+        locked(true);
+        state.token_revoke(&row("a")).unwrap_err();
+        assert!(state.revoked.is_revoked("jwt.main", "a") && state.revoked.is_unkept("*", "a"));
+        // Neither what is on disk nor a sweep makes it good again.
+        state.reload(1).unwrap();
+        state.tick(false, 1).unwrap_err();
+        assert!(state.revoked.is_revoked("jwt.main", "a"));
+        state.token_revoke(&RevokedRow { jti: "x".repeat(257), ..row("") }).unwrap_err();
+        assert_eq!(state.revoked.len(), 1, "nobody takes such a token");
+        locked(false);
+        state.tick(true, 2).unwrap();
+        assert!(!state.revoked.is_unkept("*", "a"));
+        drop(state);
+        assert!(open(folder.path(), 3).revoked.is_revoked("jwt.main", "a"));
     }
 
     #[test]

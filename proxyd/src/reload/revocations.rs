@@ -1,11 +1,11 @@
 //! Revoked tokens go from proxy to proxy by the shared store, where the config says so: what was revoked here is told there, what
-//! others revoked is taken up here, and kept on disk too. Off the control thread, for it has no link of its own.
+//! others revoked is taken up here, and kept on disk too, though it holds before. Off the control thread, for it has no link of its own.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use directory::RevokedRow;
+use directory::{DirectoryError, RevokedRow};
 use serde::{Deserialize, Serialize};
 use shared::config::identity::StateStore;
 use tokio_util::sync::CancellationToken;
@@ -87,6 +87,8 @@ struct Known {
     /// Ours, when it was told last.
     epoch: Option<u64>,
     told: HashSet<Shared>,
+    /// Whether something that was revoked elsewhere does not hold here yet.
+    is_behind: bool,
 }
 
 impl Known {
@@ -99,44 +101,72 @@ impl Known {
             self.epoch = None;
         }
         if number != self.number {
-            for text in link.shared_revoked(now_s).await? {
-                // What another version wrote and this one cannot read is left to that one.
-                let Ok(row) = serde_json::from_str::<Shared>(&text) else { continue };
-                take_up(state, &row);
-                self.told.insert(row);
+            let texts = link.shared_revoked(now_s).await?;
+            if self.take_up_all(state, &texts) {
+                self.number = number;
             }
-            self.number = number;
         }
         let epoch = state.revoked.epoch();
         if self.epoch != Some(epoch) {
-            let Ok(rows) = state.directory(|directory| directory.revoked(now_s)) else { return Ok(()) };
-            let rows = rows.into_iter().map(Shared::from).filter(|row| !self.told.contains(row));
+            let kept = state.directory(|directory| directory.revoked(now_s));
+            let is_all = kept.is_ok();
+            // What no disk has taken yet is told too.
+            let rows = kept.unwrap_or_default().into_iter().chain(state.revoked.unkept());
+            let rows = rows.map(Shared::from).filter(|row| !self.told.contains(row));
             let rows: Vec<Shared> = rows.collect();
             let texts = rows.iter().filter_map(|row| Some((serde_json::to_string(row).ok()?, row.expires_s)));
             let texts: Vec<_> = texts.collect();
             link.share_revoked(&texts, now_s).await?;
             self.told.extend(rows);
-            self.epoch = Some(epoch);
+            if is_all {
+                self.epoch = Some(epoch);
+            }
         }
         self.told.retain(|row| row.expires_s > now_s);
         Ok(())
     }
+
+    /// Whether all of them hold now. If not, they are to be read again.
+    fn take_up_all(&mut self, state: &State, texts: &[String]) -> bool {
+        let mut all = true;
+        for text in texts {
+            // What another version wrote and this one cannot read is left to that one.
+            let Ok(row) = serde_json::from_str::<Shared>(text) else { continue };
+            match take_up(state, &row) {
+                Ok(()) => {
+                    self.told.insert(row);
+                }
+                Err(error) => {
+                    if !self.is_behind && all {
+                        tracing::warn!(%error, "a token that was revoked elsewhere cannot be taken up yet: it is tried again");
+                    }
+                    all = false;
+                }
+            }
+        }
+        self.is_behind = !all;
+        all
+    }
 }
 
-/// A token that was revoked elsewhere is revoked here, unless it is already, and for as long.
-fn take_up(state: &State, row: &Shared) {
-    if state.revoked.until_s(&row.provider, &row.jti).is_some_and(|until_s| until_s >= row.expires_s) {
-        return;
+/// A token that was revoked elsewhere is revoked here, unless it is already, and for as long. It fails where it does not hold now.
+fn take_up(state: &State, row: &Shared) -> Result<(), DirectoryError> {
+    let holds = || state.revoked.until_s(&row.provider, &row.jti).is_some_and(|until_s| until_s >= row.expires_s);
+    if holds() {
+        return Ok(());
     }
-    let row = RevokedRow {
-        provider: row.provider.clone(),
-        jti: row.jti.clone(),
-        expires_s: row.expires_s,
-        revoked_s: row.revoked_s,
-        by: row.by.clone(),
-    };
-    if let Err(error) = state.token_revoke(&row) {
-        tracing::warn!(%error, "a token that was revoked elsewhere cannot be kept");
+    let row = RevokedRow::from(row);
+    match state.token_revoke(&row) {
+        // One that can be nobody's is passed over; one that the disk does not take holds, and the state tries again.
+        Err(error) if row.check().is_ok() && !holds() => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+impl From<&Shared> for RevokedRow {
+    fn from(row: &Shared) -> Self {
+        let Shared { provider, jti, expires_s, revoked_s, by } = row.clone();
+        Self { provider, jti, expires_s, revoked_s, by }
     }
 }
 
@@ -151,14 +181,38 @@ impl From<RevokedRow> for Shared {
 mod tests {
     use super::*;
 
+    fn shared(provider: &str, jti: &str, expires_s: i64) -> Shared {
+        Shared { provider: provider.into(), jti: jti.into(), expires_s, revoked_s: 0, by: "test".into() }
+    }
+
+    #[test]
+    fn what_cannot_hold_yet_is_read_again_and_the_rest_holds() {
+        let state = State::in_memory();
+        state.directory(|directory| directory.refuse_writes(true)).unwrap();
+        let text = |row: &Shared| serde_json::to_string(row).unwrap();
+        let texts = [text(&shared("*", "a", 100)), text(&shared("*", " b", 100)), "{".to_owned()];
+        let mut known = Known::default();
+        // The disk takes none: it holds here, and nobody is told what they said.
+        assert!(known.take_up_all(&state, &texts));
+        assert!(state.revoked.is_revoked("jwt.main", "a") && state.revoked.is_unkept("*", "a"));
+        assert!(known.told.contains(&shared("*", "a", 100)));
+        // No more can wait for the disk: then it is not as if it had been taken up.
+        while state.revoked.hold(&RevokedRow::from(&shared("session", &state.revoked.len().to_string(), 100))) {}
+        assert!(!known.take_up_all(&state, &[text(&shared("*", "c", 100))]) && known.is_behind);
+        assert!(!known.told.contains(&shared("*", "c", 100)));
+        state.directory(|directory| directory.refuse_writes(false)).unwrap();
+        assert!(known.take_up_all(&state, &[text(&shared("*", "c", 100))]) && !known.is_behind);
+        assert!(state.revoked.is_revoked("jwt.main", "c"));
+    }
+
     #[test]
     fn a_token_is_revoked_for_as_long_as_anybody_says() {
         let state = State::in_memory();
         let check = |provider: &str, expires_s: i64, expected: i64| {
-            let row = Shared { provider: provider.into(), jti: "a".into(), expires_s, revoked_s: 0, by: "test".into() };
+            let row = shared(provider, "a", expires_s);
             let epoch = state.revoked.epoch();
             let is_news = state.revoked.until_s(provider, "a").is_none_or(|until_s| until_s < expires_s);
-            take_up(&state, &row);
+            take_up(&state, &row).unwrap();
             assert_eq!(state.revoked.until_s(provider, "a"), Some(expected), "{provider} {expires_s}");
             // What is no news is not told on: proxies would tell each other for ever.
             assert_eq!(state.revoked.epoch() != epoch, is_news, "{provider} {expires_s}");

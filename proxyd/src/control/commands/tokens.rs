@@ -29,10 +29,17 @@ const ANY: &str = "*";
 
 pub(super) async fn list(state: &Arc<State>) -> Result<Reply, ControlError> {
     let now_s = now_s();
-    let rows = on_disk(state, move |state| state.directory(|directory| directory.revoked(now_s))).await?;
+    let rows = on_disk(state, move |state| {
+        let kept = state.directory(|directory| directory.revoked(now_s))?;
+        let unkept = state.revoked.unkept().into_iter();
+        let unkept = unkept.filter(|row| !kept.iter().any(|one| one.provider == row.provider && one.jti == row.jti));
+        let unkept: Vec<_> = unkept.collect();
+        Ok(kept.into_iter().chain(unkept))
+    })
+    .await?;
     Ok(stream(
         "tokens",
-        rows.into_iter().map(|row| TokenLine {
+        rows.map(|row| TokenLine {
             provider: row.provider,
             jti: row.jti,
             expires: moment(row.expires_s),
@@ -67,18 +74,28 @@ pub(super) async fn revoke(
     let provider = args.provider.unwrap_or_else(|| ANY.to_owned());
     known(config, &provider)?;
     let row = RevokedRow { provider, jti, expires_s, revoked_s: now_s, by: actor(by) };
-    let (before, row) = on_disk(state, move |state| {
+    let (before, kept, row) = on_disk(state, move |state| {
         let of =
             |rows: Vec<RevokedRow>| rows.into_iter().find(|one| one.provider == row.provider && one.jti == row.jti);
-        let before = of(state.directory(|directory| directory.revoked(now_s))?);
-        state.token_revoke(&row)?;
+        // A disk that is not read is no reason not to revoke.
+        let known = state.directory(|directory| directory.revoked(now_s)).unwrap_or_default();
+        let before = of(known.into_iter().chain(state.revoked.unkept()).collect());
+        let kept = match state.token_revoke(&row) {
+            Ok(()) => true,
+            Err(error) if state.revoked.is_unkept(&row.provider, &row.jti) => {
+                tracing::error!(%error, "a revoked token cannot be kept yet: it is refused as long as this process runs");
+                false
+            }
+            Err(error) => return Err(error),
+        };
         // Of two revocations the later end counts.
         let expires_s = before.as_ref().map_or(row.expires_s, |before| before.expires_s.max(row.expires_s));
-        Ok((before, RevokedRow { expires_s, ..row.clone() }))
+        Ok((before, kept, RevokedRow { expires_s, ..row.clone() }))
     })
     .await?;
     Ok(TokenRevoked {
         changes: TokenChange { before: before.as_ref().map(facts), after: Some(facts(&row)) },
+        kept,
         expires: moment(row.expires_s),
         provider: row.provider,
         jti: row.jti,

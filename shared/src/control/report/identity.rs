@@ -121,6 +121,8 @@ pub struct TokenRevoked {
     pub provider: String,
     pub jti: String,
     pub expires: String,
+    /// Whether it is on disk. If not it holds as long as the process runs, which tries again.
+    pub kept: bool,
     pub changes: TokenChange,
     pub audited: bool,
 }

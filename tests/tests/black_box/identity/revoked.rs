@@ -1,5 +1,6 @@
 //! Tokens that are revoked: at once, over a restart, and on every proxy of one Redis.
 
+use rusqlite::Connection;
 use serde_json::json;
 use tests::token::{SECRET, hs256};
 use tests::{Proxyd, Redis, Request, Start, eventually};
@@ -30,6 +31,44 @@ fn a_revoked_token_is_refused_at_once_and_after_a_restart() {
     let home = proxyd.stop();
     let proxyd = Start::in_home(&home, &config("")).run();
     assert_eq!((ask(&proxyd, &token), ask(&proxyd, &other)), ("token_revoked".to_owned(), "in".to_owned()));
+}
+
+#[test]
+fn a_disk_that_takes_nothing_opens_no_door() {
+    let proxyd = Proxyd::start(&config(""));
+    let token = hs256("alice", &json!({"jti": "one"}));
+    assert_eq!(ask(&proxyd, &token), "in");
+    let other = Connection::open(proxyd.home().file("data/identity.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let revoked = std::thread::scope(|scope| {
+        let revoked = scope.spawn(|| proxyd.ask("tokens_revoke", &json!({"token": token})));
+        // Before the disk has said anything.
+        eventually("it is refused", || (ask(&proxyd, &token) == "token_revoked").then_some(()));
+        revoked.join().unwrap()
+    });
+    assert_eq!((&revoked["jti"], &revoked["kept"]), (&json!("one"), &json!(false)), "{revoked}");
+    assert_eq!(ask(&proxyd, &token), "token_revoked");
+    assert_eq!(proxyd.stream("tokens", &json!({})).len(), 1);
+    other.execute_batch("ROLLBACK").unwrap();
+    let home = proxyd.stop();
+    let proxyd = Start::in_home(&home, &config("")).run();
+    assert_eq!(ask(&proxyd, &token), "token_revoked", "it was written once the disk took it");
+}
+
+#[test]
+fn a_token_that_can_not_be_revoked_is_not_taken() {
+    let proxyd = Proxyd::start(&config(""));
+    for (jti, expected) in
+        [("", "token_claims"), (" a", "token_claims"), ("a\n", "token_claims"), (&*"x".repeat(257), "token_claims")]
+    {
+        assert_eq!(ask(&proxyd, &hs256("alice", &json!({ "jti": jti }))), expected, "{jti:?}");
+        assert!(proxyd.try_ask("tokens_revoke", &json!({ "jti": jti })).is_err(), "{jti:?}");
+    }
+    let longest = "x".repeat(256);
+    let token = hs256("alice", &json!({ "jti": longest }));
+    assert_eq!(ask(&proxyd, &token), "in");
+    proxyd.ask("tokens_revoke", &json!({ "jti": longest }));
+    assert_eq!(ask(&proxyd, &token), "token_revoked");
 }
 
 #[test]

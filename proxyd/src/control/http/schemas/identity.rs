@@ -56,6 +56,7 @@ pub(super) const SHAPES: &[Shape] = &[
             ("provider", "string"),
             ("jti", "string"),
             ("expires", "time"),
+            ("kept", "boolean"),
             ("changes", "TokenChange"),
             ("audited", "boolean"),
         ],
