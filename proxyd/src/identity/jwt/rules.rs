@@ -35,7 +35,7 @@ pub(super) fn check(config: &Jwt, claims: Claims, now_s: i64) -> Result<Verified
     }
     let jti = match claims.get("jti") {
         None => None,
-        Some(Value::String(jti)) => Some(jti.as_str().into()),
+        Some(Value::String(jti)) if directory::is_revocable(jti) => Some(jti.as_str().into()),
         Some(_) => return Err(Denial::TokenClaims),
     };
     let user = claims.text(&config.user_claim).ok_or(Denial::TokenClaims)?;
