@@ -62,7 +62,7 @@ pub struct TokensRevoke {
     /// Whose token it is, as `auth` names it, such as jwt.main [default: whoever's]
     #[arg(long, value_name = "PROVIDER")]
     pub provider: Option<String>,
-    /// Until when it is remembered: a time such as 30d, or RFC 3339 [default: as long as the token is good; with --jti 365d]
+    /// When the token expires: a time such as 30d, or RFC 3339 [default: what the token says; with --jti 365d]
     #[arg(long, value_name = "TIME")]
     pub expires: Option<String>,
 }

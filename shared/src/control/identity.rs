@@ -73,8 +73,8 @@ pub struct TokensRevokeArgs {
     /// Whose token it is, as `auth` names it (`jwt.main`); `*` or none: whoever's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// Until when it is remembered: a time such as `30d`, or RFC 3339; none: as long as the token is good, a year where that is
-    /// not known.
+    /// When the token expires: a time such as `30d`, or RFC 3339; none: as it says itself, in a year where that is not known. It is
+    /// remembered for a day longer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
 }

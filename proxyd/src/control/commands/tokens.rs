@@ -67,10 +67,7 @@ pub(super) async fn revoke(
         (None, Some(jti)) => (jti, None),
         (Some(_), Some(_)) | (None, None) => return Err(invalid("say a `token` or a `jti`, one of the two")),
     };
-    let asked_s = args.expires.map(|text| config::end(&text, now_s, LONGEST)).transpose();
-    let asked_s = asked_s.map_err(|message| invalid(format!("`expires`: {message}")))?;
-    // Never shorter than the token is known to be good: forgotten, it would be good once more.
-    let expires_s = asked_s.max(known_s).unwrap_or_else(|| after(now_s, UNKNOWN));
+    let expires_s = remembered_until(args.expires.as_deref(), known_s, now_s)?;
     let provider = args.provider.unwrap_or_else(|| ANY.to_owned());
     known(config, &provider)?;
     let row = RevokedRow { provider, jti, expires_s, revoked_s: now_s, by: actor(by) };
@@ -106,6 +103,13 @@ pub(super) async fn revoke(
 /// Whether this is no id but a token: a JOSE header in base64url, and two dots.
 pub(super) fn looks_like_token(text: &str) -> bool {
     text.starts_with("eyJ") && text.bytes().filter(|byte| *byte == b'.').count() >= 2
+}
+
+/// Never shorter than the token is known to be good, or said to be: forgotten, it would be good once more.
+fn remembered_until(asked: Option<&str>, known_s: Option<i64>, now_s: i64) -> Result<i64, ControlError> {
+    let asked_s = asked.map(|text| config::end(text, now_s, LONGEST)).transpose();
+    let asked_s = asked_s.map_err(|message| invalid(format!("`expires`: {message}")))?.map(|end_s| after(end_s, SLACK));
+    Ok(asked_s.max(known_s).unwrap_or_else(|| after(now_s, UNKNOWN)))
 }
 
 fn after(now_s: i64, time: Duration) -> i64 {
@@ -190,6 +194,20 @@ mod tests {
         check(r#"{"jti":"a"}"#, Ok(("a", 3650 * DAY_S)));
         check(r#"{"jti":"a","exp":"soon"}"#, Ok(("a", 3650 * DAY_S)));
         check(r#"{"jti":"a","exp":1e300}"#, Ok(("a", 3650 * DAY_S)));
+    }
+
+    #[test]
+    fn it_is_remembered_through_any_leeway() {
+        let check = |asked: Option<&str>, known_s: Option<i64>, expected: i64| {
+            let until_s = remembered_until(asked, known_s.map(|known_s| NOW_S + known_s), NOW_S).unwrap();
+            assert_eq!(until_s - NOW_S, expected, "{asked:?} {known_s:?}");
+        };
+        check(Some("1h"), None, 3600 + DAY_S);
+        check(Some("1h"), Some(60 + DAY_S), 3600 + DAY_S);
+        check(Some("1s"), Some(60 + DAY_S), 60 + DAY_S);
+        check(None, Some(60 + DAY_S), 60 + DAY_S);
+        check(None, None, 365 * DAY_S);
+        assert!(remembered_until(Some("soon"), None, NOW_S).unwrap_err().message.starts_with("`expires`: "));
     }
 
     #[test]
