@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use shared::config::problem::Code;
 use shared::config::{Identity, Severity, identity::JwtKeys};
@@ -76,13 +75,8 @@ fn key_set(text: &[u8]) -> Result<(), Fault> {
         let number = index + 1;
         match key.get("kty").and_then(serde_json::Value::as_str) {
             None => return Err(Fault::invalid(format!("holds a key without `kty` (the {number}. in it)"))),
-            Some("oct") => {
-                return Err(Fault::new(
-                    Code::Conflict,
-                    format!("holds a secret (the {number}. in it): a set of keys is public"),
-                )
-                .hint("write a shared secret as `keys: {secret: \"${env:JWT_SECRET}\"}`"));
-            }
+            // A secret in a file is for this proxy alone.
+            Some("oct") => {}
             Some(_) if key.get("d").is_some() => {
                 let message =
                     format!("holds a private key (the {number}. in it): whoever reads this file could sign tokens");
@@ -130,11 +124,7 @@ mod tests {
         check(key_set, "{", Some("is not JSON (line 1)"));
         check(key_set, "{\"keys\": []}", Some("is no set of 1 to 100 keys"));
         check(key_set, "{\"keys\": [{}]}", Some("holds a key without `kty` (the 1. in it)"));
-        check(
-            key_set,
-            "{\"keys\": [{\"kty\": \"RSA\"}, {\"kty\": \"oct\", \"k\": \"s3cret\"}]}",
-            Some("holds a secret (the 2. in it): a set of keys is public"),
-        );
+        check(key_set, "{\"keys\": [{\"kty\": \"RSA\"}, {\"kty\": \"oct\", \"k\": \"s3cret\"}]}", None);
         check(
             key_set,
             "{\"keys\": [{\"kty\": \"RSA\", \"d\": \"s3cret\"}]}",
