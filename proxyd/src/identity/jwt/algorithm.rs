@@ -11,6 +11,7 @@ pub(super) enum Family {
     Rsa,
     P256,
     P384,
+    P521,
     Ed25519,
 }
 
@@ -28,6 +29,7 @@ pub(super) fn parse(name: &str) -> Option<JwtAlgorithm> {
         "PS512" => JwtAlgorithm::Ps512,
         "ES256" => JwtAlgorithm::Es256,
         "ES384" => JwtAlgorithm::Es384,
+        "ES512" => JwtAlgorithm::Es512,
         // RFC 9864 gives EdDSA with Ed25519 this name of its own.
         "EdDSA" | "Ed25519" => JwtAlgorithm::EdDsa,
         _ => return None,
@@ -37,25 +39,26 @@ pub(super) fn parse(name: &str) -> Option<JwtAlgorithm> {
 impl Family {
     /// Whether a key of this kind can be used so. A secret must be at least as long as the hash (RFC 7518 section 3.2).
     pub(super) fn fits(self, algorithm: JwtAlgorithm) -> bool {
-        use JwtAlgorithm::{EdDsa, Es256, Es384, Hs256, Hs384, Hs512, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
+        use JwtAlgorithm::{EdDsa, Es256, Es384, Es512, Hs256, Hs384, Hs512, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
         match self {
             Self::Hmac(length) => match algorithm {
                 Hs256 => length >= 32,
                 Hs384 => length >= 48,
                 Hs512 => length >= 64,
-                Rs256 | Rs384 | Rs512 | Ps256 | Ps384 | Ps512 | Es256 | Es384 | EdDsa => false,
+                Rs256 | Rs384 | Rs512 | Ps256 | Ps384 | Ps512 | Es256 | Es384 | Es512 | EdDsa => false,
             },
             Self::Rsa => matches!(algorithm, Rs256 | Rs384 | Rs512 | Ps256 | Ps384 | Ps512),
             Self::P256 => algorithm == Es256,
             Self::P384 => algorithm == Es384,
+            Self::P521 => algorithm == Es512,
             Self::Ed25519 => algorithm == EdDsa,
         }
     }
 }
 
-/// As the library names it.
-pub(super) fn library(algorithm: JwtAlgorithm) -> Algorithm {
-    match algorithm {
+/// As the library names it; none where it does not know it.
+pub(super) fn library(algorithm: JwtAlgorithm) -> Option<Algorithm> {
+    Some(match algorithm {
         JwtAlgorithm::Hs256 => Algorithm::HS256,
         JwtAlgorithm::Hs384 => Algorithm::HS384,
         JwtAlgorithm::Hs512 => Algorithm::HS512,
@@ -67,6 +70,7 @@ pub(super) fn library(algorithm: JwtAlgorithm) -> Algorithm {
         JwtAlgorithm::Ps512 => Algorithm::PS512,
         JwtAlgorithm::Es256 => Algorithm::ES256,
         JwtAlgorithm::Es384 => Algorithm::ES384,
+        JwtAlgorithm::Es512 => return None,
         JwtAlgorithm::EdDsa => Algorithm::EdDSA,
-    }
+    })
 }

@@ -60,6 +60,7 @@ fn key(jwk: &Map<String, Value>, origin: Origin) -> Result<Key, String> {
         ("RSA", _) => Key::rsa(&part(jwk, "n")?, &part(jwk, "e")?, told),
         ("EC", Some("P-256")) => Key::p256(&point(jwk, 32)?, told),
         ("EC", Some("P-384")) => Key::p384(&point(jwk, 48)?, told),
+        ("EC", Some("P-521")) => Key::p521(&point(jwk, 66)?, told),
         ("OKP", Some("Ed25519")) => Key::ed25519(&part(jwk, "x")?, told),
         ("oct", _) if origin == Origin::Url => return Err("a shared secret in a set that others can read".to_owned()),
         ("oct", _) => Key::hmac(&part(jwk, "k")?, told),

@@ -2,8 +2,11 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, VerificationAlgorithm,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519, ParsedPublicKey,
+    VerificationAlgorithm,
 };
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 use shared::config::identity::JwtAlgorithm;
 
@@ -29,7 +32,7 @@ pub(super) enum KeyFault {
     RsaExponent,
     #[error("a public key is no point of its curve")]
     Point,
-    #[error("a key's kind is not one that is taken: RSA, P-256, P-384, Ed25519")]
+    #[error("a key's kind is not one that is taken: RSA, P-256, P-384, P-521, Ed25519")]
     Kind,
 }
 
@@ -40,9 +43,16 @@ pub(super) struct Key {
     family: Family,
     /// What it says itself that it is for.
     only: Option<JwtAlgorithm>,
-    material: DecodingKey,
+    material: Material,
     /// Of all of the above: two keys with one print are the same key.
     print: [u8; 32],
+}
+
+/// What signatures are checked with.
+enum Material {
+    Library(DecodingKey),
+    /// Of P-521, which the library does not know.
+    Parsed(ParsedPublicKey),
 }
 
 /// What a key is called and for, where that is told with it.
@@ -57,7 +67,7 @@ impl Key {
         if secret.len() < SHORTEST_SECRET {
             return Err(KeyFault::ShortSecret);
         }
-        Ok(Self::new(Family::Hmac(secret.len()), DecodingKey::from_secret(secret), &[secret], label))
+        Ok(Self::new(Family::Hmac(secret.len()), DecodingKey::from_secret(secret).into(), &[secret], label))
     }
 
     /// From modulus and exponent, big-endian.
@@ -71,7 +81,7 @@ impl Key {
         if !is_odd || !(2..=33).contains(&bits(exponent)) {
             return Err(KeyFault::RsaExponent);
         }
-        let material = DecodingKey::from_rsa_raw_components(modulus, exponent);
+        let material = DecodingKey::from_rsa_raw_components(modulus, exponent).into();
         Ok(Self::new(Family::Rsa, material, &[modulus, exponent], label))
     }
 
@@ -83,6 +93,11 @@ impl Key {
     /// From an uncompressed point.
     pub(super) fn p384(point: &[u8], label: Label) -> Result<Self, KeyFault> {
         Self::point(Family::P384, &ECDSA_P384_SHA384_FIXED, 97, point, label)
+    }
+
+    /// From an uncompressed point.
+    pub(super) fn p521(point: &[u8], label: Label) -> Result<Self, KeyFault> {
+        Self::point(Family::P521, &ECDSA_P521_SHA512_FIXED, 133, point, label)
     }
 
     /// From a public key's 32 bytes (RFC 8032).
@@ -97,17 +112,19 @@ impl Key {
         point: &[u8],
         label: Label,
     ) -> Result<Self, KeyFault> {
-        if point.len() != length || ParsedPublicKey::new(check, point).is_err() {
+        if point.len() != length {
             return Err(KeyFault::Point);
         }
+        let parsed = ParsedPublicKey::new(check, point).map_err(|_| KeyFault::Point)?;
         let material = match family {
-            Family::Ed25519 => DecodingKey::from_ed_der(point),
-            Family::Hmac(_) | Family::Rsa | Family::P256 | Family::P384 => DecodingKey::from_ec_der(point),
+            Family::P521 => Material::Parsed(parsed),
+            Family::Ed25519 => DecodingKey::from_ed_der(point).into(),
+            Family::Hmac(_) | Family::Rsa | Family::P256 | Family::P384 => DecodingKey::from_ec_der(point).into(),
         };
         Ok(Self::new(family, material, &[point], label))
     }
 
-    fn new(family: Family, material: DecodingKey, parts: &[&[u8]], label: Label) -> Self {
+    fn new(family: Family, material: Material, parts: &[&[u8]], label: Label) -> Self {
         let mut print = Context::new(&SHA256);
         let described = format!("{family:?} {:?} {:?}", label.only, label.kid);
         for part in std::iter::once(described.as_bytes()).chain(parts.iter().copied()) {
@@ -126,13 +143,35 @@ impl Key {
 
     /// Whether a signature, in base64url, holds. The algorithm is one that it allows.
     pub(super) fn verify(&self, algorithm: JwtAlgorithm, message: &[u8], signature: &str) -> bool {
-        self.allows(algorithm)
-            && jsonwebtoken::crypto::verify(signature, message, &self.material, algorithm::library(algorithm))
-                .unwrap_or(false)
+        if !self.allows(algorithm) {
+            return false;
+        }
+        match (&self.material, algorithm::library(algorithm)) {
+            (Material::Library(key), Some(algorithm)) => {
+                jsonwebtoken::crypto::verify(signature, message, key, algorithm).unwrap_or(false)
+            }
+            (Material::Parsed(key), None) => {
+                URL_SAFE_NO_PAD.decode(signature).is_ok_and(|signature| key.verify_sig(message, &signature).is_ok())
+            }
+            (Material::Library(_), None) | (Material::Parsed(_), Some(_)) => false,
+        }
     }
 
     pub(super) fn print(&self) -> &[u8; 32] {
         &self.print
+    }
+}
+
+impl From<DecodingKey> for Material {
+    fn from(key: DecodingKey) -> Self {
+        Self::Library(key)
+    }
+}
+
+/// Never the key: it may be a secret.
+impl std::fmt::Debug for Material {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Material { .. }")
     }
 }
 

@@ -1,7 +1,8 @@
 //! Public keys and certificates in PEM (RFC 7468).
 
 use x509_parser::oid_registry::{
-    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519,
+    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_PKCS1_RSAENCRYPTION,
+    OID_SIG_ED25519,
 };
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -76,6 +77,9 @@ fn of_spki(spki: &SubjectPublicKeyInfo<'_>) -> Result<Key, KeyFault> {
         }
         Some(curve) if *algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY && curve == OID_NIST_EC_P384 => {
             Key::p384(public, Label::default())
+        }
+        Some(curve) if *algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY && curve == OID_NIST_EC_P521 => {
+            Key::p521(public, Label::default())
         }
         Some(_) | None => Err(KeyFault::Kind),
     }

@@ -85,11 +85,12 @@ pub enum JwtAlgorithm {
     Ps512,
     Es256,
     Es384,
+    Es512,
     EdDsa,
 }
 
 /// Every algorithm with its name and, of the HMACs, how long a secret must be.
-const ALGORITHMS: [(&str, JwtAlgorithm, Option<usize>); 12] = [
+const ALGORITHMS: [(&str, JwtAlgorithm, Option<usize>); 13] = [
     ("HS256", JwtAlgorithm::Hs256, Some(32)),
     ("HS384", JwtAlgorithm::Hs384, Some(48)),
     ("HS512", JwtAlgorithm::Hs512, Some(64)),
@@ -101,6 +102,7 @@ const ALGORITHMS: [(&str, JwtAlgorithm, Option<usize>); 12] = [
     ("PS512", JwtAlgorithm::Ps512, None),
     ("ES256", JwtAlgorithm::Es256, None),
     ("ES384", JwtAlgorithm::Es384, None),
+    ("ES512", JwtAlgorithm::Es512, None),
     ("EdDSA", JwtAlgorithm::EdDsa, None),
 ];
 
@@ -113,7 +115,7 @@ impl JwtAlgorithm {
 }
 
 const ALGORITHM: Kind = Kind::Choice(&[
-    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA",
+    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
 ]);
 
 static KEYS: Section = Section {
@@ -128,12 +130,12 @@ static KEYS: Section = Section {
         Field::new(
             "pem",
             Kind::Text { what: "the path of a PEM file", sample: "sample.pem" },
-            "A PEM file with a public key or a certificate: RSA of 2048 bits or more, P-256, P-384 or Ed25519.",
+            "A PEM file with a public key or a certificate: RSA of 2048 bits or more, P-256, P-384, P-521 or Ed25519.",
         ),
         Field::new(
             "jwks_file",
             Kind::Text { what: "the path of a JSON file", sample: "jwks.json" },
-            "A file with public keys (JWKS, RFC 7517), read at start and at every reload.",
+            "A file with public keys, or secrets (`oct`) that only this proxy may read (JWKS, RFC 7517), read at start and at every reload.",
         ),
         Field::new(
             "jwks_url",
@@ -212,9 +214,9 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, name: Name) 
             reader.error(node.place, fault);
             return None;
         }
-        if let Some(name) = ["ES512", "ES256K"].into_iter().find(|name| is_word(node, name)) {
-            let fault = Fault::new(Code::Unsupported, format!("signatures by {name} are not checked by this version"))
-                .hint("have the issuer sign with ES256, ES384 or EdDSA");
+        if is_word(node, "ES256K") {
+            let fault = Fault::new(Code::Unsupported, "signatures by ES256K are not checked by this version")
+                .hint("have the issuer sign with ES256, ES384, ES512 or EdDSA");
             reader.error(node.place, fault);
             return None;
         }
@@ -303,11 +305,11 @@ fn secret_bytes(algorithm: JwtAlgorithm) -> Option<usize> {
 /// A public key that is taken for the secret of an HMAC lets everybody sign: no config can ask for it. What a set in a file holds, and
 /// whether it fits, is seen when it is read.
 fn check_algorithms(fields: &mut Fields<'_, '_>, keys: &JwtKeys, algorithms: &[JwtAlgorithm]) {
-    let is_secret = matches!(keys, JwtKeys::Secret(_));
-    let Some(wrong) = algorithms.iter().find(|algorithm| secret_bytes(**algorithm).is_some() != is_secret) else {
     if matches!(keys, JwtKeys::JwksFile(_)) {
         return;
     }
+    let is_secret = matches!(keys, JwtKeys::Secret(_));
+    let Some(wrong) = algorithms.iter().find(|algorithm| secret_bytes(**algorithm).is_some() != is_secret) else {
         return;
     };
     let name = wrong.name();

@@ -65,7 +65,6 @@ fn bad_tokens() {
         "identity: {jwt: {main: {keys: {secret: '${env:MIDDLE}'}, algorithms: HS384}}}",
         "identity: {jwt: {main: {keys: {secret: '${env:MIDDLE}'}, algorithms: [HS512]}}}",
         "identity: {jwt: {main: {keys: {pem: a.pem}, algorithms: [RS256, HS256]}}}",
-        "identity: {jwt: {main: {keys: {jwks_file: a.json}, algorithms: [HS256]}}}",
         "identity: {jwt: {main: {keys: {jwks_url: 'https://id.example.com/jwks'}, algorithms: [HS512]}}}",
         "identity: {jwt: {main: {keys: {secret: '${env:T}'}, algorithms: [RS256]}}}",
         "identity: {jwt: {main: {keys: {pem: a.pem}, algorithms: [none]}}}",

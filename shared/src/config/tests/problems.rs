@@ -47,7 +47,7 @@ const CASES: &[(Code, &str)] = &[
         Code::Expires,
         "server:\n  listen: {address: 0.0.0.0:443, tls: {certificates: [{cert: site.pem, key: site.key}]}}\n",
     ),
-    (Code::Unsupported, "identity:\n  jwt: {main: {keys: {pem: key.pem}, algorithms: [ES512]}}\n"),
+    (Code::Unsupported, "identity:\n  jwt: {main: {keys: {pem: key.pem}, algorithms: [ES256K]}}\n"),
     (Code::More, ""),
 ];
 

@@ -23,6 +23,7 @@ fn what_checks_cost() {
         ("PS256", Signer::rsa()),
         ("ES256", Signer::p256()),
         ("ES384", Signer::p384()),
+        ("ES512", Signer::p521()),
         ("EdDSA", Signer::ed25519()),
     ] {
         std::fs::write(&path, json!({"keys": [signer.jwk(Some("a"))]}).to_string()).unwrap();

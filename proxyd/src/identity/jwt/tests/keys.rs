@@ -41,7 +41,7 @@ fn sets_of_keys_are_read_strictly() {
     check(&one(&secret), Origin::File, Ok(1));
     check(&one(&Signer::secret(&[1; 31]).jwk(None)), Origin::File, Err("shorter than 32 bytes"));
     check(&one(&json!({"kty": "OKP", "crv": "X25519", "x": "AAAA"})), url, Err("kind is not one that is taken"));
-    check(&one(&json!({"kty": "EC", "crv": "P-521", "x": "AAAA", "y": "AAAA"})), url, Err("kind is not one"));
+    check(&one(&json!({"kty": "EC", "crv": "secp256k1", "x": "AAAA", "y": "AAAA"})), url, Err("kind is not one"));
     check(&one(&json!({"kty": "OKP", "crv": "Ed25519", "x": "AAAA"})), url, Err("no point of its curve"));
     check(&one(&json!({"kty": "RSA", "n": ed["x"], "e": "AQAB"})), url, Err("between 2048 and 8192 bits"));
     check(&json!({"keys": [ec, ed, secret]}), url, Ok(2));
@@ -124,9 +124,13 @@ fn files_in_pem_are_read() {
     assert!(Verifier::compile(&missing, None, &nobody_gone()).unwrap_err().contains("cannot be read"));
 
     let rsa = Signer::rsa();
-    for (signer, algorithm) in
-        [(&rsa, "RS256"), (&Signer::p256(), "ES256"), (&Signer::p384(), "ES384"), (&Signer::ed25519(), "EdDSA")]
-    {
+    for (signer, algorithm) in [
+        (&rsa, "RS256"),
+        (&Signer::p256(), "ES256"),
+        (&Signer::p384(), "ES384"),
+        (&Signer::p521(), "ES512"),
+        (&Signer::ed25519(), "EdDSA"),
+    ] {
         let verifier = compiled(&signer.pem()).unwrap();
         for kid in [None, Some("anything")] {
             let token = signer.token(algorithm, kid, &claims());

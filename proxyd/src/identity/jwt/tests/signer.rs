@@ -5,8 +5,8 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{
-    self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
-    RsaKeyPair, RsaPublicKeyComponents,
+    self, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING,
+    EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair, RsaPublicKeyComponents,
 };
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -19,6 +19,7 @@ pub(super) enum Signer {
     Rsa(Box<RsaKeyPair>),
     P256(EcdsaKeyPair),
     P384(EcdsaKeyPair),
+    P521(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
 }
 
@@ -41,6 +42,10 @@ impl Signer {
 
     pub(super) fn p384() -> Self {
         Self::P384(EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap())
+    }
+
+    pub(super) fn p521() -> Self {
+        Self::P521(EcdsaKeyPair::generate(&ECDSA_P521_SHA512_FIXED_SIGNING).unwrap())
     }
 
     pub(super) fn ed25519() -> Self {
@@ -92,7 +97,9 @@ impl Signer {
                 pair.sign(how, &random, message, &mut signed).unwrap();
                 signed
             }
-            Self::P256(pair) | Self::P384(pair) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
+            Self::P256(pair) | Self::P384(pair) | Self::P521(pair) => {
+                pair.sign(&random, message).unwrap().as_ref().to_vec()
+            }
             Self::Ed25519(pair) => pair.sign(message).as_ref().to_vec(),
         }
     }
@@ -106,10 +113,14 @@ impl Signer {
                 let public = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
                 json!({"kty": "RSA", "n": b64(&public.n), "e": b64(&public.e)})
             }
-            Self::P256(pair) | Self::P384(pair) => {
+            Self::P256(pair) | Self::P384(pair) | Self::P521(pair) => {
                 let point = &pair.public_key().as_ref()[1..];
                 let (x, y) = point.split_at(point.len() / 2);
-                let crv = if x.len() == 32 { "P-256" } else { "P-384" };
+                let crv = match x.len() {
+                    32 => "P-256",
+                    48 => "P-384",
+                    _ => "P-521",
+                };
                 json!({"kty": "EC", "crv": crv, "x": b64(x), "y": b64(y)})
             }
             Self::Ed25519(pair) => json!({"kty": "OKP", "crv": "Ed25519", "x": b64(pair.public_key().as_ref())}),
@@ -127,7 +138,7 @@ impl Signer {
             Self::Rsa(pair) => {
                 AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(pair.public_key()).unwrap().as_ref().to_vec()
             }
-            Self::P256(pair) | Self::P384(pair) => {
+            Self::P256(pair) | Self::P384(pair) | Self::P521(pair) => {
                 AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(pair.public_key()).unwrap().as_ref().to_vec()
             }
             Self::Ed25519(pair) => {

@@ -72,6 +72,7 @@ fn every_algorithm_is_taken_from_a_key_of_its_kind() {
         ("r", Signer::rsa(), &["RS256", "RS512", "PS256", "PS384", "PS512"]),
         ("e", Signer::p256(), &["ES256"]),
         ("f", Signer::p384(), &["ES384"]),
+        ("g", Signer::p521(), &["ES512"]),
         ("o", Signer::ed25519(), &["EdDSA", "Ed25519"]),
     ];
     let keys: Vec<Value> = signers.iter().map(|(kid, signer, _)| signer.jwk(Some(kid))).collect();
