@@ -3,6 +3,7 @@
 mod answers;
 mod questions;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use self::answers::{Answered, Answers};
 use self::questions::Questions;
 use super::claims::Claims;
-use super::jwt::Revocations;
+use super::jwt::{Revocations, rules};
 use super::recogniser::Answer;
 use super::send::{Sends, Told};
 use crate::exchange::{Denial, Ledger, Principal};
@@ -24,6 +25,9 @@ use crate::outside;
 
 /// A longer token is none.
 const MAX_TOKEN: usize = 16 * 1024;
+
+/// What stands before the id of a client that acts for nobody.
+const CLIENT: &str = "client:";
 
 /// The most of an answer that is read.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -134,50 +138,66 @@ impl Introspector {
     }
 
     fn judge(&self, claims: &Claims, sends: &Sends, now_s: i64) -> Answered {
-        let stands = |until: Option<i64>| {
-            let longest = now_s.saturating_add(seconds(self.config.cache));
-            until.map_or(longest, |until| until.min(longest))
-        };
-        let denied = |denial| Answered { until_s: stands(None), jti: None, verdict: Err(denial) };
+        let longest_s = now_s.saturating_add(seconds(self.config.cache));
+        match self.who(claims, sends, now_s) {
+            Ok((principal, jti)) => {
+                let until_s = principal.until_s.map_or(longest_s, |until_s| until_s.min(longest_s));
+                Answered { until_s, jti, verdict: Ok(Arc::new(principal)) }
+            }
+            Err(Refusal { denial, until_s }) => {
+                Answered { until_s: until_s.min(longest_s), jti: None, verdict: Err(denial) }
+            }
+        }
+    }
+
+    /// Who it is, and the token's `jti`. Claims are held to what they are in a JWT; one that is null is not there.
+    fn who(&self, claims: &Claims, sends: &Sends, now_s: i64) -> Result<(Principal, Option<Box<str>>), Refusal> {
+        let config = &self.config;
         if claims.get("active") != Some(&Json::Bool(true)) {
-            return denied(Denial::TokenInactive);
+            return Err(Denial::TokenInactive.into());
         }
-        let exp = claims.number("exp").map(|exp| exp as i64);
-        if exp.is_some_and(|exp| exp <= now_s) {
-            return denied(Denial::TokenExpired);
+        let [exp, nbf, iat] = rules::times(|name| claims.get(name))?;
+        let (from_s, until_s) = rules::window(config.leeway, exp, nbf.max(iat));
+        if now_s >= until_s {
+            return Err(Denial::TokenExpired.into());
         }
-        if claims.number("nbf").is_some_and(|nbf| nbf as i64 > now_s) {
-            return denied(Denial::TokenNotYetValid);
+        if now_s < from_s {
+            return Err(Refusal { denial: Denial::TokenNotYetValid, until_s: from_s });
         }
-        if self.config.issuer.as_deref().is_some_and(|issuer| claims.text("iss").as_deref() != Some(issuer)) {
-            return denied(Denial::TokenIssuer);
+        if config.issuer.is_some() && claims.get("iss").and_then(Json::as_str) != config.issuer.as_deref() {
+            return Err(Denial::TokenIssuer.into());
         }
-        let audience = claims.list("aud");
-        if !self.config.audience.is_empty()
-            && !self.config.audience.iter().any(|wanted| audience.iter().any(|found| **found == **wanted))
-        {
-            return denied(Denial::TokenAudience);
+        if !config.audience.is_empty() && !rules::is_meant(&config.audience, claims) {
+            return Err(Denial::TokenAudience.into());
         }
-        let named = claims.text(&self.config.user_claim);
-        let Some(user) = named.or_else(|| claims.text("client_id")).filter(|user| !user.is_empty()) else {
-            return denied(Denial::TokenClaims);
-        };
-        let boxed = |list: Vec<String>| list.into_iter().map(String::into_boxed_str).collect::<Box<[Box<str>]>>();
-        let (roles, scopes) =
-            (boxed(claims.list(&self.config.roles_claim)), boxed(claims.list(&self.config.scopes_claim)));
+        let jti = claims.text("jti");
+        if jti.as_deref().is_some_and(|jti| !directory::is_revocable(jti)) {
+            return Err(Denial::TokenClaims.into());
+        }
+        let user = self.user(claims).ok_or(Denial::TokenClaims)?;
+        let roles = rules::names(claims, &config.roles_claim);
+        let scopes = rules::names(claims, &config.scopes_claim);
         let told = Told { user: &user, provider: "introspection", roles: &roles, scopes: &scopes, key: None };
-        let Some(sent) = sends.about(&told, |path| claims.text(path)) else { return denied(Denial::TokenClaims) };
+        let sent = sends.about(&told, |path| claims.text(path)).ok_or(Denial::TokenClaims)?;
         let principal = Principal {
             user: (*user).into(),
             provider: "introspection".into(),
             roles,
             scopes,
-            key: None,
+            until_s: exp.map(|_| until_s),
             sent,
             ..Principal::default()
         };
-        let jti = claims.text("jti").map(|jti| (*jti).into());
-        Answered { until_s: stands(exp), jti, verdict: Ok(Arc::new(principal)) }
+        Ok((principal, jti.map(|jti| (*jti).into())))
+    }
+
+    /// What somebody is called. A token of nobody but a client is its own, under a name that no person has by being called the same.
+    fn user<'c>(&self, claims: &'c Claims) -> Option<Cow<'c, str>> {
+        let of_client = || {
+            let id = claims.text("client_id").filter(|id| !id.is_empty())?;
+            Some(Cow::Owned(format!("{CLIENT}{id}")))
+        };
+        claims.text(&self.config.user_claim).or_else(of_client).filter(|user| rules::is_user(user))
     }
 
     /// Whether an answer may be somebody else's too.
@@ -189,6 +209,18 @@ impl Introspector {
         if self.remembers() && now_s < answered.until_s {
             self.answers.keep(self.key(token), answered.clone());
         }
+    }
+}
+
+/// Why a token is not good, and until when that holds at the most.
+struct Refusal {
+    denial: Denial,
+    until_s: i64,
+}
+
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        Self { denial, until_s: i64::MAX }
     }
 }
 
@@ -213,3 +245,6 @@ fn encoded(text: &str) -> String {
         out
     })
 }
+
+#[cfg(test)]
+mod tests;

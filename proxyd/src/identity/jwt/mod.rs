@@ -10,7 +10,9 @@ mod jwks;
 mod key;
 mod key_set;
 mod pem;
-mod rules;
+pub(super) mod rules;
+#[cfg(test)]
+pub(super) mod testing;
 #[cfg(test)]
 mod tests;
 mod token;

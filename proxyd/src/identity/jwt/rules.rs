@@ -1,5 +1,7 @@
-//! What a token must claim (RFC 7519 section 4.1), by the config. Its signature holds already.
+//! What a token must claim (RFC 7519 section 4.1), by the config. Its signature holds already. What an issuer answers about a token
+//! (RFC 7662) is held to the same.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -17,11 +19,25 @@ const MAX_USER: usize = 256;
 
 /// What the claims say, if they are what the config asks for.
 pub(super) fn check(config: &Jwt, claims: Claims, now_s: i64) -> Result<Verified, Denial> {
-    let (from_s, until_s) = times(config, &claims, now_s)?;
+    let [exp, nbf, iat] = times(|name| claims.0.get(name))?;
+    if exp.is_none() && (config.require_exp || config.max_age.is_some()) {
+        return Err(Denial::TokenClaims);
+    }
+    let (from_s, until_s) = window(config.leeway, exp, nbf.max(iat));
+    if now_s >= until_s {
+        return Err(Denial::TokenExpired);
+    }
+    if now_s < from_s {
+        return Err(Denial::TokenNotYetValid);
+    }
+    let latest = config.max_age.map(|most| now_s.saturating_add(seconds(most)).saturating_add(seconds(config.leeway)));
+    if exp.zip(latest).is_some_and(|(exp, latest)| exp > latest) {
+        return Err(Denial::TokenClaims);
+    }
     if config.issuer.is_some() && claims.get("iss").and_then(Value::as_str) != config.issuer.as_deref() {
         return Err(Denial::TokenIssuer);
     }
-    if !config.audience.is_empty() && !is_meant(config, &claims) {
+    if !config.audience.is_empty() && !is_meant(&config.audience, &claims) {
         return Err(Denial::TokenAudience);
     }
     for (path, value) in &config.require {
@@ -38,47 +54,31 @@ pub(super) fn check(config: &Jwt, claims: Claims, now_s: i64) -> Result<Verified
         Some(Value::String(jti)) if directory::is_revocable(jti) => Some(jti.as_str().into()),
         Some(_) => return Err(Denial::TokenClaims),
     };
-    let user = claims.text(&config.user_claim).ok_or(Denial::TokenClaims)?;
-    // It goes into logs and headers.
-    if user.is_empty() || user.len() > MAX_USER || user.chars().any(char::is_control) {
-        return Err(Denial::TokenClaims);
-    }
-    let user = user.into();
+    let user = claims.text(&config.user_claim).filter(|user| is_user(user)).ok_or(Denial::TokenClaims)?.into();
     let (roles, scopes) = (names(&claims, &config.roles_claim), names(&claims, &config.scopes_claim));
     Ok(Verified { roles, scopes, jti, from_s, until_s, ..Verified::new(claims, user) })
 }
 
+/// `exp`, `nbf` and `iat`.
+pub(in crate::identity) fn times<'a>(claim: impl Fn(&str) -> Option<&'a Value>) -> Result<[Option<i64>; 3], Denial> {
+    Ok([time(claim("exp"))?, time(claim("nbf"))?, time(claim("iat"))?])
+}
+
 /// From when on it holds, and from when on no longer. Leeway is given on both sides. A token that says it was issued later
 /// than now is as little good as one that is not to be used yet: its issuer's clock is wrong, or ours.
-fn times(config: &Jwt, claims: &Claims, now_s: i64) -> Result<(i64, i64), Denial> {
-    let leeway = seconds(config.leeway);
-    let (exp, nbf, iat) = (time(claims, "exp")?, time(claims, "nbf")?, time(claims, "iat")?);
-    if exp.is_none() && (config.require_exp || config.max_age.is_some()) {
-        return Err(Denial::TokenClaims);
-    }
+pub(in crate::identity) fn window(leeway: Duration, exp: Option<i64>, from: Option<i64>) -> (i64, i64) {
+    let leeway = seconds(leeway);
     let until_s = exp.map_or(i64::MAX, |exp| exp.saturating_add(leeway));
-    let from_s = nbf.max(iat).map_or(i64::MIN, |from| from.saturating_sub(leeway));
-    if now_s >= until_s {
-        return Err(Denial::TokenExpired);
-    }
-    if now_s < from_s {
-        return Err(Denial::TokenNotYetValid);
-    }
-    let latest = config.max_age.map(|most| now_s.saturating_add(seconds(most)).saturating_add(leeway));
-    if exp.zip(latest).is_some_and(|(exp, latest)| exp > latest) {
-        return Err(Denial::TokenClaims);
-    }
-    Ok((from_s, until_s))
+    let from_s = from.map_or(i64::MIN, |from| from.saturating_sub(leeway));
+    (from_s, until_s)
 }
 
 /// A `NumericDate`, rounded up: whole seconds are compared, and a moment within a second is not reached when that begins.
-fn time(claims: &Claims, name: &str) -> Result<Option<i64>, Denial> {
-    match claims.0.get(name) {
+fn time(value: Option<&Value>) -> Result<Option<i64>, Denial> {
+    match value.map(Value::as_f64) {
         None => Ok(None),
-        Some(value) => match value.as_f64() {
-            Some(time) if (0.0..LATEST).contains(&time) => Ok(Some(time.ceil() as i64)),
-            Some(_) | None => Err(Denial::TokenClaims),
-        },
+        Some(Some(time)) if (0.0..LATEST).contains(&time) => Ok(Some(time.ceil() as i64)),
+        Some(_) => Err(Denial::TokenClaims),
     }
 }
 
@@ -87,8 +87,8 @@ fn seconds(duration: Duration) -> i64 {
 }
 
 /// `aud` is a text or an array of texts; anything else is meant for nobody.
-fn is_meant(config: &Jwt, claims: &Claims) -> bool {
-    let is_ours = |audience: &str| config.audience.iter().any(|own| **own == *audience);
+pub(in crate::identity) fn is_meant(own: &[Arc<str>], claims: &Claims) -> bool {
+    let is_ours = |audience: &str| own.iter().any(|own| **own == *audience);
     match claims.get("aud") {
         Some(Value::String(audience)) => is_ours(audience),
         Some(Value::Array(all)) => {
@@ -98,7 +98,13 @@ fn is_meant(config: &Jwt, claims: &Claims) -> bool {
     }
 }
 
-fn names(claims: &Claims, path: &str) -> Box<[Box<str>]> {
+/// Whether somebody can be called so. It goes into logs and headers.
+pub(in crate::identity) fn is_user(user: &str) -> bool {
+    !user.is_empty() && user.len() <= MAX_USER && !user.chars().any(char::is_control)
+}
+
+/// Roles or scopes.
+pub(in crate::identity) fn names(claims: &Claims, path: &str) -> Box<[Box<str>]> {
     let usable = |name: &String| !name.is_empty() && !name.chars().any(char::is_control);
     claims.list(path).into_iter().filter(usable).map(String::into_boxed_str).collect()
 }

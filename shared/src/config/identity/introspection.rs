@@ -23,6 +23,7 @@ pub struct Introspection {
     pub cache: Duration,
     pub issuer: Option<Arc<str>>,
     pub audience: Vec<Arc<str>>,
+    pub leeway: Duration,
     pub user_claim: Arc<str>,
     pub roles_claim: Arc<str>,
     pub scopes_claim: Arc<str>,
@@ -54,7 +55,14 @@ pub(super) static INTROSPECTION: Section = Section {
             Kind::OneOrMany(&Kind::Word { what: "an audience", sample: "sample" }),
             "`aud` of the answer must hold one of these; without it `aud` is not looked at.",
         ),
-        Field::new("user_claim", claim::CLAIM, "Who it is: a path into the answer.").default("sub"),
+        Field::new("leeway", Kind::Duration { min: "0s", max: "10m" }, "How far the issuer's clock may be from ours.")
+            .default("30s"),
+        Field::new(
+            "user_claim",
+            claim::CLAIM,
+            "Who it is: a path into the answer. Where it is missing, `client:` and the answer's `client_id`.",
+        )
+        .default("sub"),
         Field::new("roles_claim", claim::CLAIM, "A list of roles, or words apart by spaces.").default("roles"),
         Field::new("scopes_claim", claim::CLAIM, "A list of scopes, or words apart by spaces.").default("scope"),
     ]],
@@ -74,6 +82,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Introspection> {
     let cache = fields.duration("cache");
     let issuer = optional_word(fields, "issuer");
     let audience = fields.list_of("audience", |reader, node, kind| word(reader, node, kind));
+    let leeway = fields.duration("leeway");
     let [user_claim, roles_claim, scopes_claim] =
         ["user_claim", "roles_claim", "scopes_claim"].map(|key| read_claim(fields, key));
     Some(Introspection {
@@ -85,6 +94,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Introspection> {
         cache: cache?,
         issuer: issuer?,
         audience: audience?,
+        leeway: leeway?,
         user_claim: user_claim?,
         roles_claim: roles_claim?,
         scopes_claim: scopes_claim?,

@@ -34,7 +34,7 @@ identity:
     a: {kind: oidc, issuer: 'https://a', client_id: a, client_secret: '${env:T}', scopes: [openid], public_url: 'https://a', allow: {emails: [a@b], domains: [b], organisations: [c], claims: {d: e}}, user_claim: email, roles_claim: a, roles: [a], timeout: 1s}
     b: {kind: github, client_id: a, client_secret: '${env:T}', authorize_url: 'https://a/a', token_url: 'https://a/t', api_url: 'https://a/api'}
   session: {cookie: a, secrets: ['${env:T}', '${env:T}'], store: redis, idle: 1m, absolute: 1h, same_site: strict, domain: a, path: /a, after_logout: /b}
-  introspection: {url: 'https://a', from: {cookie: a}, client_id: a, client_secret: '${env:T}', timeout: 1s, cache: 0s, issuer: a, audience: a, user_claim: a, roles_claim: a, scopes_claim: a}
+  introspection: {url: 'https://a', from: {cookie: a}, client_id: a, client_secret: '${env:T}', timeout: 1s, cache: 0s, issuer: a, audience: a, leeway: 0s, user_claim: a, roles_claim: a, scopes_claim: a}
   forward: {url: 'http://a/b', send: cookie, copy: [x-a, x-b], copy_back: set-cookie, user_header: a, roles_header: b, scopes_header: c, timeout: 1s}
   accounts: {prefix: /a/b, register: on, roles: [a], verify: true, access_token: 1m, refresh_token: 1h, algorithm: HS256, secret: '${env:T}', issuer: a, audience: a, min_password: 12, lockout: {attempts: 1, within: 1s, for: 1s}, mail: {host: a, port: 1, tls: implicit, user: a, password: '${env:T}', from: a@b, reset_url: 'https://a/{token}', verify_url: 'https://a/#{token}'}}
   send: {user: x-user, roles: x-roles, scopes: x-scopes, key: x-key, provider: x-provider, claims: {x-email: email}, token: {header: x-token, issuer: a, audience: a, lasts: 1s, jwks_path: /a/jwks}}

@@ -44,7 +44,7 @@ fn answer(token: &str) -> (u16, String) {
             std::thread::sleep(Duration::from_millis(300));
             (200, good.to_string())
         }
-        "expired" => (200, with("exp", json!(in_seconds(-10)))),
+        "expired" => (200, with("exp", json!(in_seconds(-100)))),
         "later" => (200, with("nbf", json!(in_seconds(1000)))),
         "foreign" => (200, with("iss", json!("https://evil.example"))),
         "elsewhere" => (200, with("aud", json!("other"))),
