@@ -19,27 +19,38 @@ pub struct Principal {
     pub scopes: Box<[Box<str>]>,
     /// The API key that it came with.
     pub key: Option<KeyMark>,
+    /// When what it came with ends by itself, in seconds since the epoch, where that is known.
+    pub until_s: Option<i64>,
     /// What `identity.send` tells upstreams: these headers are set, over whatever came.
     pub sent: Box<[(Name, Value)]>,
     /// The token of our own that upstreams are told with, as long as it is good.
     pub minted: Minted,
 }
 
-/// A token that was minted for somebody, and until when it is sent along (seconds since the epoch). A copy begins without.
+/// A token that was minted for somebody. A copy begins without.
 #[derive(Debug, Default)]
-pub struct Minted(ArcSwapOption<(i64, Value)>);
+pub struct Minted(ArcSwapOption<Token>);
+
+#[derive(Debug)]
+struct Token {
+    /// Of the config that it was minted by: another may have another key.
+    generation: u64,
+    /// Until then it is sent along, in seconds since the epoch.
+    until_s: i64,
+    value: Value,
+}
 
 impl Minted {
-    /// The token, if it is good for longer than now; else a new one, which is kept.
-    pub fn or_mint(&self, now_s: i64, mint: impl FnOnce() -> Option<(i64, Value)>) -> Option<Value> {
+    /// The token, if it is good for longer than now; else a new one, which is kept for as long as `mint` says.
+    pub fn or_mint(&self, generation: u64, now_s: i64, mint: impl FnOnce() -> Option<(i64, Value)>) -> Option<Value> {
         if let Some(kept) = self.0.load().as_deref()
-            && kept.0 > now_s
+            && kept.generation == generation
+            && kept.until_s > now_s
         {
-            return Some(kept.1.clone());
+            return Some(kept.value.clone());
         }
-        let made = mint()?;
-        let value = made.1.clone();
-        self.0.store(Some(Arc::new(made)));
+        let (until_s, value) = mint()?;
+        self.0.store(Some(Arc::new(Token { generation, until_s, value: value.clone() })));
         Some(value)
     }
 }

@@ -188,6 +188,7 @@ pub(super) fn bearer(verified: &Arc<jwt::Verified>, provider: &Arc<str>, sends: 
             provider: Arc::clone(provider),
             roles: verified.roles.clone(),
             scopes: verified.scopes.clone(),
+            until_s: verified.ends_s(),
             ..Principal::default()
         }))
     });
@@ -217,6 +218,7 @@ fn api_key(state: &State, credential: &[u8], asking: &Asking<'_>) -> Answer {
                 is_user: known.user.is_none(),
                 limit: known.limit,
             }),
+            until_s: known.expires_s,
             ..Principal::default()
         })
     });

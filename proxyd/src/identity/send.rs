@@ -74,10 +74,10 @@ impl Sends {
         &self.barred
     }
 
-    /// The token about somebody, and its header; made when the one before has half of its time behind it.
+    /// The token about somebody, and its header; made when the one before has half of its time behind it, or is of another config.
     pub fn token_about(&self, principal: &Principal, now_s: i64) -> Option<(&Name, Value)> {
         let token = self.token.as_ref()?;
-        let value = principal.minted.or_mint(now_s, || token.mint(principal, now_s))?;
+        let value = principal.minted.or_mint(self.generation, now_s, || token.mint(principal, now_s))?;
         Some((&token.header, value))
     }
 
@@ -143,6 +143,11 @@ impl Token {
         let mut id = [0; 16];
         getrandom::fill(&mut id).ok()?;
         let lasts_s = i64::try_from(self.config.lasts.as_secs()).ok()?;
+        // Whoever gets it has at least half of its time left. One that ends with what it rests on ends no later if it is made anew.
+        let (until_s, sent_until_s) = match principal.until_s {
+            Some(until_s) if until_s < now_s + lasts_s => (until_s, until_s),
+            Some(_) | None => (now_s + lasts_s, now_s + lasts_s / 2),
+        };
         let mut claims = json!({
             "iss": &*self.config.issuer,
             "sub": &*principal.user,
@@ -151,7 +156,7 @@ impl Token {
             "scope": joined(&principal.scopes, " "),
             "iat": now_s,
             "nbf": now_s - SKEW_S,
-            "exp": now_s + lasts_s,
+            "exp": until_s,
             "jti": URL_SAFE_NO_PAD.encode(id),
         });
         if let Some(claims) = claims.as_object_mut() {
@@ -164,8 +169,7 @@ impl Token {
         }
         let Json::Object(claims) = claims else { return None };
         let token = self.mint.sign(TokenType::Jwt, &Claims::from(claims)).ok()?;
-        // Whoever gets it has at least half of its time left.
-        Some((now_s + lasts_s / 2, Value::parse(&token)?))
+        Some((sent_until_s, Value::parse(&token)?))
     }
 }
 
@@ -228,6 +232,37 @@ mod tests {
             Some(&[("x-user", "alice"), ("x-roles", "writer"), ("x-scopes", "read:a"), ("x-mail", "a@example.org")]),
         );
         check("alice", &[], &[], Some(&[("x-user", "alice"), ("x-mail", "a@example.org")]));
+    }
+
+    #[test]
+    fn a_token_of_our_own_ends_with_what_it_rests_on() {
+        let token = InternalToken {
+            header: "x-token".into(),
+            issuer: "proxyd".into(),
+            audience: None,
+            lasts: std::time::Duration::from_secs(60),
+            jwks_path: "/jwks".into(),
+        };
+        let identity = Identity { send: Send { token: Some(token), ..Send::default() }, ..Identity::default() };
+        let sends = |generation| Sends::compile(&identity, &Arc::new(Mint::hs256(&[7; 32]).unwrap()), generation);
+        let first = sends(1);
+        let check = |sends: &Sends, principal: &Principal, now_s: i64, expected: i64| {
+            let (_, value) = sends.token_about(principal, now_s).unwrap();
+            let text = String::from_utf8(value.as_bytes().to_vec()).unwrap();
+            let claims = URL_SAFE_NO_PAD.decode(text.split('.').nth(1).unwrap()).unwrap();
+            assert_eq!(Claims::parse(&claims).unwrap().number("exp"), Some(expected as f64), "at {now_s}");
+            text
+        };
+        let forever = Principal::default();
+        let made = check(&first, &forever, 1000, 1060);
+        assert_eq!(check(&first, &forever, 1029, 1060), made);
+        assert_ne!(check(&first, &forever, 1030, 1090), made);
+        // Another config may have another key.
+        assert_ne!(check(&sends(2), &forever, 1030, 1090), made);
+        let ending = Principal { until_s: Some(1070), ..Principal::default() };
+        check(&first, &ending, 1000, 1060);
+        let last = check(&first, &ending, 1030, 1070);
+        assert_eq!(check(&first, &ending, 1069, 1070), last, "none would last longer");
     }
 
     #[test]

@@ -130,6 +130,7 @@ fn together(mut all: Vec<Recognised>, sends: &Sends) -> Option<Recognised> {
             principal.key.clone_from(&other.key);
         }
     }
+    principal.until_s = each.iter().filter_map(|one| one.until_s).min();
     principal.shown = Some(each.iter().map(|one| one.credential()).collect::<Vec<_>>().join(", ").into());
     principal.sent = sends.about_all(&principal, &each)?;
     Some(Recognised { principal: Arc::new(principal), back: all.into_iter().flat_map(|one| one.back).collect() })

@@ -217,6 +217,7 @@ mod tests {
             scopes: [].into(),
             key: Some(KeyMark { id: "00ff".into(), prefix: "pk_abcd1234".into(), name: "ci".into(), is_user, limit }),
             sent: [].into(),
+            until_s: None,
             minted: Minted::default(),
         }
     }

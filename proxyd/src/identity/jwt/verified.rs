@@ -42,6 +42,11 @@ impl Verified {
         }
     }
 
+    /// When it holds no longer, if ever.
+    pub fn ends_s(&self) -> Option<i64> {
+        Some(self.until_s).filter(|until_s| *until_s != i64::MAX)
+    }
+
     /// Who it is, made once for each generation of the config and shared by all requests with this token.
     pub fn principal(
         &self,

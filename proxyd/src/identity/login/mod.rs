@@ -270,6 +270,7 @@ fn who(session: &Session) -> Principal {
         provider: Arc::from(&*session.provider),
         roles: session.roles.clone().into(),
         scopes: session.scopes.clone().into(),
+        until_s: Some(session.ends_s),
         ..Principal::default()
     }
 }

@@ -129,6 +129,7 @@ fn principal(limit: Option<(u32, u64)>) -> Principal {
         scopes: [].into(),
         key: Some(KeyMark { id: "00ff".into(), prefix: "pk_abcd1234".into(), name: "ci".into(), is_user: true, limit }),
         sent: [].into(),
+        until_s: None,
         minted: Minted::default(),
     }
 }

@@ -169,6 +169,7 @@ pub(super) fn nobody() -> Principal {
         scopes: Box::default(),
         key: None,
         sent: Box::default(),
+        until_s: None,
         minted: Default::default(),
     }
 }
