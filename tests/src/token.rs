@@ -56,6 +56,13 @@ pub fn hs256(user: &str, more: &Value) -> String {
     hmac(SECRET.as_bytes(), &json!({"alg": "HS256", "typ": "JWT"}), &claims(user, more))
 }
 
+/// A private key of Ed25519 in PEM, as `openssl genpkey` writes it.
+#[must_use]
+pub fn pkcs8() -> String {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
+    pair.serialize_pem()
+}
+
 /// A key pair of Ed25519.
 #[derive(Debug)]
 pub struct EdKey {
@@ -104,12 +111,15 @@ pub fn payload(token: &str) -> Vec<u8> {
     token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default()
 }
 
-/// Whether a token is signed by the first key (Ed25519) of a JWKS.
+/// Whether a token is signed by one of the keys (Ed25519) of a JWKS.
 #[must_use]
 pub fn verifies(token: &str, jwks: &Value) -> bool {
     let decoded = |text: &str| URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
     let (message, sign) = token.rsplit_once('.').unwrap_or_default();
-    let key = decoded(jwks["keys"][0]["x"].as_str().unwrap_or_default());
-    let key = signature::UnparsedPublicKey::new(&signature::ED25519, key);
-    key.verify(message.as_bytes(), &decoded(sign)).is_ok()
+    let holds = |key: &Value| {
+        let key = decoded(key["x"].as_str().unwrap_or_default());
+        let key = signature::UnparsedPublicKey::new(&signature::ED25519, key);
+        key.verify(message.as_bytes(), &decoded(sign)).is_ok()
+    };
+    jwks["keys"].as_array().is_some_and(|keys| keys.iter().any(holds))
 }

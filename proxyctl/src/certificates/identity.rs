@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use rustls::pki_types::pem::{Error as PemError, PemObject};
-use shared::config::problem::Code;
+use rustls::pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 use shared::config::{Identity, Severity, identity::JwtKeys};
 
 use super::{Fault, Work, certificates, not_pem, read};
+
+/// How a key of Ed25519 says what it is (RFC 8410).
+const ED25519: &[u8] = &[6, 3, 0x2b, 0x65, 0x70];
 
 /// The most keys of one set.
 const MAX_KEYS: usize = 100;
@@ -25,6 +28,14 @@ impl Work {
         if let Some(file) = identity.basic.as_ref().and_then(|basic| basic.users_file.as_ref()) {
             self.one(&["identity", "basic", "users_file"], file, users);
         }
+        self.signing_keys(identity);
+    }
+
+    /// Keys that tokens are signed with, as far as their form tells.
+    fn signing_keys(&mut self, identity: &Identity) {
+        for (index, file) in identity.signing_keys.iter().enumerate() {
+            self.one(&["identity", "signing_keys", &index.to_string()], file, signing_key);
+        }
     }
 
     fn one(&mut self, at: &[&str], file: &Path, judge: fn(&[u8]) -> Result<(), Fault>) {
@@ -42,6 +53,21 @@ impl Work {
             self.age(at, file, found.iter().map(|one| one.end_s).min(), "a certificate that");
         }
     }
+}
+
+fn signing_key(text: &[u8]) -> Result<(), Fault> {
+    let hint = "`openssl genpkey -algorithm ed25519` makes one";
+    // Bare, as the state folder keeps one, or in PEM.
+    let der = if text.first() == Some(&0x30) {
+        text.to_vec()
+    } else {
+        let key = PrivatePkcs8KeyDer::from_pem_slice(text);
+        key.map_err(|_| Fault::invalid("holds no private key in PKCS#8").hint(hint))?.secret_pkcs8_der().to_vec()
+    };
+    if der.windows(ED25519.len()).any(|window| window == ED25519) {
+        return Ok(());
+    }
+    Err(Fault::invalid("holds a private key, but not of Ed25519").hint(hint))
 }
 
 fn public_key(text: &[u8]) -> Result<(), Fault> {
@@ -131,6 +157,18 @@ mod tests {
             Some("holds a private key (the 1. in it): whoever reads this file could sign tokens"),
         );
         check(key_set, "{\"keys\": [{\"kty\": \"OKP\"}]}", None);
+    }
+
+    #[test]
+    fn tokens_are_signed_with_ed25519() {
+        let key = |algorithm| rcgen::KeyPair::generate_for(algorithm).unwrap();
+        let good = key(&rcgen::PKCS_ED25519);
+        check(signing_key, &good.serialize_pem(), None);
+        assert!(signing_key(&good.serialize_der()).is_ok());
+        check(signing_key, &good.public_key_pem(), Some("holds no private key in PKCS#8"));
+        let other = key(&rcgen::PKCS_ECDSA_P256_SHA256);
+        check(signing_key, &other.serialize_pem(), Some("holds a private key, but not of Ed25519"));
+        check(signing_key, "", Some("holds no private key in PKCS#8"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::login::Logins;
 use super::password;
 use super::recogniser::Recogniser;
 use super::send::Sends;
+use super::signing_keys;
 use super::state::State;
 use crate::fleet::Engine;
 use crate::tls;
@@ -67,6 +68,12 @@ impl Identities {
         let identity = &config.identity;
         let Around { state, before, .. } = around;
         let mut errors = Errors::default();
+        let mint = if identity.signing_keys.is_empty() {
+            Arc::clone(&state.mint)
+        } else {
+            let read = errors.take(&["identity", "signing_keys"], signing_keys::read(&identity.signing_keys));
+            read.map_or_else(|| Arc::clone(&state.mint), Arc::new)
+        };
         let revoked: Arc<dyn Revocations> = Arc::<State>::clone(state);
         let jwt = identity.jwt.iter().filter_map(|config| {
             let namesake = before.and_then(|before| before.jwt.iter().find(|other| other.config().name == config.name));
@@ -81,7 +88,7 @@ impl Identities {
         });
         let accounts = identity.accounts.as_ref().and_then(|config| {
             let namesake = before.and_then(|before| before.accounts.as_ref());
-            errors.take(&["identity", "accounts"], Accounts::compile(config, state, namesake))
+            errors.take(&["identity", "accounts"], Accounts::compile(config, state, &mint, namesake))
         });
         let engine = Engine::compile(config.redis.as_deref(), before.and_then(|before| before.engine.as_ref()));
         let logins = if identity.login.is_empty() {
@@ -110,7 +117,7 @@ impl Identities {
         let mut made = Self {
             config: identity.clone(),
             engine,
-            sends: Arc::new(Sends::compile(identity, &state.mint, around.generation)),
+            sends: Arc::new(Sends::compile(identity, &mint, around.generation)),
             all: Vec::new(),
             logins,
             accounts,
@@ -118,7 +125,7 @@ impl Identities {
             basic,
             introspector,
             jwks: if publishes {
-                Bytes::copy_from_slice(state.mint.jwks().as_bytes())
+                Bytes::copy_from_slice(mint.jwks().as_bytes())
             } else {
                 Bytes::from_static(b"{\"keys\":[]}")
             },

@@ -17,7 +17,7 @@ use super::jwt::KeySet;
 /// The shortest secret for HS256 (RFC 7518 section 3.2).
 const SHORTEST_SECRET: usize = 32;
 
-/// Signs tokens with one key.
+/// Signs tokens with one key, and knows those that others were signed with.
 pub struct Mint {
     key: Key,
     /// The key's thumbprint (RFC 7638); none for a shared secret, of which it would give something away.
@@ -29,6 +29,27 @@ pub struct Mint {
 enum Key {
     EdDsa(Box<Ed25519KeyPair>),
     Hs256(Box<hmac::Key>),
+}
+
+/// A key of the public kind.
+struct Pair {
+    pair: Ed25519KeyPair,
+    kid: Box<str>,
+}
+
+impl Pair {
+    fn read(pkcs8: &[u8]) -> Result<Self, MintError> {
+        let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| MintError::Key)?;
+        let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+        // The members in this order and nothing else: RFC 7638 section 3, RFC 8037 section 2.
+        let thumbprint = digest(&SHA256, format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#).as_bytes());
+        Ok(Self { pair, kid: URL_SAFE_NO_PAD.encode(thumbprint.as_ref()).into() })
+    }
+
+    fn jwk(&self) -> Value {
+        let x = URL_SAFE_NO_PAD.encode(self.pair.public_key().as_ref());
+        json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": self.kid, "use": "sig", "alg": "EdDSA"})
+    }
 }
 
 /// What a token is for, told in its header: one kind is never taken for another (RFC 8725 section 3.11).
@@ -56,15 +77,17 @@ pub enum MintError {
 impl Mint {
     /// Signs with an Ed25519 key (RFC 8037), in PKCS#8.
     pub fn ed_dsa(pkcs8: &[u8]) -> Result<Self, MintError> {
-        let pair = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|_| MintError::Key)?;
-        let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
-        // The members in this order and nothing else: RFC 7638 section 3, RFC 8037 section 2.
-        let thumbprint = digest(&SHA256, format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#).as_bytes());
-        let kid = URL_SAFE_NO_PAD.encode(thumbprint.as_ref());
-        let key = json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid, "use": "sig", "alg": "EdDSA"});
-        let jwks = json!({"keys": [key]}).to_string().into();
-        let keys = KeySet::of_ed25519(pair.public_key().as_ref(), &kid).map_err(|_| MintError::Key)?;
-        Ok(Self { key: Key::EdDsa(Box::new(pair)), kid: Some(kid.into()), jwks, keys: Arc::new(keys) })
+        Self::ed_dsa_of(std::iter::once(pkcs8))
+    }
+
+    /// Signs with the first of these. Tokens of the others are checked too: they are those of before, or of what comes after.
+    pub fn ed_dsa_of<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, MintError> {
+        let pairs: Vec<Pair> = keys.into_iter().map(Pair::read).collect::<Result<_, _>>()?;
+        let jwks = json!({"keys": pairs.iter().map(Pair::jwk).collect::<Vec<_>>()}).to_string().into();
+        let public = pairs.iter().map(|pair| (pair.pair.public_key().as_ref(), &*pair.kid));
+        let keys = KeySet::of_ed25519(public).map_err(|_| MintError::Key)?;
+        let first = pairs.into_iter().next().ok_or(MintError::Key)?;
+        Ok(Self { key: Key::EdDsa(Box::new(first.pair)), kid: Some(first.kid), jwks, keys: Arc::new(keys) })
     }
 
     /// Signs with a shared secret.
@@ -112,6 +135,11 @@ impl Mint {
     /// The public keys that its tokens are checked with (RFC 7517); none where the key is a secret.
     pub fn jwks(&self) -> &str {
         &self.jwks
+    }
+
+    /// The name of the key that it signs with, if it has one.
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
     }
 
     /// What its tokens are checked with here.

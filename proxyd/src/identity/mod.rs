@@ -17,6 +17,7 @@ pub mod revoked;
 pub mod seal;
 mod send;
 pub mod session;
+mod signing_keys;
 pub mod state;
 
 pub use self::identities::{Around, Identities, IdentityError};

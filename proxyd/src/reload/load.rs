@@ -108,6 +108,11 @@ fn note_keys(config: &Config, resolver: &Noting) {
             resolver.note("keys", path.as_os_str().as_encoded_bytes(), text.as_deref());
         }
     }
+    for path in &config.identity.signing_keys {
+        // Some are not text.
+        let key = std::fs::read(path).map(|key| String::from_utf8_lossy(&key).into_owned()).ok();
+        resolver.note("signing_keys", path.as_os_str().as_encoded_bytes(), key.as_deref());
+    }
 }
 
 /// A file that cannot be used, as a mistake of the config that names it.

@@ -41,6 +41,7 @@ use self::guesses::Guesses;
 use self::post::Post;
 use self::tokens::Tokens;
 use super::jwt::{Checked, Verified, Verifier};
+use super::mint::Mint;
 use super::password;
 use super::recogniser::{Answer, Asking, bearer};
 use super::state::State;
@@ -140,9 +141,10 @@ impl Accounts {
     pub fn compile(
         config: &Arc<identity::Accounts>,
         state: &Arc<State>,
+        mint: &Arc<Mint>,
         before: Option<&Arc<Self>>,
     ) -> Result<Arc<Self>, String> {
-        let tokens = Tokens::compile(config, state, before.map(|before| &before.tokens))?;
+        let tokens = Tokens::compile(config, state, mint, before.map(|before| &before.tokens))?;
         let post = |mail| Post::compile(mail, before.and_then(|before| before.mail.as_deref())).map(Arc::new);
         let mail = config.mail.as_ref().map(post).transpose()?;
         let nobodys = if let Some(before) = before {

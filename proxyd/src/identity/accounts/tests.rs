@@ -33,7 +33,8 @@ fn config() -> identity::Accounts {
 }
 
 fn accounts(config: identity::Accounts) -> Arc<Accounts> {
-    Accounts::compile(&Arc::new(config), &State::in_memory(), None).unwrap()
+    let state = State::in_memory();
+    Accounts::compile(&Arc::new(config), &state, &state.mint, None).unwrap()
 }
 
 /// Asks one endpoint, at a time and from an address: the code of its failure, or its answer.
@@ -433,7 +434,7 @@ async fn an_access_token_is_ours_alone() {
 async fn a_reload_keeps_tokens_and_guesses_and_another_key_ends_them() {
     let state = State::in_memory();
     let compile = |config: identity::Accounts, before: Option<&Arc<Accounts>>| {
-        Accounts::compile(&Arc::new(config), &state, before).unwrap()
+        Accounts::compile(&Arc::new(config), &state, &state.mint, before).unwrap()
     };
     let first = compile(config(), None);
     ann(&first).await;
@@ -453,7 +454,7 @@ async fn a_reload_keeps_tokens_and_guesses_and_another_key_ends_them() {
     let token = login(&ed_dsa, "ann", PASSWORD).await.unwrap().0;
     assert!(matches!(ed_dsa.check(token.as_bytes(), NOW_S), Checked::Good(_)));
     let short = identity::Accounts { secret: Some(Secret::new("short")), ..config() };
-    assert!(Accounts::compile(&Arc::new(short), &state, None).is_err());
+    assert!(Accounts::compile(&Arc::new(short), &state, &state.mint, None).is_err());
 }
 
 #[test]

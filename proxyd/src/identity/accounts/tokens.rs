@@ -28,9 +28,14 @@ pub(super) struct Tokens {
 
 impl Tokens {
     /// Makes the key ready, and what checks with it.
-    pub(super) fn compile(config: &Config, state: &Arc<State>, before: Option<&Self>) -> Result<Self, String> {
+    pub(super) fn compile(
+        config: &Config,
+        state: &Arc<State>,
+        mint: &Arc<Mint>,
+        before: Option<&Self>,
+    ) -> Result<Self, String> {
         let mint = match config.algorithm {
-            TokenAlgorithm::EdDsa => Arc::clone(&state.mint),
+            TokenAlgorithm::EdDsa => Arc::clone(mint),
             TokenAlgorithm::Hs256 => {
                 let secret = config.secret.as_ref();
                 let secret = secret.map_or(state.accounts_key().as_slice(), |secret| secret.reveal().as_bytes());

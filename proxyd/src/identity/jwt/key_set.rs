@@ -46,11 +46,11 @@ impl KeySet {
         Ok(Self::new(vec![key]))
     }
 
-    /// Our own public key (RFC 8037).
-    pub(in crate::identity) fn of_ed25519(public: &[u8], kid: &str) -> Result<Self, String> {
-        let label = Label { kid: Some(kid.into()), only: None };
-        let key = Key::ed25519(public, label).map_err(|fault| fault.to_string())?;
-        Ok(Self::new(vec![key]))
+    /// Our own public keys (RFC 8037), each with its name.
+    pub(in crate::identity) fn of_ed25519<'a>(keys: impl Iterator<Item = (&'a [u8], &'a str)>) -> Result<Self, String> {
+        let key = |(public, kid): (&[u8], &str)| Key::ed25519(public, Label { kid: Some(kid.into()), only: None });
+        let keys: Result<Vec<Key>, _> = keys.map(key).collect();
+        Ok(Self::new(keys.map_err(|fault| fault.to_string())?))
     }
 
     /// No key at all.

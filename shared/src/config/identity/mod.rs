@@ -17,6 +17,7 @@ mod send;
 mod session;
 mod token_place;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use accounts::{Accounts, Lockout, Mail, MailTls, TokenAlgorithm};
@@ -36,9 +37,14 @@ use crate::audit::Mask;
 
 use super::field::{Field, Kind, ON, Section};
 use super::fields::Fields;
+use super::problem::Code;
 use super::reader::Reader;
+use super::report::Fault;
 use super::tree::Node;
 use super::{Name, Redact, name, redis};
+
+/// More than any rotation needs.
+const MOST_SIGNING_KEYS: usize = 16;
 
 /// `identity`. What is not written can recognise nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +61,8 @@ pub struct Identity {
     pub forward: Option<Arc<ForwardAuth>>,
     pub accounts: Option<Arc<Accounts>>,
     pub send: Send,
+    /// What tokens of our own are signed with: the first signs, and those of the others are good too. Empty: the key of the state folder.
+    pub signing_keys: Vec<PathBuf>,
     /// Where revoked tokens are known: here, or to all proxies of one Redis.
     pub revocations: StateStore,
 }
@@ -161,6 +169,11 @@ pub(super) static IDENTITY: Section = Section {
         ),
         Field::new("send", Kind::Section(&send::SEND), "What upstreams are told of who it is."),
         Field::new(
+            "signing_keys",
+            Kind::OneOrMany(&Kind::Text { what: "the path of a key file", sample: "signing.pem" }),
+            "Files with Ed25519 keys (PKCS#8, as `openssl genpkey -algorithm ed25519` writes them) that tokens of our own are signed with: the first signs, all are published, and tokens of all are good. Proxies that share them take each other's tokens. The default is a key of each proxy's own, in `server.state_dir`.",
+        ),
+        Field::new(
             "revocations",
             Kind::Choice(&["local", "redis"]),
             "Where revoked tokens are known: to this proxy, or to all proxies of one `redis`.",
@@ -183,6 +196,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, has_redis: bool) -> (Identity, P
         read_one(fields, "forward", &mut names, Provider::Forward, |fields| forward::read(fields, &mut named));
     let accounts = read_one(fields, "accounts", &mut names, Provider::Accounts, accounts::read);
     let send = fields.section("send", |fields| send::read(fields, &mut named));
+    let signing_keys = read_signing_keys(fields);
     let revocations = fields.choice("revocations", &[("local", StateStore::Local), ("redis", StateStore::Redis)]);
     if revocations == Some(StateStore::Redis) {
         redis::check_there(fields, "revocations", has_redis);
@@ -197,9 +211,30 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, has_redis: bool) -> (Identity, P
         forward,
         accounts,
         send: send.unwrap_or_default(),
+        signing_keys,
         revocations: revocations.unwrap_or_default(),
     };
+    warn_of_unused_keys(fields, &identity);
     (identity, names)
+}
+
+fn read_signing_keys(fields: &mut Fields<'_, '_>) -> Vec<PathBuf> {
+    let files = fields.list_of("signing_keys", |reader, node, kind| reader.file_path(node, kind)).unwrap_or_default();
+    if files.len() > MOST_SIGNING_KEYS {
+        let fault = Fault::invalid(format!("these are more than {MOST_SIGNING_KEYS} keys"));
+        fields.fault("signing_keys", fault.hint("take out those whose tokens have all ended"));
+    }
+    files
+}
+
+fn warn_of_unused_keys(fields: &mut Fields<'_, '_>, identity: &Identity) {
+    let is_signed = |accounts: &Arc<Accounts>| accounts.algorithm == TokenAlgorithm::EdDsa;
+    let signs = identity.send.token.is_some() || identity.accounts.as_ref().is_some_and(is_signed);
+    if !identity.signing_keys.is_empty() && !signs {
+        let fault = Fault::new(Code::Unused, "nothing is signed with these keys")
+            .hint("write `send: {token: on}` or `accounts: {algorithm: EdDSA}`, or remove them");
+        fields.warn("signing_keys", fault);
+    }
 }
 
 /// One that there may be several of, each with a name.

@@ -38,6 +38,7 @@ identity:
   forward: {url: 'http://a/b', send: cookie, copy: [x-a, x-b], copy_back: set-cookie, user_header: a, roles_header: b, scopes_header: c, timeout: 1s}
   accounts: {prefix: /a/b, register: on, roles: [a], verify: true, access_token: 1m, refresh_token: 1h, algorithm: HS256, secret: '${env:T}', issuer: a, audience: a, min_password: 12, lockout: {attempts: 1, within: 1s, for: 1s}, mail: {host: a, port: 1, tls: implicit, user: a, password: '${env:T}', from: a@b, reset_url: 'https://a/{token}', verify_url: 'https://a/#{token}'}}
   send: {user: x-user, roles: x-roles, scopes: x-scopes, key: x-key, provider: x-provider, claims: {x-email: email}, token: {header: x-token, issuer: a, audience: a, lasts: 1s, jwks_path: /a/jwks}}
+  signing_keys: [a.pem, b.pem]
   revocations: redis
 upstreams:
   u: {endpoints: [{url: 'https://a', weight: 1}], protocol: auto, tls: {ca: ca.pem, server_name: a.internal, verify: true, cert: a.pem, key: a.key}}

@@ -151,6 +151,23 @@ fn every_form_of_a_token() {
     for (secret, algorithms) in [("MIDDLE", "[HS256, HS512]"), ("T", "[HS512]"), ("MIDDLE", "HS256")] {
         identity(&format!("jwt: {{main: {{keys: {{secret: '${{env:{secret}}}'}}, algorithms: {algorithms}}}}}"));
     }
+    // Whether the set in a file fits is seen when it is read.
+    let found = identity("jwt: {main: {keys: {jwks_file: a.json}, algorithms: [HS256, ES512]}}");
+    assert_eq!(found.jwt[0].algorithms, [JwtAlgorithm::Hs256, JwtAlgorithm::Es512]);
+}
+
+#[test]
+fn keys_to_sign_with() {
+    let found = identity("send: {token: on}, signing_keys: [new.pem, old.pem]");
+    let names: Vec<_> = found.signing_keys.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    assert_eq!(names, ["new.pem", "old.pem"]);
+    assert_eq!(identity("send: {token: on}, signing_keys: one.pem").signing_keys.len(), 1);
+    assert!(identity("send: {token: on}").signing_keys.is_empty());
+    let many = format!("identity: {{send: {{token: on}}, signing_keys: [{}]}}", "a.pem, ".repeat(17));
+    let problems = refused(&[&many, "identity: {send: {token: on}, signing_keys: ['']}"]);
+    assert!(problems.contains("more than 16 keys") && problems.contains("this is not a path"), "{problems}");
+    let unused = refused(&["identity: {signing_keys: one.pem}"]);
+    assert!(unused.contains("nothing is signed with these keys"), "{unused}");
 }
 
 #[test]

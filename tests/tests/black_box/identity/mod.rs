@@ -11,5 +11,6 @@ mod login;
 mod recorded;
 mod redis;
 mod revoked;
+mod signing;
 mod threats;
 mod tokens;
