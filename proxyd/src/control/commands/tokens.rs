@@ -92,10 +92,10 @@ pub(super) async fn revoke(
     .await?;
     Ok(TokenRevoked {
         changes: TokenChange { before: before.as_ref().map(facts), after: Some(facts(&row)) },
-        kept,
         expires: moment(row.expires_s),
         provider: row.provider,
         jti: row.jti,
+        kept,
         audited: true,
     })
 }
