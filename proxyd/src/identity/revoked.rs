@@ -19,6 +19,9 @@ const MOST_UNKEPT: usize = 100_000;
 /// By `jti`: whose tokens, and when they expire anyway.
 type Shard = HashMap<Box<str>, Vec<(Box<str>, i64)>>;
 
+/// By provider and `jti`.
+type Unkept = HashMap<(Box<str>, Box<str>), RevokedRow>;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Revoked {
@@ -26,8 +29,8 @@ pub struct Revoked {
     shards: Box<[RwLock<Shard>]>,
     count: AtomicUsize,
     epoch: AtomicU64,
-    /// What holds here and is not on disk yet, by provider and `jti`.
-    unkept: Mutex<HashMap<(Box<str>, Box<str>), RevokedRow>>,
+    /// What holds here and is not on disk yet.
+    unkept: Mutex<Unkept>,
 }
 
 impl Default for Revoked {
@@ -166,7 +169,7 @@ impl Revoked {
         self.retain(|_, _, expires_s| expires_s > now_s);
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<(Box<str>, Box<str>), RevokedRow>> {
+    fn waiting(&self) -> MutexGuard<'_, Unkept> {
         self.unkept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -240,7 +240,7 @@ mod tests {
             header: "x-token".into(),
             issuer: "proxyd".into(),
             audience: None,
-            lasts: std::time::Duration::from_secs(60),
+            lasts: std::time::Duration::from_mins(1),
             jwks_path: "/jwks".into(),
         };
         let identity = Identity { send: Send { token: Some(token), ..Send::default() }, ..Identity::default() };

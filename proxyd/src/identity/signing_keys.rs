@@ -114,7 +114,7 @@ mod tests {
         check(b"", "holds no private key in PEM; `openssl genpkey -algorithm ed25519` makes one");
         check(b"s3cret", "holds no private key in PEM");
         check(b"0s3cret", "is not an Ed25519 key in PKCS#8; `openssl");
-        check(&[b' '; 17_000], "is larger than 16384 bytes");
+        check(" ".repeat(17_000).as_bytes(), "is larger than 16384 bytes");
         check(pem("PRIVATE KEY", other.as_ref()).as_bytes(), "is not an Ed25519 key");
         check(pem("EC PRIVATE KEY", b"s3cret").as_bytes(), "no private key in PKCS#8");
         check(pem("ENCRYPTED PRIVATE KEY", b"s3cret").as_bytes(), "behind a passphrase");

@@ -16,7 +16,7 @@ fn config() -> Introspection {
         client_id: None,
         client_secret: None,
         timeout: Duration::from_secs(1),
-        cache: Duration::from_secs(60),
+        cache: Duration::from_mins(1),
         issuer: Some("issuer".into()),
         audience: vec!["api".into()],
         leeway: Duration::from_secs(5),
