@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -64,8 +65,19 @@ impl Authority {
         self.signs_also(common, names, &[])
     }
 
+    /// A certificate of this common name that is good for so long from now.
+    pub fn signs_for(&self, common: &str, lasts: Duration) -> Pair {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock");
+        let end = rcgen::date_time_ymd(1970, 1, 1) + since_epoch + lasts;
+        self.signed(common, &[], &[], |params| params.not_after = end)
+    }
+
     /// The same with alternative names that are URIs.
     pub fn signs_also(&self, common: &str, names: &[&str], uris: &[&str]) -> Pair {
+        self.signed(common, names, uris, |_| ())
+    }
+
+    fn signed(&self, common: &str, names: &[&str], uris: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Pair {
         let key = KeyPair::generate().expect("a key");
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
@@ -74,6 +86,7 @@ impl Authority {
         for uri in uris {
             params.subject_alt_names.push(SanType::URI((*uri).try_into().expect("a URI")));
         }
+        change(&mut params);
         let cert = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
         Pair { cert, key: key.serialize_pem() }
     }

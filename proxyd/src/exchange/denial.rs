@@ -38,6 +38,10 @@ pub enum Denial {
     SessionInvalid,
     SessionExpired,
     CertificateMissing,
+    /// Verified when the connection began; its time is over since.
+    CertificateExpired,
+    /// Verified when the connection began; whoever signed it is not trusted any more.
+    CertificateUntrusted,
     /// Another service said no (forward-auth); its own answer is the client's.
     ForwardRefused,
 }
@@ -68,6 +72,8 @@ impl Denial {
             Self::SessionInvalid => "session_invalid",
             Self::SessionExpired => "session_expired",
             Self::CertificateMissing => "certificate_required",
+            Self::CertificateExpired => "certificate_expired",
+            Self::CertificateUntrusted => "certificate_untrusted",
             Self::ForwardRefused => "auth_refused",
         }
     }
@@ -97,6 +103,8 @@ impl Denial {
             Self::SessionInvalid => "The session is not known here.",
             Self::SessionExpired => "The session has ended.",
             Self::CertificateMissing => "A client certificate is needed here.",
+            Self::CertificateExpired => "The client certificate has expired.",
+            Self::CertificateUntrusted => "The client certificate is not trusted here any more.",
             Self::ForwardRefused => "The request was refused.",
         }
     }

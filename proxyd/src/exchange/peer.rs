@@ -20,6 +20,8 @@ pub struct Peer {
     pub ip_text: Box<str>,
     /// The listener's address.
     pub listener: Arc<str>,
+    /// The same as the config has it, where the port may be left to the system.
+    pub configured: SocketAddr,
     /// Where the connection was made to, as far as that is known: told to upstreams that want a PROXY header.
     pub local: Option<SocketAddr>,
     /// Whether the client speaks TLS to us.

@@ -254,6 +254,10 @@ impl Rejection {
             | Self::BodyTimeout
             | Self::BadBody
             | Self::ConnectRefused => true,
+            // It was shown for the connection: the next one may show another.
+            Self::Unauthenticated { why, .. } => {
+                matches!(why, Denial::CertificateExpired | Denial::CertificateUntrusted)
+            }
             // Of those only what is wrong with a body is answered so.
             Self::Threat { status, .. } => *status == 413,
             Self::BadMethod
@@ -264,7 +268,6 @@ impl Rejection {
             | Self::MethodNotAllowed(_)
             | Self::AccessDenied
             | Self::Banned { .. }
-            | Self::Unauthenticated { .. }
             | Self::Locked { .. }
             | Self::Forbidden(_)
             | Self::AuthUnavailable

@@ -19,11 +19,12 @@ use shared::routing::rewrite::location;
 use shared::routing::{Decision, Facts, PathProblem, Refusal, resolve};
 
 use crate::exchange::{
-    Body, Exchange, Injected, Looked, Peer, Rejection, Request, Response, ResponseHead, Value, name, take_cookies,
+    Body, Challenges, Denial, Exchange, Injected, Looked, Peer, Rejection, Request, Response, ResponseHead, Value, name, take_cookies,
 };
 use crate::filter::Passed;
 use crate::health;
 use crate::snapshot::{Action, Fixed};
+use crate::tls::Fallen;
 use crate::worker::{Local, Worker};
 
 /// An answer, and the tunnel that begins once its head is sent.
@@ -82,6 +83,7 @@ async fn travel<'a>(
 ) -> Result<Answer, Rejection> {
     reserve(exchange, worker).await?;
     bans::check(exchange, local, worker)?;
+    check_certificate(exchange, local)?;
     let snapshot = &*local.snapshot;
     let config = &*snapshot.checked.config;
     if let Some(response) = health_answer(config, exchange, worker) {
@@ -174,6 +176,26 @@ async fn reserve(exchange: &mut Exchange, worker: &Worker) -> Result<(), Rejecti
     };
     exchange.finish.reserve(place);
     Ok(())
+}
+
+/// Whether the certificate that the connection was verified by would be taken today: a handshake would end there otherwise, and
+/// so does the connection. A listener that is gone takes none; its connections are told to go.
+fn check_certificate(exchange: &Exchange, local: &Local) -> Result<(), Rejection> {
+    let Some(certificate) = &exchange.peer.certificate else { return Ok(()) };
+    let listening = local.snapshot.listening(exchange.peer.configured);
+    let Some(listening) = listening else { return Ok(()) };
+    let now_s = exchange.finish.started.unix_us.div_euclid(1_000_000);
+    let fallen = match &listening.tls {
+        Some(tls) => tls.fallen(certificate, now_s),
+        None => Some(Fallen::Untrusted),
+    };
+    let why = match fallen {
+        None => return Ok(()),
+        Some(Fallen::Expired) => Denial::CertificateExpired,
+        Some(Fallen::Untrusted) => Denial::CertificateUntrusted,
+    };
+    let challenges = Challenges([Value::known("Certificate")].into());
+    Err(Rejection::Unauthenticated { why, challenges })
 }
 
 /// What was asked for to test what follows from it.

@@ -2,6 +2,7 @@
 //! TLS, and which HTTP the client speaks. All of it has little time.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use frames::proxy_header::{self, Accepts};
@@ -43,6 +44,7 @@ pub(super) fn start(stream: TcpStream, arrived: Arrived, worker: &Rc<Worker>) {
         ip: address.ip().to_canonical(),
         ip_text: "".into(),
         listener: name,
+        configured: settings.address,
         local,
         tls: listening.tls.is_some(),
         certificate: None,
@@ -168,7 +170,8 @@ async fn handshake(
         }
         Err(_) => return Err("io"),
     }
-    let accepting = TlsAcceptor::from(tls.config()).accept(stream);
+    let beginning = tls.begin();
+    let accepting = TlsAcceptor::from(Arc::clone(&beginning.config)).accept(stream);
     let stream = accepting.await.map_err(|error| {
         tracing::debug!(%error, peer = %peer.ip, "no TLS with a client");
         if error.kind() == std::io::ErrorKind::UnexpectedEof { "closed_early" } else { "tls_handshake" }
@@ -180,8 +183,9 @@ async fn handshake(
         (_, Some(rustls::HandshakeKind::Resumed)) => "1.3 resumed",
         _ => "1.3",
     });
-    if let Some(certificate) = session.peer_certificates().and_then(|chain| chain.first()) {
-        peer.certificate = Some(PeerCertificate::of(certificate).ok_or("tls_handshake")?);
+    if let Some(chain) = session.peer_certificates() {
+        let now_s = worker.ledger.clock.now().unix_us.div_euclid(1_000_000);
+        peer.certificate = Some(PeerCertificate::of(chain, beginning.authorities.as_ref(), now_s).ok_or("tls_handshake")?);
     }
     let http2 = session.alpn_protocol() == Some(b"h2");
     Ok((Socket::Tls(Box::new(stream.into())), http2))

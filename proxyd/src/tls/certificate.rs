@@ -7,6 +7,8 @@ use sha2::{Digest, Sha256};
 use shared::decide::access::{CertificateName, certificate_called};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::standing::{Authorities, Standing};
+
 /// Of a subject or a name, no more is shown or compared.
 const LONGEST: usize = 1024;
 /// Alternative names that are looked at.
@@ -57,11 +59,13 @@ pub struct PeerCertificate {
     pub names: Vec<CertificateName>,
     /// The value of `X-Forwarded-Client-Cert`.
     pub forwarded: String,
+    pub(super) standing: Standing,
 }
 
 impl PeerCertificate {
-    /// What the verified certificate says; none where it cannot be read.
-    pub fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+    /// What the certificate of a chain that was just verified says; none where it cannot be read.
+    pub fn of(chain: &[CertificateDer<'_>], by: Option<&Authorities>, now_s: i64) -> Option<Self> {
+        let certificate = chain.first()?;
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let subject = bounded(&parsed.subject().to_string());
         let common = common_name(&parsed).map(|name| CertificateName::Common(name.into()));
@@ -86,7 +90,13 @@ impl PeerCertificate {
             quote(name.as_str(), &mut forwarded);
             names.push(name);
         });
-        Some(Self { subject, names, forwarded })
+        let standing = Standing::of(chain, by.cloned(), now_s);
+        Some(Self { subject, names, forwarded, standing })
+    }
+
+    /// Whether it was found to hold no longer.
+    pub fn has_fallen(&self) -> bool {
+        self.standing.has_fallen()
     }
 
     /// What those who count or record it call it.
@@ -141,7 +151,7 @@ mod tests {
         let facts = Facts::of("x.pem".to_owned(), certificate.der()).unwrap();
         assert_eq!(facts.names, ["a.example", "*.b.example"]);
         assert_eq!(facts.not_after, 1_927_843_200);
-        let peer = PeerCertificate::of(certificate.der()).unwrap();
+        let peer = PeerCertificate::of(&[certificate.der().clone()], None, 0).unwrap();
         let names: Vec<&str> = peer.names.iter().map(CertificateName::as_str).collect();
         assert_eq!(names, ["say \"who\"", "a.example", "*.b.example", "spiffe://c/d", "e@f.example"]);
         let (hash, rest) = peer.forwarded.split_once(";Subject=").unwrap();
@@ -152,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_says_nothing() {
-        assert!(PeerCertificate::of(&CertificateDer::from(vec![0x30, 3, 1, 2])).is_none());
+        assert!(PeerCertificate::of(&[CertificateDer::from(vec![0x30, 3, 1, 2])], None, 0).is_none());
         assert!(Facts::of(String::new(), &CertificateDer::from(Vec::new())).is_none());
     }
 }

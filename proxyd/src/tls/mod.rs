@@ -6,11 +6,13 @@ mod client;
 mod files;
 mod names;
 mod server;
+mod standing;
 
 pub use certificate::{Facts, PeerCertificate};
 pub use client::{Alpn, ClientTls, outgoing};
 pub use files::{Refreshed, TlsError};
 pub use server::ServerTls;
+pub use standing::Fallen;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

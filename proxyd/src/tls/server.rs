@@ -6,9 +6,11 @@ use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use shared::config::{ClientAuth, ListenTls, Protocols, TlsVersion};
 
-use super::certificate::Facts;
+use super::certificate::{Facts, PeerCertificate};
 use super::files::{self, Refreshed, Stamp, TlsError, Watched};
 use super::names::ByName;
+use super::standing::Authorities;
+use super::standing::Fallen;
 use super::{provider, ticketer};
 
 /// See the module. When its files change it takes them up by itself; where those cannot be used, the ones before stay.
@@ -19,9 +21,18 @@ pub struct ServerTls {
     current: Watched<Current>,
 }
 
+/// What one handshake goes by, whatever files change meanwhile.
+#[derive(Debug)]
+pub struct Beginning {
+    pub config: Arc<ServerConfig>,
+    pub authorities: Option<Authorities>,
+}
+
 #[derive(Debug)]
 struct Current {
     config: Arc<ServerConfig>,
+    /// Who signs for clients, where they are asked.
+    authorities: Option<Authorities>,
     facts: Vec<Facts>,
     stamps: Vec<Stamp>,
 }
@@ -34,8 +45,14 @@ impl ServerTls {
     }
 
     /// What a handshake begins with now.
-    pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.get().config)
+    pub fn begin(&self) -> Beginning {
+        let current = self.current.get();
+        Beginning { config: Arc::clone(&current.config), authorities: current.authorities.clone() }
+    }
+
+    /// Why a certificate that was verified on this listener would not be verified now, if so.
+    pub fn fallen(&self, certificate: &PeerCertificate, now_s: i64) -> Option<Fallen> {
+        certificate.standing.fallen(self.current.get().authorities.as_ref(), now_s)
     }
 
     /// Its certificates.
@@ -111,6 +128,7 @@ impl Current {
             },
         };
         let (Some(verifier), true) = (verifier, errors.is_empty()) else { return Err(errors) };
+        let authorities = settings.client_ca.is_some().then(|| Authorities::clone(&verifier));
         let versions: &[_] = match settings.min_version {
             TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
             TlsVersion::Tls13 => &[&rustls::version::TLS13],
@@ -132,7 +150,7 @@ impl Current {
         } else if let Some(ticketer) = ticketer() {
             config.ticketer = ticketer;
         }
-        Ok(Self { config: Arc::new(config), facts, stamps })
+        Ok(Self { config: Arc::new(config), authorities, facts, stamps })
     }
 }
 

@@ -58,6 +58,8 @@ impl Told401 {
             | Denial::SessionInvalid
             | Denial::SessionExpired
             | Denial::CertificateMissing
+            | Denial::CertificateExpired
+            | Denial::CertificateUntrusted
             | Denial::ForwardRefused => self.plain.clone(),
             Denial::TokenMalformed
             | Denial::TokenAlgorithm

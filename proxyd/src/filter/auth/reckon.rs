@@ -102,6 +102,8 @@ fn telling(one: Denial, other: Denial) -> Denial {
         | Denial::Locked
         | Denial::SessionInvalid
         | Denial::SessionExpired
+        | Denial::CertificateExpired
+        | Denial::CertificateUntrusted
         | Denial::ForwardRefused => 6,
     };
     if rank(other) > rank(one) { other } else { one }

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::drain::{Drain, GRACE};
 use super::{farewell, unasked};
 use crate::exchange::{Alarm, Link, Peer};
+use crate::tls::PeerCertificate;
 use crate::worker::Worker;
 use metered::{Metered, PROTOCOL, Watch};
 use outbox::Outbox;
@@ -186,6 +187,9 @@ impl Driving {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.drain.poll(cx).is_some() {
+            self.close();
+        }
+        if self.peer.certificate.as_ref().is_some_and(PeerCertificate::has_fallen) {
             self.close();
         }
         loop {
