@@ -20,10 +20,29 @@ const MAX_BODY: usize = 64 * 1024;
 const HANDED_ON: [&str; 6] =
     ["content-type", "location", "set-cookie", "www-authenticate", "retry-after", "cache-control"];
 
+/// What may come in several lines, which are one list (RFC 9110 section 5.3); cookies, though no list, too (RFC 9113 section 8.2.3).
+/// Of anything else there is one, or the service might look at one line and the upstream at another.
+const LISTS: [&str; 10] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "cookie",
+    "if-match",
+    "if-none-match",
+    "pragma",
+    "via",
+];
+
+/// A longer name is none of somebody's.
+const MAX_USER: usize = 256;
+
 /// `identity.forward`, made ready.
 #[derive(Debug)]
 pub struct Forward {
     config: Arc<ForwardAuth>,
+    send: Box<[(HeaderName, Name)]>,
     copy: Box<[(HeaderName, Name)]>,
     copy_back: Box<[(HeaderName, Name)]>,
 }
@@ -41,15 +60,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// What may be told of a request; which of its headers are, the config says later.
-    pub fn of(exchange: &Exchange, head: &RequestHead) -> Self {
-        let mut headers = HeaderMap::new();
-        for (name, value) in head.headers().iter() {
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
-                // Beyond what a map takes there is nothing that a config could name.
-                let _ = headers.try_append(name, value);
-            }
-        }
+    fn of(exchange: &Exchange, head: &RequestHead, headers: HeaderMap) -> Self {
         let query = head.query().map(|query| format!("?{query}")).unwrap_or_default();
         Self {
             method: exchange.method().into(),
@@ -70,7 +81,31 @@ impl Forward {
             let both = |name: &Arc<str>| Some((HeaderName::from_bytes(name.as_bytes()).ok()?, Name::parse(name)?));
             names.iter().filter_map(both).collect()
         };
-        Self { config: Arc::clone(config), copy: names(&config.copy), copy_back: names(&config.copy_back) }
+        Self {
+            config: Arc::clone(config),
+            send: names(&config.send),
+            copy: names(&config.copy),
+            copy_back: names(&config.copy_back),
+        }
+    }
+
+    /// What the service is told of a request; or why it is not asked.
+    pub fn asked(&self, exchange: &Exchange, head: &RequestHead) -> Result<Asked, Answer> {
+        Ok(Asked::of(exchange, head, self.sent(head)?))
+    }
+
+    fn sent(&self, head: &RequestHead) -> Result<HeaderMap, Answer> {
+        let mut headers = HeaderMap::new();
+        for (theirs, ours) in &self.send {
+            for value in head.headers().all(ours) {
+                if headers.contains_key(theirs) && !LISTS.contains(&theirs.as_str()) {
+                    return Err(Answer::Denied(Denial::Ambiguous));
+                }
+                let value = HeaderValue::from_bytes(value).map_err(|_| Answer::Denied(Denial::Ambiguous))?;
+                headers.try_append(theirs, value).map_err(|_| Answer::Denied(Denial::TooLarge))?;
+            }
+        }
+        Ok(headers)
     }
 
     /// Asks about a request.
@@ -79,12 +114,7 @@ impl Forward {
     }
 
     async fn exchange(&self, asked: &Asked, sends: &Sends, ledger: &Ledger) -> Option<Answer> {
-        let mut headers = HeaderMap::new();
-        for name in &self.config.send {
-            for value in asked.headers.get_all(&**name) {
-                headers.append(HeaderName::from_bytes(name.as_bytes()).ok()?, value.clone());
-            }
-        }
+        let mut headers = asked.headers.clone();
         let told = [
             ("x-forwarded-method", &*asked.method),
             ("x-forwarded-proto", asked.scheme),
@@ -101,7 +131,10 @@ impl Forward {
         let client = ledger.outside.client().ok()?;
         let answer = outside::ask(client, request, self.config.timeout, MAX_BODY).await.ok()?;
         match answer.status().as_u16() {
-            200..=299 => Some(self.recognised(answer.headers(), sends)),
+            200..=299 => {
+                let recognised = self.recognised(answer.headers(), sends);
+                Some(recognised.map_or_else(|why| unreadable(&why), Answer::Who))
+            }
             status @ 300..=499 => {
                 let (head, body) = answer.into_parts();
                 Some(Answer::Refused(refusal(status, &head.headers, body)))
@@ -110,18 +143,15 @@ impl Forward {
         }
     }
 
-    fn recognised(&self, headers: &HeaderMap, sends: &Sends) -> Answer {
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let members = |text: &str, between: fn(char) -> bool| -> Box<[Box<str>]> {
-            text.split(between).map(str::trim).filter(|member| !member.is_empty()).map(Box::from).collect()
-        };
-        let user = text(&self.config.user_header);
-        let roles = members(text(&self.config.roles_header), |c| c == ',');
-        let scopes = members(text(&self.config.scopes_header), |c| c == ' ' || c == ',');
+    /// Somebody without a name is one of whom nothing is told, never one whose name cannot be read.
+    fn recognised(&self, headers: &HeaderMap, sends: &Sends) -> Result<Recognised, Unreadable> {
+        let ForwardAuth { user_header, roles_header, scopes_header, .. } = &*self.config;
+        let user = user(headers, user_header)?;
+        let roles = members(headers, roles_header, |c| c == ',')?;
+        let scopes = members(headers, scopes_header, |c| c == ' ' || c == ',')?;
         let told = Told { user, provider: "forward", roles: &roles, scopes: &scopes, key: None };
-        let Some(sent) = sends.about(&told, |_| None) else { return Answer::Denied(Denial::TokenClaims) };
-        let mut sent = sent.into_vec();
-        sent.extend(copied(&self.copy, headers));
+        let mut sent = sends.about(&told, |_| None).ok_or_else(|| Unreadable::of(user_header))?.into_vec();
+        sent.extend(copied(&self.copy, headers)?);
         let principal = Principal {
             user: user.into(),
             provider: "forward".into(),
@@ -131,16 +161,53 @@ impl Forward {
             sent: sent.into(),
             ..Principal::default()
         };
-        let back = copied(&self.copy_back, headers).collect();
-        Answer::Who(Recognised { principal: Arc::new(principal), back })
+        let back = copied(&self.copy_back, headers)?;
+        Ok(Recognised { principal: Arc::new(principal), back })
     }
 }
 
-fn copied<'a>(names: &'a [(HeaderName, Name)], headers: &'a HeaderMap) -> impl Iterator<Item = (Name, Value)> + 'a {
-    names.iter().flat_map(move |(theirs, ours)| {
-        let values = headers.get_all(theirs).iter();
-        values.filter_map(move |value| Some((ours.clone(), Value::from_bytes(value.as_bytes())?)))
-    })
+/// A header of the service's answer that says who it is, and of which that cannot be told.
+struct Unreadable(Box<str>);
+
+impl Unreadable {
+    fn of(header: &str) -> Self {
+        Self(header.into())
+    }
+}
+
+fn unreadable(why: &Unreadable) -> Answer {
+    tracing::warn!(header = &*why.0, "forward-auth: a header of an answer that lets in cannot be read; nobody is let in");
+    Answer::Unavailable
+}
+
+/// Who it is: one line that can be read and is no longer than names are. None at all is nobody's name.
+fn user<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Unreadable> {
+    let mut lines = headers.get_all(name).iter();
+    let Some(line) = lines.next() else { return Ok("") };
+    let text = std::str::from_utf8(line.as_bytes()).ok().map(str::trim);
+    text.filter(|text| lines.next().is_none() && text.len() <= MAX_USER && !text.chars().any(char::is_control))
+        .ok_or_else(|| Unreadable::of(name))
+}
+
+/// The members of a list, of all its lines together.
+fn members(headers: &HeaderMap, name: &str, between: fn(char) -> bool) -> Result<Box<[Box<str>]>, Unreadable> {
+    let mut all = Vec::new();
+    for line in headers.get_all(name) {
+        let text = std::str::from_utf8(line.as_bytes()).map_err(|_| Unreadable::of(name))?;
+        all.extend(text.split(between).map(str::trim).filter(|member| !member.is_empty()).map(Box::from));
+    }
+    Ok(all.into())
+}
+
+fn copied(names: &[(HeaderName, Name)], headers: &HeaderMap) -> Result<Vec<(Name, Value)>, Unreadable> {
+    let mut all = Vec::new();
+    for (theirs, ours) in names {
+        for value in headers.get_all(theirs) {
+            let value = Value::from_bytes(value.as_bytes()).ok_or_else(|| Unreadable::of(theirs.as_str()))?;
+            all.push((ours.clone(), value));
+        }
+    }
+    Ok(all)
 }
 
 /// The service's own answer, for the client.
@@ -155,4 +222,71 @@ fn refusal(status: u16, headers: &HeaderMap, body: Bytes) -> Response {
     }
     let body = if body.is_empty() { Body::empty() } else { Body::text(body) };
     Response::new(head, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(lines: &[(&'static str, &[u8])]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_bytes(value).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_name_is_read_whole_or_nobody_is_let_in() {
+        fn check(lines: &[&[u8]], expected: Option<&str>) {
+            let lines: Vec<_> = lines.iter().map(|line| ("x-user", *line)).collect();
+            assert_eq!(user(&answer(&lines), "x-user").ok(), expected, "{lines:?}");
+        }
+        check(&[], Some(""));
+        check(&[b""], Some(""));
+        check(&[b"alice"], Some("alice"));
+        check(&["jürgen".as_bytes()], Some("jürgen"));
+        check(&[b"j\xfcrgen"], None);
+        check(&[b"alice", b"bob"], None);
+        check(&[b"alice", b"alice"], None);
+        check(&[b"a\tb"], None);
+        check(&[&[b'a'; MAX_USER]], Some(&"a".repeat(MAX_USER)));
+        check(&[&[b'a'; MAX_USER + 1]], None);
+    }
+
+    #[test]
+    fn the_lines_of_a_list_are_one() {
+        let lines: &[(&str, &[u8])] = &[("x-roles", b"user, dev"), ("x-roles", b"admin"), ("x-scopes", b"\xff")];
+        let headers = answer(lines);
+        let roles = members(&headers, "x-roles", |c| c == ',').ok().unwrap();
+        assert_eq!(roles.iter().map(|role| &**role).collect::<Vec<_>>(), ["user", "dev", "admin"]);
+        assert!(members(&headers, "x-scopes", |c| c == ' ').is_err());
+    }
+
+    #[test]
+    fn what_the_service_judges_stands_once() {
+        let config = ForwardAuth {
+            url: "http://127.0.0.1:1/".into(),
+            send: ["authorization", "cookie", "accept", "x-key"].map(Into::into).into(),
+            copy: Vec::new(),
+            copy_back: Vec::new(),
+            user_header: "x-user".into(),
+            roles_header: "x-roles".into(),
+            scopes_header: "x-scopes".into(),
+            timeout: std::time::Duration::from_secs(1),
+        };
+        let forward = Forward::new(&Arc::new(config));
+        let check = |lines: &[(&str, &str)], expected: Option<usize>| {
+            let mut head = RequestHead::new("GET", "/", http1::Version::Http11).unwrap();
+            for (name, value) in lines {
+                assert!(head.headers_mut().push(name.as_bytes(), value.as_bytes()));
+            }
+            let sent = forward.sent(&head).map(|headers| headers.len()).ok();
+            assert_eq!(sent, expected, "{lines:?}");
+        };
+        check(&[("Authorization", "Bearer a"), ("x-other", "1"), ("x-other", "2")], Some(1));
+        check(&[("Authorization", "Bearer a"), ("authorization", "Bearer b")], None);
+        check(&[("x-key", "a"), ("x-key", "a")], None);
+        check(&[("cookie", "a=1"), ("cookie", "b=2"), ("accept", "x/y"), ("accept", "z/z")], Some(4));
+    }
 }

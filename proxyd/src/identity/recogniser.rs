@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use shared::config::identity::TokenPlace;
 
 use super::accounts::{self, Accounts};
-use super::forward::{Asked, Forward};
+use super::forward::Forward;
 use super::introspect::Introspector;
 use super::jwt::{self, Checked};
 use super::keys::KeyRing;
@@ -127,7 +127,10 @@ impl Recogniser {
                 Said::Later(Box::pin(async move { introspector.ask(&token, &sends, &ledger, now_s).await }))
             }
             Self::Forward(forward) => {
-                let asked = Asked::of(asking.exchange, &asking.request.head);
+                let asked = match forward.asked(asking.exchange, &asking.request.head) {
+                    Ok(asked) => asked,
+                    Err(answer) => return answer.into(),
+                };
                 let forward = Arc::clone(forward);
                 let (sends, ledger, _) = asking.owned();
                 Said::Later(Box::pin(async move { forward.ask(&asked, &sends, &ledger).await }))
