@@ -69,7 +69,8 @@ impl Mask {
     /// Whether a query parameter of this name is hidden.
     #[must_use]
     pub fn hides_query(&self, name: &str) -> bool {
-        let decoded = percent_decoded(name);
+        let decoded = percent_decoded(name.as_bytes());
+        let decoded = String::from_utf8_lossy(&decoded);
         if self.query.iter().any(|hidden| decoded.eq_ignore_ascii_case(hidden)) {
             return true;
         }
@@ -130,28 +131,26 @@ impl Mask {
     }
 }
 
-/// A name with its percent-encoding undone, so that `to%6Ben` hides no better than `token`.
-fn percent_decoded(name: &str) -> Cow<'_, str> {
-    if !name.contains('%') {
-        return Cow::Borrowed(name);
+/// What percent-encoding stands for (RFC 3986 section 2.1), so that `to%6Ben` hides no better than `token`. A percent sign without two
+/// digits stands for itself.
+#[must_use]
+pub fn percent_decoded(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&b'%') {
+        return Cow::Borrowed(text);
     }
-    let bytes = name.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((&first, tail)) = rest.split_first() {
-        let hex = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        match hex.and_then(|two| u8::from_str_radix(two, 16).ok()) {
-            Some(byte) if first == b'%' => {
-                decoded.push(byte);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            Some(_) | None => {
-                decoded.push(first);
-                rest = tail;
-            }
-        }
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, after)) = rest.split_first() {
+        let escaped = match (first, after) {
+            (b'%', [high, low, ..]) => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        let byte = escaped.and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
+        decoded.push(byte.unwrap_or(first));
+        rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
     }
-    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
+    Cow::Owned(decoded)
 }
 
 #[cfg(test)]
@@ -175,6 +174,7 @@ mod tests {
         check("zipcode=1&monkey=2&code=3", "zipcode=1&monkey=2&code=[present, masked, 1 bytes]");
         check("X-Amz-Signature=ab", "X-Amz-Signature=[present, masked, 2 bytes]");
         check("%zz=1&%=2", "%zz=1&%=2");
+        check("toke%+6n=1", "toke%+6n=1");
     }
 
     #[test]

@@ -12,6 +12,6 @@ pub mod record;
 pub use chain::Link;
 pub use chunk::Chunk;
 pub use filter::Filter;
-pub use mask::Mask;
+pub use mask::{Mask, percent_decoded};
 pub use query::{AuditQuery, Kind};
 pub use record::{ActionFacts, ActionRow, Door, Gap, GapRow, RequestFacts, RequestRow, Row};

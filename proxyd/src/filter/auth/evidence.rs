@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use shared::audit::percent_decoded;
 use shared::config::identity::TokenPlace;
 
 use crate::exchange::{Name, Notes, RequestHead, cookies, name, take_cookies};
@@ -59,9 +60,12 @@ impl Place {
             }
             Self::Query(name) => {
                 let pairs = head.query().unwrap_or_default().as_bytes().split(|&byte| byte == b'&');
-                let values = pairs.filter_map(|pair| pair.strip_prefix(&**name)?.strip_prefix(b"="));
+                let values = pairs.filter_map(|pair| {
+                    let (found, value) = pair.split_at_checked(pair.iter().position(|&byte| byte == b'=')?)?;
+                    (*percent_decoded(found) == **name).then(|| value.get(1..).unwrap_or_default())
+                });
                 match only(values) {
-                    Found::One(Cow::Borrowed(value)) => Found::One(decoded(value)),
+                    Found::One(Cow::Borrowed(value)) => Found::One(percent_decoded(value)),
                     other @ (Found::One(Cow::Owned(_)) | Found::Nothing | Found::Ambiguous) => other,
                 }
             }
@@ -75,7 +79,10 @@ impl Place {
             Self::Cookie(name) => take_cookies(head.headers_mut(), |found| found == &**name),
             Self::Query(name) => {
                 let before = notes.query(head).unwrap_or_default();
-                let is_here = |pair: &&str| pair.split('=').next() == std::str::from_utf8(name).ok();
+                let is_here = |pair: &&str| {
+                    let found = pair.split('=').next().unwrap_or_default();
+                    *percent_decoded(found.as_bytes()) == **name
+                };
                 if before.split('&').any(|pair| is_here(&pair)) {
                     let left: Vec<&str> = before.split('&').filter(|pair| !is_here(pair)).collect();
                     notes.query = Some(left.join("&"));
@@ -98,29 +105,6 @@ fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Found<'a> {
         (None, None) => Found::Nothing,
         (Some(value), None) => Found::One(Cow::Borrowed(value)),
     }
-}
-
-fn decoded(value: &[u8]) -> Cow<'_, [u8]> {
-    let hex = |byte: u8| (byte as char).to_digit(16);
-    if !value.contains(&b'%') {
-        return Cow::Borrowed(value);
-    }
-    let mut out = Vec::with_capacity(value.len());
-    let mut rest = value;
-    while let Some((&byte, after)) = rest.split_first() {
-        let escaped = match (byte, after) {
-            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)),
-            _ => None,
-        };
-        if let Some((high, low)) = escaped {
-            out.push((high * 16 + low) as u8);
-            rest = after.get(2..).unwrap_or_default();
-        } else {
-            out.push(byte);
-            rest = after;
-        }
-    }
-    Cow::Owned(out)
 }
 
 #[cfg(test)]
@@ -164,5 +148,16 @@ mod tests {
         check(&query, &[], "/?a=b&token=x%2Ey&c", Some("x.y"));
         check(&query, &[], "/?token=a&token=b", Some("two"));
         check(&query, &[], "/?xtoken=a&token", None);
+        check(&query, &[], "/?t%6Fken=a", Some("a"));
+        check(&query, &[], "/?token=a&%74oken=b", Some("two"));
+        check(&query, &[], "/?to%ken=a&token%=b", None);
+    }
+
+    #[test]
+    fn what_is_taken_off_is_taken_under_every_spelling() {
+        let mut head = head(&[], "/?a=b&token=x&%74oken=y&tokens=z&tok%65n");
+        let mut notes = Notes::default();
+        Place::Query(b"token"[..].into()).take_off(&mut head, &mut notes);
+        assert_eq!(notes.query.as_deref(), Some("a=b&tokens=z"));
     }
 }

@@ -14,7 +14,7 @@ use self::challenge::Told401;
 use self::evidence::{Found, Place};
 use self::reckon::{Reckoning, Settled};
 use super::{Then, Verdict};
-use crate::exchange::{Denial, Exchange, Headers, Lack, Ledger, Rejection, Request, Response, name};
+use crate::exchange::{Denial, Exchange, Headers, Lack, Ledger, Rejection, Request, RequestHead, Response, name};
 use crate::identity::{Answer, Asking, Identities, Recognised, Recogniser, Said, Sends};
 
 /// The policy, with its providers made ready.
@@ -79,17 +79,28 @@ impl Provider {
         if self.recogniser.looks_for_itself() {
             return self.recogniser.ask(b"", asking);
         }
+        match self.look(&asking.request.head) {
+            Found::Nothing => Answer::Denied(Denial::Missing).into(),
+            Found::Ambiguous => Answer::Denied(Denial::Ambiguous).into(),
+            Found::One(value) => self.recogniser.ask(&value, asking),
+        }
+    }
+
+    /// What stands in all of its places. The same twice is one: some clients send a token in a header and in a cookie. Two that
+    /// differ are none (RFC 6750 section 2).
+    fn look<'a>(&self, head: &'a RequestHead) -> Found<'a> {
+        let mut own = Found::Nothing;
         for place in &self.places {
-            match place.look(&asking.request.head) {
-                Found::Ambiguous => return Answer::Denied(Denial::Ambiguous).into(),
-                Found::One(value) if self.recogniser.could_read(&value, place.is_shared()) => {
-                    return self.recogniser.ask(&value, asking);
-                }
+            match (place.look(head), &own) {
+                (Found::Ambiguous, _) => return Found::Ambiguous,
                 // A credential of another kind is none of its own.
-                Found::Nothing | Found::One(_) => {}
+                (Found::One(value), _) if !self.recogniser.could_read(&value, place.is_shared()) => {}
+                (Found::One(value), Found::One(before)) if value != *before => return Found::Ambiguous,
+                (Found::One(value), Found::Nothing) => own = Found::One(value),
+                (Found::Nothing | Found::One(_), _) => {}
             }
         }
-        Answer::Denied(Denial::Missing).into()
+        own
     }
 }
 

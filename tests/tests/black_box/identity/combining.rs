@@ -218,6 +218,22 @@ fn credentials_go_on_or_stay_here() {
 }
 
 #[test]
+fn two_credentials_of_one_kind_are_none_wherever_they_stand() {
+    let upstream = Upstream::echo();
+    let proxyd = start("api_key", "", &upstream);
+    let make = |name: &str| proxyd.ask("keys_create", &json!({"name": name}))["key"].as_str().unwrap().to_owned();
+    let (one, other) = (make("one"), make("other"));
+    let ask = |in_header: &str, behind_bearer: &str| {
+        let request = Request::get("/").header("X-API-Key", in_header);
+        outcome(&request.header("Authorization", &format!("Bearer {behind_bearer}")).send(proxyd.address()))
+    };
+    assert_eq!(ask(&one, &one), "200");
+    assert_eq!(ask(&one, "of.another.kind"), "200");
+    assert_eq!(ask(&one, &other), "401 credentials_ambiguous");
+    assert_eq!(ask("wrong", &other), "401 credentials_ambiguous");
+}
+
+#[test]
 fn a_key_opens_at_once_and_no_longer_than_it_should() {
     let upstream = Upstream::echo();
     let proxyd = start("api_key", "", &upstream);
