@@ -315,6 +315,12 @@ impl Headers {
         self.present = self.lines.iter().filter(|line| line.number != 0).fold(0, |bits, line| bits | bit(line.number));
     }
 
+    /// The values of every line whose name a server behind may take for this one, as in [`Self::remove_alike`].
+    pub fn all_alike<'a>(&'a self, name: &'a Name) -> impl Iterator<Item = &'a [u8]> {
+        let is_meant = |line: &&Line| name::are_alike(self.name_of(line), name.as_str().as_bytes());
+        self.lines.iter().filter(is_meant).map(|line| self.value_of(line))
+    }
+
     /// Every line: name (in the case it came in) and value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.lines.iter().map(|line| {

@@ -3,18 +3,19 @@
 
 mod challenge;
 mod evidence;
+mod needed;
 mod reckon;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
-use shared::config::policy::{self, Needs};
+use shared::config::policy;
 
 use self::challenge::Told401;
 use self::evidence::{Found, Place};
 use self::reckon::{Reckoning, Settled};
 use super::{Then, Verdict};
-use crate::exchange::{Denial, Exchange, Headers, Lack, Ledger, Rejection, Request, RequestHead, Response, name};
+use crate::exchange::{Denial, Exchange, Headers, Ledger, Rejection, Request, RequestHead, Response, name};
 use crate::identity::{Answer, Asking, Identities, Recognised, Recogniser, Said, Sends};
 
 /// The policy, with its providers made ready.
@@ -129,12 +130,7 @@ impl Auth {
         match settled {
             Settled::Who(Recognised { principal, back }) => {
                 exchange.notes.back.extend(back);
-                let needs = self.policy.needs(exchange.method());
-                let lack = if principal.has_role(&needs.roles) {
-                    principal.lacks(&needs.scopes).map(|scope| Lack::Scope(Arc::clone(scope)))
-                } else {
-                    Some(Lack::Role(needs.roles.clone().into()))
-                };
+                let lack = needed::lack(&self.policy, exchange.method(), &request.head, &principal);
                 self.clean(exchange, request);
                 let headers = request.head.headers_mut();
                 for (name, _) in &principal.sent {
@@ -149,7 +145,7 @@ impl Auth {
                 exchange.finish.principal = Some(principal);
                 lack.map_or(Verdict::Pass, |lack| Verdict::Reject(Rejection::Forbidden(lack)))
             }
-            Settled::Denied(denial) if self.goes_on_as_nobody(denial, exchange) => {
+            Settled::Denied(denial) if self.goes_on_as_nobody(denial, exchange, request) => {
                 self.clean(exchange, request);
                 Verdict::Pass
             }
@@ -178,8 +174,9 @@ impl Auth {
 
     /// Whether nobody may go on as nobody: where that is allowed, and nothing is asked for that nobody has. A session that is
     /// over is none: a page that is open to all stays so for whoever was logged in.
-    fn goes_on_as_nobody(&self, denial: Denial, exchange: &Exchange) -> bool {
-        self.policy.optional && is_nobody(denial) && *self.policy.needs(exchange.method()) == Needs::default()
+    fn goes_on_as_nobody(&self, denial: Denial, exchange: &Exchange, request: &Request) -> bool {
+        let may = self.policy.optional && is_nobody(denial);
+        may && needed::nothing(&self.policy, exchange.method(), &request.head)
     }
 
     /// Takes off what must not go upstream.

@@ -48,11 +48,15 @@ pub struct Needs {
 }
 
 impl Auth {
-    /// What is asked of a request with this method.
+    /// What is asked of a request with this method, in whatever letters: not every server tells `mkcol` from `MKCOL`.
     #[must_use]
     pub fn needs(&self, method: &str) -> &Needs {
-        let of = |method: &str| self.methods.iter().find(|(named, _)| **named == *method).map(|(_, needs)| needs);
-        of(method).or_else(|| if method == "HEAD" { of("GET") } else { None }).unwrap_or(&self.needs)
+        let of = |method: &str| {
+            let named = self.methods.iter().find(|(named, _)| named.eq_ignore_ascii_case(method));
+            named.map(|(_, needs)| needs)
+        };
+        let of_get = || if method.eq_ignore_ascii_case("HEAD") { of("GET") } else { None };
+        of(method).or_else(of_get).unwrap_or(&self.needs)
     }
 }
 
@@ -98,7 +102,7 @@ pub(super) static AUTH: Section = Section {
             Field::new(
                 "methods",
                 Kind::Map(&Kind::Section(&NEEDS)),
-                "By method, what is needed in place of the `roles` and `scopes` beside it. GET holds for HEAD too, where HEAD is not written.",
+                "By method, what is needed in place of the `roles` and `scopes` beside it. GET holds for HEAD too, where HEAD is not written. A request that names another method in `X-HTTP-Method-Override`, `X-HTTP-Method` or `X-Method-Override` needs what that one needs as well; `_method` in a query or body is not seen.",
             ),
             Field::new(
                 "forward_credentials",

@@ -152,6 +152,12 @@ fn roles_and_scopes_are_asked_for_by_route_and_method() {
         let found = if method == "HEAD" { answer.status.to_string() } else { outcome(&answer) };
         assert_eq!(found, expected, "{method} {path} {claims}");
     }
+    // Neither another method's name nor other letters get around what is needed.
+    for name in ["X-HTTP-Method-Override", "x_http_method", "X-Method-Override"] {
+        let token = format!("Bearer {}", hs256("alice", &json!({"roles": ["user"]})));
+        let request = Request::post("/things", "").header("Authorization", &token).header(name, "delete");
+        assert_eq!(outcome(&request.send(proxyd.address())), "403 role_missing", "{name}");
+    }
     let lacking = ask("GET", "/write", json!({"scope": "read"}));
     assert_eq!(lacking.header("www-authenticate"), Some("Bearer error=\"insufficient_scope\", scope=\"write\""));
     // Whoever lacks something is known all the same.
