@@ -84,10 +84,12 @@ fn telling(one: Denial, other: Denial) -> Denial {
     let rank = |denial: Denial| match denial {
         Denial::CertificateMissing => 0,
         Denial::Missing => 1,
-        Denial::TokenMalformed | Denial::KeyUnknown => 2,
-        Denial::TokenAlgorithm | Denial::TokenKeyUnknown => 3,
-        Denial::TokenSignature => 4,
-        Denial::TokenIssuer => 5,
+        // A session that is over counts as none where that is allowed: it hides no credential that is bad.
+        Denial::SessionInvalid | Denial::SessionExpired => 2,
+        Denial::TokenMalformed | Denial::KeyUnknown => 3,
+        Denial::TokenAlgorithm | Denial::TokenKeyUnknown => 4,
+        Denial::TokenSignature => 5,
+        Denial::TokenIssuer => 6,
         Denial::Ambiguous
         | Denial::TooLarge
         | Denial::TokenExpired
@@ -100,11 +102,9 @@ fn telling(one: Denial, other: Denial) -> Denial {
         | Denial::KeyRevoked
         | Denial::PasswordWrong
         | Denial::Locked
-        | Denial::SessionInvalid
-        | Denial::SessionExpired
         | Denial::CertificateExpired
         | Denial::CertificateUntrusted
-        | Denial::ForwardRefused => 6,
+        | Denial::ForwardRefused => 7,
     };
     if rank(other) > rank(one) { other } else { one }
 }
@@ -136,4 +136,23 @@ fn together(mut all: Vec<Recognised>, sends: &Sends) -> Option<Recognised> {
     principal.shown = Some(each.iter().map(|one| one.credential()).collect::<Vec<_>>().join(", ").into());
     principal.sent = sends.about_all(&principal, &each)?;
     Some(Recognised { principal: Arc::new(principal), back: all.into_iter().flat_map(|one| one.back).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_denial_that_says_most_is_told() {
+        let check = |one, other, expected| {
+            assert_eq!(telling(one, other), expected);
+            assert_eq!(telling(other, one), expected);
+        };
+        check(Denial::Missing, Denial::SessionExpired, Denial::SessionExpired);
+        check(Denial::SessionExpired, Denial::TokenRevoked, Denial::TokenRevoked);
+        check(Denial::SessionInvalid, Denial::TokenMalformed, Denial::TokenMalformed);
+        check(Denial::SessionInvalid, Denial::KeyUnknown, Denial::KeyUnknown);
+        check(Denial::TokenIssuer, Denial::TokenExpired, Denial::TokenExpired);
+        check(Denial::CertificateMissing, Denial::Missing, Denial::Missing);
+    }
 }

@@ -93,7 +93,7 @@ pub(super) static AUTH: Section = Section {
             Field::new(
                 "optional",
                 Kind::Boolean,
-                "Whether a request without credentials goes on, as nobody; bad credentials are refused all the same.",
+                "Whether a request without credentials goes on, as nobody; bad credentials are refused all the same. Not with `forward`, whose service says so itself.",
             )
             .default("false"),
         ],
@@ -190,6 +190,10 @@ fn read_long(fields: &mut Fields<'_, '_>, providers: &mut Providers) -> Option<A
     let realm = read_realm(fields);
     if optional == Some(true) {
         check_optional(fields, written.1, needs.as_ref(), methods.as_deref());
+        let named = any.as_ref().and_then(|named| named.as_ref());
+        if named.is_some_and(|named| named.contains(&Provider::Forward)) {
+            check_forward(fields);
+        }
     }
     let (combine, named) = match written {
         (true, false) => (Combine::Any, any?),
@@ -296,6 +300,16 @@ fn read_methods(fields: &mut Fields<'_, '_>) -> Option<Vec<(Arc<str>, Needs)>> {
         })
     });
     methods.map(Option::unwrap_or_default)
+}
+
+/// The service is asked about whoever comes without credentials, too.
+fn check_forward(fields: &mut Fields<'_, '_>) {
+    let fault = Fault::new(
+        Code::Conflict,
+        "`forward` is asked about every request, and its refusal is the answer: nobody would go on as nobody",
+    )
+    .hint("remove `optional`, and let the service answer 200 without a name to whoever may come in as nobody");
+    fields.fault("optional", fault);
 }
 
 /// Whether anybody could come in as nobody.

@@ -12,6 +12,13 @@ use crate::config::{Action, PathPattern, References, Scope, Serve, load};
 const MAIN: &str = "identity: {jwt: {main: {keys: {pem: a.pem}}}, api_key: on, login: {corp: {kind: oidc, issuer: 'https://a', client_id: a}}, forward: {url: 'http://a'}}\n";
 
 #[test]
+fn nothing_is_optional_where_a_service_is_asked() {
+    let forward = "identity: {forward: {url: 'http://127.0.0.1:1/'}, api_key: {}}\n";
+    let told = refused(&[&format!("{forward}auth: {{any_of: [api_key, forward], optional: true}}\n")]);
+    assert!(told.contains("config.yaml:3") && told.contains("`forward` is asked about every request"), "{told}");
+}
+
+#[test]
 fn bad_auth() {
     let texts: Vec<String> = [
         "auth: jwt.mian",
