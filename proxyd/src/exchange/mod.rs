@@ -116,6 +116,8 @@ pub struct Notes {
     pub injected: Option<Injected>,
     /// What upstreams see in place of the request's query; an empty one is none.
     pub query: Option<String>,
+    /// Whether upstreams are not told of the client's certificate.
+    pub withholds_certificate: bool,
 }
 
 impl Notes {

@@ -89,6 +89,12 @@ impl Forward {
         }
     }
 
+    /// The headers that it judges, as a whole: what a client sends there is for the service.
+    pub fn judges(&self) -> impl Iterator<Item = &Name> {
+        let is_list = |name: &Name| LISTS.contains(&name.as_str()) && *name != name::COOKIE;
+        self.send.iter().map(|(_, ours)| ours).filter(move |name| !is_list(name))
+    }
+
     /// What the service is told of a request; or why it is not asked.
     pub fn asked(&self, exchange: &Exchange, head: &RequestHead) -> Result<Asked, Answer> {
         Ok(Asked::of(exchange, head, self.sent(head)?))

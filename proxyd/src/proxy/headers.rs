@@ -139,7 +139,9 @@ fn forwarding(exchange: &Exchange, headers: &mut Headers) {
         headers.set_text(&name::X_FORWARDED_FOR, exchange.peer.ip_text.as_bytes());
     }
     // Of the connection that it was verified on, and of no other: what a client says of its certificate is no proof.
-    if let Some(certificate) = &exchange.peer.certificate {
+    if exchange.notes.withholds_certificate {
+        headers.remove(&name::X_FORWARDED_CLIENT_CERT);
+    } else if let Some(certificate) = &exchange.peer.certificate {
         headers.set_text(&name::X_FORWARDED_CLIENT_CERT, certificate.forwarded.as_bytes());
     }
     if !headers.has(&name::X_FORWARDED_PROTO) {

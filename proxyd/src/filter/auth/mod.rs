@@ -184,8 +184,23 @@ impl Auth {
         if self.policy.forward_credentials {
             return;
         }
-        for place in self.providers.iter().flat_map(|provider| &provider.places) {
-            place.take_off(&mut request.head, &mut exchange.notes);
+        for provider in &self.providers {
+            for place in &provider.places {
+                place.take_off(&mut request.head, &mut exchange.notes);
+            }
+            match &*provider.recogniser {
+                Recogniser::Forward(forward) => {
+                    request.head.headers_mut().remove(&name::AUTHORIZATION);
+                    forward.judges().for_each(|name| request.head.headers_mut().remove(name));
+                }
+                Recogniser::Certificate => exchange.notes.withholds_certificate = true,
+                Recogniser::Jwt(_)
+                | Recogniser::ApiKey { .. }
+                | Recogniser::Basic(_)
+                | Recogniser::Login { .. }
+                | Recogniser::Introspection(_)
+                | Recogniser::Accounts(_) => {}
+            }
         }
     }
 }

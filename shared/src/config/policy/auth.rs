@@ -107,7 +107,7 @@ pub(super) static AUTH: Section = Section {
             Field::new(
                 "forward_credentials",
                 Kind::Boolean,
-                "Whether the credentials that are looked for go upstream; the cookie of a session never does.",
+                "Whether the credentials that are looked for go upstream; the cookie of a session never does. Of `forward` these are `authorization` and what its `send` names, the header `cookie` as a whole; of `certificate`, `X-Forwarded-Client-Cert`.",
             )
             .default("true"),
             Field::new(

@@ -150,6 +150,8 @@ fn decider() -> Upstream {
                     ],
                     "",
                 ),
+                "two" => (204, &[("X-User", "alice"), ("X-User", "bob")], ""),
+                "umlaut" => (204, &[("X-User", "jürgen"), ("X-Roles", "user"), ("X-Roles", "auditor")], ""),
                 "page" => (302, &[("Location", "https://id.example/login"), ("X-Hidden", "hidden")], ""),
                 "no" => (403, &[("Content-Type", "text/plain"), ("X-Hidden", "hidden")], "not you"),
                 "broken" => (500, &[("X-User", "alice")], ""),
@@ -170,7 +172,8 @@ fn forwarding(decider: &str, upstream: &Upstream) -> Proxyd {
     Proxyd::start(&format!(
         "identity:\n  forward: {{url: '{}/verify?a=b', timeout: 1s, copy: x-plan, copy_back: set-cookie}}\n  \
          send: {{user: x-who, roles: x-roles}}\nauth: forward\nroutes:\n  - {{path: /open, target: '{url}', auth: off}}\n  \
-         - {{path: /admin, target: '{url}', auth: {{any_of: forward, roles: [admin]}}}}\n  - {{path: /, target: '{url}'}}\n",
+         - {{path: /admin, target: '{url}', auth: {{any_of: forward, roles: [admin]}}}}\n  \
+         - {{path: /kept, target: '{url}', auth: {{any_of: forward, forward_credentials: false}}}}\n  - {{path: /, target: '{url}'}}\n",
         decider,
         url = upstream.url()
     ))
@@ -204,6 +207,19 @@ fn a_service_decides_about_each_request() {
     assert_eq!(decider.requests() - before, 3, "each request asks");
     assert_eq!(ticket("good", "/open", &proxyd).status, 200);
     assert_eq!(decider.requests() - before, 3);
+    // Two credentials are none, and nobody is asked.
+    let doubled = Request::get("/").header("Authorization", "good").header("authorization", "no").send(proxyd.address());
+    assert_eq!(outcome(&doubled), "401 credentials_ambiguous");
+    assert_eq!(decider.requests() - before, 3);
+    // A name that cannot be read is not none.
+    assert_eq!(outcome(&ticket("two", "/", &proxyd)), "503 auth_unavailable");
+    let told = seen(&ticket("umlaut", "/", &proxyd));
+    assert_eq!((value(&told, "x-who"), value(&told, "x-roles")), (vec!["jürgen".to_owned()], vec!["user,auditor".to_owned()]));
+    // What the service has judged may stay here.
+    let kept = Request::get("/kept").header("Authorization", "good").header("Cookie", "a=b").header("X-Other", "c");
+    let told = seen(&kept.send(proxyd.address()));
+    assert_eq!(value(&told, "x-other"), ["c"]);
+    assert!(value(&told, "authorization").is_empty() && value(&told, "cookie").is_empty(), "{told}");
     // Where nobody answers, nobody comes in.
     let alone = forwarding(&format!("http://{}", tests::upstream::nobody()), &upstream);
     assert_eq!(outcome(&ticket("good", "/", &alone)), "503 auth_unavailable");

@@ -18,7 +18,8 @@ fn a_certificate_says_who_it_is() {
     let yaml = format!(
         "identity: {{send: {{user: x-user, provider: x-provider}}, jwt: {{main: {{keys: {{secret: '{}'}}}}}}}}\n\
          auth: [certificate, jwt.main]\nrate_limit: {{requests_per_minute: 2, by: [user]}}\nroutes:\n  \
-         - {{path: /both, target: '{url}', auth: {{all_of: [certificate, jwt.main]}}, rate_limit: off}}\n  - {{path: /, target: '{url}'}}\n",
+         - {{path: /both, target: '{url}', auth: {{all_of: [certificate, jwt.main]}}, rate_limit: off}}\n  \
+         - {{path: /kept, target: '{url}', auth: {{any_of: certificate, forward_credentials: false}}, rate_limit: off}}\n  - {{path: /, target: '{url}'}}\n",
         tests::token::SECRET
     );
     let tls = format!("{}, client_ca: clients.pem, client_auth: optional", certificates(&["default"]));
@@ -38,6 +39,9 @@ fn a_certificate_says_who_it_is() {
         (told(&answer, "x-user").as_deref(), told(&answer, "x-provider").as_deref()),
         (Some("billing"), Some("certificate"))
     );
+    assert!(told(&answer, "x-forwarded-client-cert").is_some_and(|told| told.contains("CN=billing")));
+    let answer = ask(Some("billing"), Request::get("/kept").header("X-Forwarded-Client-Cert", "Subject=\"root\""));
+    assert_eq!((told(&answer, "x-user").as_deref(), told(&answer, "x-forwarded-client-cert")), (Some("billing"), None));
     // Without one there are the others, and without those nobody.
     let refused = ask(None, Request::get("/"));
     assert_eq!((refused.status, refused.error_code().as_str()), (401, "auth_required"));
