@@ -13,7 +13,7 @@ use shared::config::policy;
 
 use self::challenge::Told401;
 use self::evidence::{Found, Place};
-use self::reckon::{Reckoning, Settled};
+use self::reckon::{Reckoning, Settled, is_certain};
 use super::{Then, Verdict};
 use crate::exchange::{Denial, Exchange, Headers, Ledger, Rejection, Request, RequestHead, Response, name};
 use crate::identity::{Answer, Asking, Identities, Recognised, Recogniser, Said, Sends};
@@ -28,6 +28,33 @@ struct Auth {
     providers: Box<[Provider]>,
     sends: Arc<Sends>,
     told: Told401,
+}
+
+/// What was answered by those who had to be asked elsewhere, by index of the provider.
+struct Heard {
+    answers: Vec<Option<Answer>>,
+    /// The first of them: what those before it said is counted already.
+    from: usize,
+    /// Whose came last.
+    last: usize,
+}
+
+impl Heard {
+    fn keep(&mut self, index: usize, answer: Answer) {
+        self.last = index;
+        if let Some(place) = self.answers.get_mut(index) {
+            *place = Some(answer);
+        }
+    }
+
+    fn take(&mut self, index: usize) -> Option<Answer> {
+        self.answers.get_mut(index)?.take()
+    }
+
+    /// The answer of this provider, if nothing was waited for since.
+    fn newest(&mut self, index: usize) -> Option<Answer> {
+        if index == self.last { self.take(index) } else { None }
+    }
 }
 
 /// A provider that the policy names.
@@ -59,14 +86,14 @@ impl Compiled {
         for (index, provider) in auth.providers.iter().enumerate() {
             match provider.ask(&asking) {
                 Said::Now(answer) => {
-                    if reckoning.take(&provider.name, answer, ledger) {
+                    if reckoning.take(&provider.name, answer, Some(ledger)) {
                         break;
                     }
                 }
                 later @ Said::Later(_) => {
                     let rest = auth.providers.iter().skip(index + 1).map(|provider| provider.ask(&asking));
                     let left = std::iter::once(later).chain(rest).collect();
-                    return auth.wait(index, left, reckoning, ledger);
+                    return auth.wait(index, left);
                 }
             }
         }
@@ -107,22 +134,52 @@ impl Provider {
 
 impl Auth {
     /// Goes on once somebody has answered; the providers that are left have said what they can.
-    fn wait(self: &Arc<Self>, from: usize, left: Vec<Said>, mut reckoning: Reckoning, ledger: &Rc<Ledger>) -> Verdict {
-        let (auth, ledger) = (Arc::clone(self), Rc::clone(ledger));
+    fn wait(self: &Arc<Self>, from: usize, left: Vec<Said>) -> Verdict {
+        let auth = Arc::clone(self);
         Verdict::Ask(Box::pin(async move {
-            for (provider, said) in auth.providers.iter().skip(from).zip(left) {
-                let answer = match said {
-                    Said::Now(answer) => answer,
-                    Said::Later(question) => question.await,
+            let mut heard = Heard { answers: auth.providers.iter().map(|_| None).collect(), from, last: from };
+            for (index, said) in left.into_iter().enumerate().map(|(index, said)| (from + index, said)) {
+                let is_good = match said {
+                    Said::Now(answer) => matches!(answer, Answer::Who(_)),
+                    Said::Later(question) => {
+                        let answer = question.await;
+                        let is_good = matches!(answer, Answer::Who(_));
+                        heard.keep(index, answer);
+                        is_good
+                    }
                 };
-                if reckoning.take(&provider.name, answer, &ledger) {
+                if is_certain(auth.policy.combine, is_good) {
                     break;
                 }
             }
-            let settled = reckoning.settled(&auth.sends);
-            let then: Then = Box::new(move |exchange, request, _| auth.settle(settled, exchange, request));
+            let then: Then = Box::new(move |exchange, request, ledger| auth.go_on(heard, exchange, request, ledger));
             then
         }))
+    }
+
+    /// Asks again whoever can say it at once: a key or a token may have been revoked, or have ended, while somebody else was asked.
+    fn go_on(
+        &self,
+        mut heard: Heard,
+        exchange: &mut Exchange,
+        request: &mut Request,
+        ledger: &Rc<Ledger>,
+    ) -> Verdict {
+        let now_s = ledger.clock.now().unix_us.div_euclid(1_000_000);
+        let asking = Asking { exchange, request, sends: &self.sends, ledger, now_s };
+        let mut reckoning = Reckoning::new(self.policy.combine, self.providers.len());
+        for (index, provider) in self.providers.iter().enumerate() {
+            let answer = heard.newest(index).unwrap_or_else(|| match provider.ask(&asking) {
+                Said::Now(answer) => answer,
+                // Nobody waits twice: what was known at once, and is not any more, is not known.
+                Said::Later(_) => heard.take(index).unwrap_or(Answer::Unavailable),
+            });
+            let counted_in = (index >= heard.from).then_some(&**ledger);
+            if reckoning.take(&provider.name, answer, counted_in) {
+                break;
+            }
+        }
+        self.settle(reckoning.settled(&self.sends), exchange, request)
     }
 
     /// Lets in or refuses.

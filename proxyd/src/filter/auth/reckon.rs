@@ -30,8 +30,8 @@ impl Reckoning {
         Self { combine, left: providers, who: Vec::new(), denied: None, unavailable: false, refused: None }
     }
 
-    /// Takes a provider's answer. Whether the outcome is certain.
-    pub(super) fn take(&mut self, provider: &Arc<str>, answer: Answer, ledger: &Ledger) -> bool {
+    /// Takes a provider's answer, and counts it where it was not counted before. Whether the outcome is certain.
+    pub(super) fn take(&mut self, provider: &Arc<str>, answer: Answer, counted_in: Option<&Ledger>) -> bool {
         self.left = self.left.saturating_sub(1);
         let (outcome, is_good) = match answer {
             Answer::Who(recognised) => {
@@ -51,13 +51,12 @@ impl Reckoning {
                 (Denial::ForwardRefused.code(), false)
             }
         };
-        if outcome != Denial::Missing.code() {
+        if let Some(ledger) = counted_in
+            && outcome != Denial::Missing.code()
+        {
             ledger.metrics.auth(provider, outcome);
         }
-        match self.combine {
-            Combine::Any => is_good,
-            Combine::All => !is_good,
-        }
+        is_certain(self.combine, is_good)
     }
 
     /// The outcome. Whoever is not reached might have recognised somebody, or refused: then nothing is certain.
@@ -76,6 +75,14 @@ impl Reckoning {
             (Some(response), None | Some(Denial::Missing | Denial::CertificateMissing)) => Settled::Refused(response),
             (_, denied) => Settled::Denied(denied.unwrap_or(Denial::Missing)),
         }
+    }
+}
+
+/// Whether the outcome is certain with an answer that recognises somebody, or with one that does not.
+pub(super) fn is_certain(combine: Combine, is_good: bool) -> bool {
+    match combine {
+        Combine::Any => is_good,
+        Combine::All => !is_good,
     }
 }
 

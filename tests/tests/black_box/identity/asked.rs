@@ -1,5 +1,6 @@
 //! Somebody else is asked who it is: the issuer of an opaque token, or a service that decides about each request.
 
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use base64::Engine;
@@ -264,4 +265,42 @@ fn a_service_is_told_of_the_request_and_tells_of_it() {
     for part in ["x-other", "6.6.6.6", "forged", "content-length", "transfer-encoding", ": head"] {
         assert!(!head.contains(part), "{part}: {head}");
     }
+}
+
+#[test]
+fn a_key_that_is_revoked_while_somebody_is_asked_opens_no_more() {
+    let (asked, revoked) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let decider = {
+        let (asked, revoked) = (Arc::clone(&asked), Arc::clone(&revoked));
+        Upstream::scripted(move |conn| {
+            while conn.request().is_some() {
+                asked.wait();
+                revoked.wait();
+                if !conn.answer(204, &[("X-User", "alice")], b"") {
+                    return;
+                }
+            }
+        })
+    };
+    let upstream = Upstream::echo();
+    let proxyd = Proxyd::start(&format!(
+        "identity: {{api_key: {{}}, forward: {{url: '{}/', timeout: 30s}}}}\nauth: {{all_of: [api_key, forward]}}\n\
+         routes:\n  - {{path: /, target: '{}'}}\n",
+        decider.url(),
+        upstream.url()
+    ));
+    let key = proxyd.ask("keys_create", &json!({"name": "ci"}))["key"].as_str().unwrap().to_owned();
+    let ask = |between: &dyn Fn()| {
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| outcome(&Request::get("/").header("X-API-Key", &key).send(proxyd.address())));
+            asked.wait();
+            between();
+            revoked.wait();
+            asking.join().unwrap()
+        })
+    };
+    assert_eq!(ask(&|| ()), "200");
+    let revoke = || drop(proxyd.ask("keys_revoke", &json!({"key": "ci"})));
+    assert_eq!(ask(&revoke), "401 key_revoked");
+    assert_eq!(upstream.requests(), 1);
 }
