@@ -182,7 +182,10 @@ impl Unreadable {
 }
 
 fn unreadable(why: &Unreadable) -> Answer {
-    tracing::warn!(header = &*why.0, "forward-auth: a header of an answer that lets in cannot be read; nobody is let in");
+    tracing::warn!(
+        header = &*why.0,
+        "forward-auth: a header of an answer that lets in cannot be read; nobody is let in"
+    );
     Answer::Unavailable
 }
 

@@ -19,7 +19,8 @@ use shared::routing::rewrite::location;
 use shared::routing::{Decision, Facts, PathProblem, Refusal, resolve};
 
 use crate::exchange::{
-    Body, Challenges, Denial, Exchange, Injected, Looked, Peer, Rejection, Request, Response, ResponseHead, Value, name, take_cookies,
+    Body, Challenges, Denial, Exchange, Injected, Looked, Peer, Rejection, Request, Response, ResponseHead, Value,
+    name, take_cookies,
 };
 use crate::filter::Passed;
 use crate::health;

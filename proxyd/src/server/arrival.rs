@@ -185,7 +185,8 @@ async fn handshake(
     });
     if let Some(chain) = session.peer_certificates() {
         let now_s = worker.ledger.clock.now().unix_us.div_euclid(1_000_000);
-        peer.certificate = Some(PeerCertificate::of(chain, beginning.authorities.as_ref(), now_s).ok_or("tls_handshake")?);
+        peer.certificate =
+            Some(PeerCertificate::of(chain, beginning.authorities.as_ref(), now_s).ok_or("tls_handshake")?);
     }
     let http2 = session.alpn_protocol() == Some(b"h2");
     Ok((Socket::Tls(Box::new(stream.into())), http2))

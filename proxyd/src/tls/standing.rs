@@ -116,8 +116,7 @@ mod tests {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.not_after = rcgen::date_time_ymd(2031, 2, 3);
         let own = params.signed_by(&KeyPair::generate().unwrap(), &ours.0).unwrap();
-        let (first, both, others) =
-            (authorities(&[&ours]), authorities(&[&ours, &theirs]), authorities(&[&theirs]));
+        let (first, both, others) = (authorities(&[&ours]), authorities(&[&ours, &theirs]), authorities(&[&theirs]));
         let standing = Standing::of(&[own.der().clone()], Some(Arc::clone(&first)), END - 100);
         let check = |by: Option<&Authorities>, now_s, expected| {
             assert_eq!(standing.fallen(by, now_s), expected, "{now_s}");

@@ -17,7 +17,8 @@ fn each<'a>(policy: &'a policy::Auth, method: &'a str, head: &'a RequestHead) ->
     let named = looked.iter().flat_map(|header| head.headers().all_alike(header));
     let members = named.flat_map(|line| line.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
     // What is no text is no method that anything is written for.
-    let others = members.filter(|member| !member.is_empty()).map(|member| std::str::from_utf8(member).unwrap_or_default());
+    let others =
+        members.filter(|member| !member.is_empty()).map(|member| std::str::from_utf8(member).unwrap_or_default());
     std::iter::once(method).chain(others).map(|method| policy.needs(method))
 }
 
@@ -50,7 +51,11 @@ mod tests {
             combine: Combine::Any,
             optional: false,
             needs: needs("user"),
-            methods: vec![("DELETE".into(), needs("admin")), ("MKCOL".into(), needs("admin")), ("GET".into(), Needs::default())],
+            methods: vec![
+                ("DELETE".into(), needs("admin")),
+                ("MKCOL".into(), needs("admin")),
+                ("GET".into(), Needs::default()),
+            ],
             forward_credentials: true,
             realm: "proxyd".into(),
         };

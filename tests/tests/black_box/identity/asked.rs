@@ -209,13 +209,17 @@ fn a_service_decides_about_each_request() {
     assert_eq!(ticket("good", "/open", &proxyd).status, 200);
     assert_eq!(decider.requests() - before, 3);
     // Two credentials are none, and nobody is asked.
-    let doubled = Request::get("/").header("Authorization", "good").header("authorization", "no").send(proxyd.address());
+    let doubled =
+        Request::get("/").header("Authorization", "good").header("authorization", "no").send(proxyd.address());
     assert_eq!(outcome(&doubled), "401 credentials_ambiguous");
     assert_eq!(decider.requests() - before, 3);
     // A name that cannot be read is not none.
     assert_eq!(outcome(&ticket("two", "/", &proxyd)), "503 auth_unavailable");
     let told = seen(&ticket("umlaut", "/", &proxyd));
-    assert_eq!((value(&told, "x-who"), value(&told, "x-roles")), (vec!["jürgen".to_owned()], vec!["user,auditor".to_owned()]));
+    assert_eq!(
+        (value(&told, "x-who"), value(&told, "x-roles")),
+        (vec!["jürgen".to_owned()], vec!["user,auditor".to_owned()])
+    );
     // What the service has judged may stay here.
     let kept = Request::get("/kept").header("Authorization", "good").header("Cookie", "a=b").header("X-Other", "c");
     let told = seen(&kept.send(proxyd.address()));
