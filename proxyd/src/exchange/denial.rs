@@ -110,7 +110,7 @@ impl Denial {
     }
 }
 
-/// The values of `WWW-Authenticate` (RFC 9110 section 11.6.1) with which a 401 says what would be taken.
+/// The values of `WWW-Authenticate` (RFC 9110 section 11.6.1) with which a 401 says what would be taken, and a 403 what more is needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Challenges(pub Arc<[Value]>);
 
@@ -122,4 +122,24 @@ pub enum Lack {
     Scope(Arc<str>),
     /// The provider knows it, and `allow` does not let it in.
     NotAllowed,
+}
+
+impl Lack {
+    /// Its stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Role(_) => "role_missing",
+            Self::Scope(_) => "scope_missing",
+            Self::NotAllowed => "login_refused",
+        }
+    }
+
+    /// One sentence for whoever sent the request.
+    pub fn message(&self) -> &'static str {
+        match self {
+            Self::Role(_) => "A role is missing that is needed here.",
+            Self::Scope(_) => "A scope is missing that is needed here.",
+            Self::NotAllowed => "This account may not come in.",
+        }
+    }
 }

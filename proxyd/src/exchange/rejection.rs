@@ -54,7 +54,10 @@ pub enum Rejection {
         retry_after_s: u64,
     },
     /// Recognised, and it may not.
-    Forbidden(Lack),
+    Forbidden {
+        lack: Lack,
+        challenges: Challenges,
+    },
     /// Whoever would know is not reached: fails closed.
     AuthUnavailable,
     /// The store of a limit does not answer, and the rule says `deny`.
@@ -113,7 +116,7 @@ impl Rejection {
             Self::BadMethod | Self::BadHost | Self::BadPath(_) | Self::EncodedSlash | Self::BadBody | Self::Head(_) => {
                 400
             }
-            Self::AccessDenied | Self::Banned { .. } | Self::Forbidden(_) => 403,
+            Self::AccessDenied | Self::Banned { .. } | Self::Forbidden { .. } => 403,
             Self::RouteNotFound => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::BodyTimeout | Self::HeadTimeout => 408,
@@ -166,9 +169,7 @@ impl Rejection {
             Self::Threat { rule, .. } => rule,
             Self::Unauthenticated { why, .. } => why.code(),
             Self::Locked { .. } => Denial::Locked.code(),
-            Self::Forbidden(Lack::Role(_)) => "role_missing",
-            Self::Forbidden(Lack::Scope(_)) => "scope_missing",
-            Self::Forbidden(Lack::NotAllowed) => "login_refused",
+            Self::Forbidden { lack, .. } => lack.code(),
             Self::AuthUnavailable => "auth_unavailable",
             Self::StoreUnavailable => "store_unavailable",
             Self::RateLimited { .. } => "rate_limited",
@@ -214,9 +215,7 @@ impl Rejection {
             Self::Threat { .. } => "The request is not taken as it is.",
             Self::Unauthenticated { why, .. } => why.message(),
             Self::Locked { .. } => Denial::Locked.message(),
-            Self::Forbidden(Lack::Role(_)) => "A role is missing that is needed here.",
-            Self::Forbidden(Lack::Scope(_)) => "A scope is missing that is needed here.",
-            Self::Forbidden(Lack::NotAllowed) => "This account may not come in.",
+            Self::Forbidden { lack, .. } => lack.message(),
             Self::AuthUnavailable => "Who you are cannot be found out now.",
             Self::StoreUnavailable => "The request cannot be counted now.",
             Self::RateLimited { .. } => "Too many requests.",
@@ -269,7 +268,7 @@ impl Rejection {
             | Self::AccessDenied
             | Self::Banned { .. }
             | Self::Locked { .. }
-            | Self::Forbidden(_)
+            | Self::Forbidden { .. }
             | Self::AuthUnavailable
             | Self::StoreUnavailable
             | Self::RateLimited { .. }
@@ -340,16 +339,10 @@ impl Rejection {
         {
             headers.set(&name::ALLOW, allow);
         }
-        if let Self::Unauthenticated { challenges, .. } = self {
+        if let Self::Unauthenticated { challenges, .. } | Self::Forbidden { challenges, .. } = self {
             for challenge in &*challenges.0 {
                 headers.add(&WWW_AUTHENTICATE, challenge);
             }
-        }
-        if let Self::Forbidden(Lack::Scope(scope)) = self
-            && let Some(challenge) = Value::parse(&format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\""))
-        {
-            // RFC 6750 section 3.1.
-            headers.add(&WWW_AUTHENTICATE, challenge);
         }
         if let Self::RateLimited { retry_after_s }
         | Self::Locked { retry_after_s }

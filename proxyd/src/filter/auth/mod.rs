@@ -158,13 +158,7 @@ impl Auth {
     }
 
     /// Asks again whoever can say it at once: a key or a token may have been revoked, or have ended, while somebody else was asked.
-    fn go_on(
-        &self,
-        mut heard: Heard,
-        exchange: &mut Exchange,
-        request: &mut Request,
-        ledger: &Rc<Ledger>,
-    ) -> Verdict {
+    fn go_on(&self, mut heard: Heard, exchange: &mut Exchange, request: &mut Request, ledger: &Rc<Ledger>) -> Verdict {
         let now_s = ledger.clock.now().unix_us.div_euclid(1_000_000);
         let asking = Asking { exchange, request, sends: &self.sends, ledger, now_s };
         let mut reckoning = Reckoning::new(self.policy.combine, self.providers.len());
@@ -200,7 +194,10 @@ impl Auth {
                     request.head.headers_mut().set(name, value);
                 }
                 exchange.finish.principal = Some(principal);
-                lack.map_or(Verdict::Pass, |lack| Verdict::Reject(Rejection::Forbidden(lack)))
+                lack.map_or(Verdict::Pass, |lack| {
+                    let challenges = self.told.lacking(&lack);
+                    Verdict::Reject(Rejection::Forbidden { lack, challenges })
+                })
             }
             Settled::Denied(denial) if self.goes_on_as_nobody(denial, exchange, request) => {
                 self.clean(exchange, request);

@@ -127,6 +127,8 @@ fn roles_and_scopes_are_asked_for_by_route_and_method() {
          - {{path: /things, target: '{url}', auth: {{any_of: [jwt.main], roles: [user], methods: {{GET: {{}}, DELETE: {{roles: [admin]}}}}}}}}\n  \
          - {{path: /some, target: '{url}', auth: {{any_of: [jwt.main], optional: true, methods: {{POST: {{roles: [admin]}}}}}}}}\n  \
          - {{path: /most, target: '{url}', auth: {{any_of: [jwt.main], optional: true, roles: [admin], methods: {{GET: {{}}}}}}}}\n  \
+         - {{path: /keys, target: '{url}', auth: api_key}}\n  \
+         - {{path: /named, target: '{url}', auth: {{any_of: basic, scopes: [read]}}}}\n  \
          - {{path: /open, target: '{url}', auth: off}}\n  - {{path: /maybe, target: '{url}', auth: {{any_of: [jwt.main], optional: true}}}}\n",
         url = upstream.url()
     );
@@ -159,7 +161,19 @@ fn roles_and_scopes_are_asked_for_by_route_and_method() {
         assert_eq!(outcome(&request.send(proxyd.address())), "403 role_missing", "{name}");
     }
     let lacking = ask("GET", "/write", json!({"scope": "read"}));
-    assert_eq!(lacking.header("www-authenticate"), Some("Bearer error=\"insufficient_scope\", scope=\"write\""));
+    assert_eq!(
+        lacking.header("www-authenticate"),
+        Some("Bearer realm=\"proxyd\", error=\"insufficient_scope\", scope=\"write\"")
+    );
+    // Keys behind `Authorization: Bearer` are taken too; of a route for names and passwords alone no token is asked.
+    let keys = proxyd.get("/keys");
+    assert_eq!(keys.headers.all("www-authenticate"), ["ApiKey realm=\"proxyd\"", "Bearer realm=\"proxyd\""]);
+    let ended = proxyd.ask("keys_create", &json!({"name": "ended"}))["key"].as_str().unwrap().to_owned();
+    proxyd.ask("keys_revoke", &json!({"key": "ended"}));
+    let bad = Request::get("/keys").header("Authorization", &format!("Bearer {ended}")).send(proxyd.address());
+    assert!(bad.headers.all("www-authenticate").contains(&"Bearer realm=\"proxyd\", error=\"invalid_token\""));
+    let named = Request::get("/named").header("Authorization", &basic("correct horse")).send(proxyd.address());
+    assert_eq!((outcome(&named).as_str(), named.header("www-authenticate")), ("403 scope_missing", None));
     // Whoever lacks something is known all the same.
     let rows = proxyd.audit(&json!({"last": 50, "kind": "requests"}), 10);
     assert!(rows.iter().any(|row| row["outcome"] == "role_missing" && row["principal"] == "alice"));
