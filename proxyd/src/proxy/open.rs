@@ -36,7 +36,7 @@ pub(super) fn open(
     let headers = head.headers();
     let authority = authority(head);
     let host = authority.as_ref().map(|authority| host_of(authority)).unwrap_or_default();
-    let trusted = config.server.trusted_proxies.iter().any(|network| network.contains(&peer.ip));
+    let trusted = client::is_within(&config.server.trusted_proxies, peer.ip);
     let client = if trusted { behind_proxies(peer.ip, headers, &config.server.trusted_proxies) } else { peer.ip };
     let own_id = ledger.ids.next();
     let id = match headers.get(&name::X_REQUEST_ID) {
@@ -145,7 +145,7 @@ fn text(value: &[u8]) -> Cow<'_, str> {
 }
 
 fn behind_proxies(peer: IpAddr, headers: &Headers, trusted: &[ipnet::IpNet]) -> IpAddr {
-    let lines = |name| headers.all(name).filter_map(|line| std::str::from_utf8(line).ok()).collect::<Vec<_>>();
+    let lines = |name| headers.all(name).collect::<Vec<_>>();
     client::address(peer, trusted, &lines(&name::X_FORWARDED_FOR), &lines(&name::FORWARDED))
 }
 

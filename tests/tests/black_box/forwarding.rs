@@ -161,6 +161,23 @@ fn a_trusted_proxy_is_believed() {
 }
 
 #[test]
+fn a_line_that_is_no_text_gives_nobody_another_address() {
+    let proxyd =
+        Proxyd::start("server: {trusted_proxies: [127.0.0.1]}\nroutes:\n  - {path: /, respond: {status: 200}}\n");
+    // What the client wrote, what the balancer appended to it, and who is on record.
+    for (path, said, appended, expected) in
+        [("/appended", &b"\xff"[..], &b", 203.0.113.9"[..], "203.0.113.9"), ("/alone", b"\xff", b"", "127.0.0.1")]
+    {
+        let mut wire = Wire::connect(proxyd.address());
+        wire.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\nForwarded: for=10.0.0.5\r\nX-Forwarded-For: "));
+        wire.send([said, appended, b"\r\n\r\n"].concat());
+        assert_eq!(wire.response("GET").status, 200);
+        let rows = proxyd.audit(&json!({"kind": "requests", "path": path}), 1);
+        assert_eq!(rows[0]["client"], expected, "{path}");
+    }
+}
+
+#[test]
 fn a_sane_request_id_is_kept_and_any_other_replaced() {
     let (_upstream, proxyd) = echo();
     let kept = Request::get("/").header("X-Request-ID", "order-4711_a.b").send(proxyd.address());
