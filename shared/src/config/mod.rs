@@ -72,7 +72,7 @@ pub use route::{
     Action, EncodedSlash, ForwardHost, HeaderMatch, HostPattern, PathPattern, Pattern, QueryMatch, Redirect,
     RedirectPart, Respond, Rewrite, Route, RouteTimeouts, Serve, Share, ValueMatch,
 };
-pub use server::{Limits, Server, ServerTimeouts};
+pub use server::{Limits, Server, ServerTimeouts, parse_network};
 pub use source::{Input, References, Sources, Text};
 pub use statuses::Statuses;
 pub use tls::{CertificateFiles, ClientAuth, ListenTls, TlsVersion, UpstreamTls};

@@ -236,13 +236,49 @@ fn count_or_off<T: TryFrom<i64>>(fields: &mut Fields<'_, '_>, key: &'static str)
 /// A network, or a single address as the network of it alone.
 pub(super) fn network(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<IpNet> {
     reader.parse(node, &NETWORK, |text| {
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Ok(IpNet::from(address));
-        }
-        let network: IpNet = text.parse().map_err(|_| {
+        parse_network(text).ok_or_else(|| {
             Fault::invalid("this is not an address or network")
                 .hint("write it as `10.6.6.6`, `10.0.0.0/8` or `2001:db8::/32`")
-        })?;
-        Ok(network.trunc())
+        })
     })
+}
+
+/// A network, or an address as the network of it alone; IPv4 that is written as IPv6 is IPv4, as clients' addresses are.
+#[must_use]
+pub fn parse_network(text: &str) -> Option<IpNet> {
+    const MAPPED_BITS: u8 = 96;
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
+    let mapped = match network {
+        IpNet::V6(v6) => v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(MAPPED_BITS)),
+        IpNet::V4(_) => None,
+    };
+    match mapped {
+        Some((v4, size)) => IpNet::new(v4.into(), size).ok().map(|network| network.trunc()),
+        None => Some(network.trunc()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<&str>) {
+        assert_eq!(parse_network(text).map(|network| network.to_string()).as_deref(), expected, "{text}");
+    }
+
+    #[test]
+    fn networks_are_as_clients_addresses_are() {
+        check("10.6.6.6", Some("10.6.6.6/32"));
+        check("10.6.6.6/8", Some("10.0.0.0/8"));
+        check("::ffff:10.6.6.6", Some("10.6.6.6/32"));
+        check("::ffff:10.0.0.0/104", Some("10.0.0.0/8"));
+        check("::ffff:10.6.6.6/104", Some("10.0.0.0/8"));
+        check("::ffff:0:0/96", Some("0.0.0.0/0"));
+        check("::ffff:0:0/95", Some("::fffe:0:0/95"));
+        check("2001:DB8::1/32", Some("2001:db8::/32"));
+        check("::1", Some("::1/128"));
+        check("10.0.0.0/33", None);
+        check("localhost", None);
+    }
 }

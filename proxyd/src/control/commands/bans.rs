@@ -12,7 +12,7 @@ use shared::control::{BansAddArgs, BansLiftArgs, ControlError, ErrorCode};
 
 use super::known::{actor, invalid, moment, now_s, on_disk, stream};
 use crate::control::Reply;
-use crate::identity::{State, bans};
+use crate::identity::State;
 
 /// Where nobody says for how long.
 const USUAL: Duration = Duration::from_hours(1);
@@ -89,7 +89,7 @@ fn facts(row: &BanRow) -> BanFacts {
 
 /// The ban of this very network that is in force.
 fn standing(state: &State, network: IpNet, now_s: i64) -> Option<BanRow> {
-    state.bans.list(now_s).into_iter().find(|row| bans::parse(&row.network) == Some(network))
+    state.bans.list(now_s).into_iter().find(|row| config::parse_network(&row.network) == Some(network))
 }
 
 /// An address, or a network without host bits.
@@ -106,7 +106,7 @@ fn network(text: &str) -> Result<IpNet, ControlError> {
         return Err(invalid("this is everybody: to refuse everybody, close the listener"));
     }
     // An IPv4 network in IPv6's form is the IPv4 network.
-    bans::parse(text).ok_or_else(form)
+    config::parse_network(text).ok_or_else(form)
 }
 
 /// An address by itself is shown without its length.

@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use arc_swap::ArcSwap;
 use directory::BanRow;
 use ipnet::IpNet;
-use shared::config;
+use shared::config::{self, parse_network};
 
 use self::tally::Tally;
 
@@ -151,7 +151,7 @@ impl BanList {
 
     /// Bans a network, in place of what is known of it. False: it is none.
     pub fn add(&self, row: BanRow) -> bool {
-        let Some(network) = parse(&row.network) else { return false };
+        let Some(network) = parse_network(&row.network) else { return false };
         self.insert(network, row, true);
         true
     }
@@ -186,7 +186,7 @@ impl BanList {
     pub fn reload(&self, rows: Vec<BanRow>, now_s: i64) {
         let mut kept = std::collections::HashSet::new();
         for row in rows {
-            if let Some(network) = parse(&row.network) {
+            if let Some(network) = parse_network(&row.network) {
                 kept.insert(network);
                 let is_older = |ban: &Ban| !ban.is_kept && ban.row.since_s >= row.since_s;
                 self.insert_unless(is_older, network, row.clone(), true);
@@ -210,12 +210,12 @@ impl BanList {
 
     /// Whether this very ban is still known.
     pub(super) fn has(&self, row: &BanRow) -> bool {
-        parse(&row.network).and_then(|network| self.read(&network, |ban| ban.row == *row)).unwrap_or(false)
+        parse_network(&row.network).and_then(|network| self.read(&network, |ban| ban.row == *row)).unwrap_or(false)
     }
 
     /// Notes that a ban is on disk.
     pub(super) fn kept(&self, row: &BanRow) {
-        if let Some(network) = parse(&row.network)
+        if let Some(network) = parse_network(&row.network)
             && let Some(mut shard) = self.write(&network)
             && let Some(ban) = shard.get_mut(&network).filter(|ban| ban.row == *row)
         {
@@ -295,19 +295,6 @@ impl BanList {
             let sizes = |is_v4: bool| counted.keys().rev().filter(|key| key.0 == is_v4).map(|key| key.1).collect();
             self.sizes.store(std::sync::Arc::new(Sizes { v4: sizes(true), v6: sizes(false) }));
         }
-    }
-}
-
-/// A network, or an address alone; IPv4 addresses that are written as IPv6 are IPv4.
-pub fn parse(text: &str) -> Option<IpNet> {
-    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
-    let mapped = match network {
-        IpNet::V6(v6) if v6.prefix_len() >= 96 => v6.addr().to_ipv4_mapped().map(|v4| (v4, v6.prefix_len() - 96)),
-        IpNet::V6(_) | IpNet::V4(_) => None,
-    };
-    match mapped {
-        Some((v4, size)) => IpNet::new(v4.into(), size).ok().map(|network| network.trunc()),
-        None => Some(network.trunc()),
     }
 }
 

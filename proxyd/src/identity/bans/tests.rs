@@ -89,11 +89,11 @@ fn what_operators_ban_and_lift() {
     bans.add(row("192.0.2.0/24", 200));
     assert_eq!((bans.active(), bans.list(50).len(), bans.list(150).len()), (4, 4, 1));
     check("192.0.2.7", Some(200));
-    assert!(bans.lift(&parse("192.0.2.0/24").unwrap()) && !bans.lift(&parse("192.0.2.0/24").unwrap()));
+    assert!(bans.lift(&parse_network("192.0.2.0/24").unwrap()) && !bans.lift(&parse_network("192.0.2.0/24").unwrap()));
     check("192.0.2.200", None);
     check("192.0.2.7", Some(100));
     for rest in ["192.0.2.7/32", "2001:db8::/32", "198.51.100.0/24"] {
-        assert!(bans.lift(&parse(rest).unwrap()), "{rest}");
+        assert!(bans.lift(&parse_network(rest).unwrap()), "{rest}");
     }
     assert!(bans.active() == 0 && bans.sizes.load().v4.is_empty() && bans.sizes.load().v6.is_empty());
 }
