@@ -293,6 +293,7 @@ mod tests {
     use std::net::IpAddr;
     use std::os::unix::fs::PermissionsExt;
 
+    use super::super::bans::Terms;
     use super::*;
     use crate::exchange::Denial;
 
@@ -385,7 +386,8 @@ mod tests {
             exempt: Vec::new(),
             ipv6_prefix: 64,
         };
-        let earn = |address: &str| state.bans.note(address.parse().unwrap(), "x", &config, 0).unwrap();
+        let terms = Terms { bans: Some(&config), trusted_proxies: &[] };
+        let earn = |address: &str| state.bans.note(address.parse().unwrap(), "x", &terms, 0).unwrap();
         let (kept, lifted) = (earn("192.0.2.1"), earn("192.0.2.2"));
         assert!(state.ban_lift("192.0.2.2/32".parse().unwrap()).unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

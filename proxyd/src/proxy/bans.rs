@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::exchange::{Exchange, Rejection};
+use crate::identity::bans::Terms;
 use crate::telemetry::clock::Now;
 use crate::worker::{Local, Worker};
 
@@ -13,7 +14,7 @@ pub(super) fn check(exchange: &Exchange, local: &Local, worker: &Worker) -> Resu
     if bans.check(exchange.client, now_s).is_none() {
         return Ok(());
     }
-    match bans.check_now(exchange.client, now_s, local.snapshot.checked.config.bans.as_deref()) {
+    match bans.check_now(exchange.client, now_s, &Terms::of(&local.snapshot.checked.config)) {
         None => Ok(()),
         Some(until_s) => Err(Rejection::Banned { retry_after_s: u64::try_from(until_s - now_s).unwrap_or(1).max(1) }),
     }
@@ -21,9 +22,9 @@ pub(super) fn check(exchange: &Exchange, local: &Local, worker: &Worker) -> Resu
 
 /// Counts a refusal of a client's address; enough of them keep it out, over a restart too.
 pub(crate) fn note(code: &'static str, client: IpAddr, local: &Local, worker: &Worker) {
-    let Some(bans) = &local.snapshot.checked.config.bans else { return };
+    let terms = Terms::of(&local.snapshot.checked.config);
     let state = &worker.daemon.amid.identity;
-    if let Some(ban) = state.bans.note(client, code, bans, seconds(worker.ledger.clock.latest())) {
+    if let Some(ban) = state.bans.note(client, code, &terms, seconds(worker.ledger.clock.latest())) {
         state.keep_ban(ban);
     }
 }

@@ -83,14 +83,15 @@ async fn travel<'a>(
     worker: &Rc<Worker>,
 ) -> Result<Answer, Rejection> {
     reserve(exchange, worker).await?;
-    bans::check(exchange, local, worker)?;
-    check_certificate(exchange, local)?;
     let snapshot = &*local.snapshot;
     let config = &*snapshot.checked.config;
     if let Some(response) = health_answer(config, exchange, worker) {
         exchange.finish.answers_itself();
         return Ok(response.into());
     }
+    // After health: whoever asks for that must not take us for dead.
+    bans::check(exchange, local, worker)?;
+    check_certificate(exchange, local)?;
     if let Some(port) = exchange.peer.https_redirect {
         exchange.finish.answers_itself();
         let port = if port == 0 { chosen_port(local, worker) } else { port };

@@ -11,7 +11,7 @@ use super::policy::THREAT_RULES;
 use super::problem::Code;
 use super::reader::closest;
 use super::report::Fault;
-use super::server::{NETWORK, network};
+use super::server::{NETWORK, Server, network};
 
 /// `bans`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ const CODES: &[&str] = &[
 /// The declaration of the section.
 pub(super) static BANS: Section = Section {
     name: "bans",
-    doc: "Addresses that earn refusals are refused for a while (403), whatever they ask for. `on` is the section with its defaults; `proxyctl bans` lists and lifts them, and they outlive a restart.",
+    doc: "Addresses that earn refusals are refused for a while (403), whatever they ask for but health. Those of `server.trusted_proxies` are not: list the balancers in front there, or their clients, who all have their address, are banned together. `on` is the section with its defaults; `proxyctl bans` lists and lifts them, and they outlive a restart.",
     fields: &[&[
         Field::new("refusals", Kind::Integer { min: 1, max: 1_000_000 }, "So many refusals …").default("20"),
         Field::new("within", Kind::Duration { min: "1s", max: "24h" }, "… within so long …").default("1m"),
@@ -104,7 +104,12 @@ pub(super) static BANS: Section = Section {
             "Which refusals count, by their codes; `threat` stands for all of the policy `threats`.",
         )
         .default("[password_wrong, key_unknown, token_signature, token_algorithm, auth_locked, access_denied, threat]"),
-        Field::new("exempt", Kind::OneOrMany(&NETWORK), "Addresses and networks that are never banned.").default("[]"),
+        Field::new(
+            "exempt",
+            Kind::OneOrMany(&NETWORK),
+            "Addresses and networks that are never banned, beside `server.trusted_proxies`.",
+        )
+        .default("[]"),
         Field::new(
             "ipv6_prefix",
             Kind::Integer { min: 1, max: 128 },
@@ -142,6 +147,20 @@ pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Bans> {
         exempt: exempt?,
         ipv6_prefix: ipv6_prefix?,
     })
+}
+
+/// A balancer that nobody told of: its address is everybody's. Where a listener has TLS, none has ended it in front.
+pub(super) fn warn(fields: &mut Fields<'_, '_>, server: &Server) {
+    let is_said = fields.written("server").is_some_and(|entry| entry.value.get("trusted_proxies").is_some());
+    if is_said || server.listen.iter().any(|listen| listen.tls.is_some()) {
+        return;
+    }
+    let fault = Fault::new(
+        Code::MissingKey,
+        "`server.trusted_proxies` is missing: behind a balancer all clients have its address, and a ban shuts them all out",
+    )
+    .hint("list the balancers: `trusted_proxies: [10.0.0.0/8]`; or say that there are none: `[]`");
+    fields.warn("bans", fault);
 }
 
 fn code(text: &str) -> Result<Arc<str>, Fault> {

@@ -105,6 +105,9 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node<'a>) -> Option<Co
     let mut routes = read_routes(&mut fields, &inherited, &mut around);
     if let (Some(server), false) = (&server, fields.reader().failed()) {
         identity::review::warn(&mut fields, &around, server, &inherited, &routes);
+        if let Some(Some(_)) = &bans {
+            bans::warn(&mut fields, server);
+        }
     }
     routes.extend(implied::routes(&mut fields, &around.identity, &inherited, &routes));
     if let Some(log) = &mut log {

@@ -143,7 +143,7 @@ pub(super) static SERVER: Section = Section {
     fields: &[&[
         Field::new("listen", Kind::OneOrMany(&Kind::Short(&ADDRESS, &LISTENER)), "One address with its port, or a list; each may be the long form.").default("0.0.0.0:8000"),
         Field::new("workers", Kind::Or("auto", &Kind::Integer { min: 1, max: 1024 }), "Worker threads; `auto`: one per core. Changing it needs a restart.").default("auto"),
-        Field::new("trusted_proxies", Kind::List(&NETWORK), "Addresses and networks whose `X-Forwarded-*` and `Forwarded` headers are believed.").default("[]"),
+        Field::new("trusted_proxies", Kind::List(&NETWORK), "Addresses and networks whose `X-Forwarded-*` and `Forwarded` headers are believed. They are never banned themselves.").default("[]"),
         Field::new("state_dir", Kind::Text { what: "a path", sample: "data" }, "Where the audit store, the config history and what is said of endpoints at run time live. Changing it needs a restart. The default is relative to the working directory.").default("./data"),
         Field::new("health_path", Kind::Or("off", &Kind::Text { what: "a path such as `/healthz`", sample: "/healthz" }), "A path that answers health on the traffic listeners too.").default("off"),
         Field::new("merge_slashes", Kind::Boolean, "Whether `//` in a path counts as `/`.").default("false"),

@@ -58,6 +58,40 @@ struct Ban {
     is_kept: bool,
 }
 
+/// Whose bans hold, by a generation of the config.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    pub bans: Option<&'a config::Bans>,
+    /// Through them everybody comes: a ban of theirs would shut out all.
+    pub trusted_proxies: &'a [IpNet],
+}
+
+impl<'a> Terms<'a> {
+    pub fn of(config: &'a config::Config) -> Self {
+        Self { bans: config.bans.as_deref(), trusted_proxies: &config.server.trusted_proxies }
+    }
+
+    /// Whether no ban keeps this address out, whatever was earned or written.
+    fn spares(&self, ip: IpAddr) -> bool {
+        self.spared().any(|spared| spared.contains(&ip))
+    }
+
+    fn spared(&self) -> impl Iterator<Item = &'a IpNet> {
+        self.bans.into_iter().flat_map(|bans| &bans.exempt).chain(self.trusted_proxies)
+    }
+
+    /// Whether bans like this one hold: where the config has none, only those that operators said.
+    fn counts(&self, row: &BanRow) -> bool {
+        self.bans.is_some() || row.by != OURSELVES
+    }
+
+    /// Whether this ban keeps anybody out.
+    pub fn holds(&self, row: &BanRow) -> bool {
+        let is_spared = |network: IpNet| self.spared().any(|spared| spared.contains(&network));
+        self.counts(row) && !parse_network(&row.network).is_some_and(is_spared)
+    }
+}
+
 /// A ban that was earned just now. It is in force; it remains to be kept ([`super::state::State::keep_ban`]) and told of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewBan {
@@ -96,14 +130,10 @@ impl BanList {
         self.longest(ip.to_canonical(), now_s, |_| true)
     }
 
-    /// The same as the config says now: whom it exempts is not kept out, whatever was earned or written before; and where there are
-    /// no bans, nobody is for what was earned, but for what operators said. Asked where [`Self::check`] says that somebody is.
-    pub fn check_now(&self, ip: IpAddr, now_s: i64, config: Option<&config::Bans>) -> Option<i64> {
+    /// The same as the config says now. Asked where [`Self::check`] says that somebody is.
+    pub fn check_now(&self, ip: IpAddr, now_s: i64, terms: &Terms<'_>) -> Option<i64> {
         let ip = ip.to_canonical();
-        if config.is_some_and(|config| is_exempt(ip, config)) {
-            return None;
-        }
-        self.longest(ip, now_s, |row| config.is_some() || row.by != OURSELVES)
+        if terms.spares(ip) { None } else { self.longest(ip, now_s, |row| terms.counts(row)) }
     }
 
     fn longest(&self, ip: IpAddr, now_s: i64, counts: impl Fn(&BanRow) -> bool) -> Option<i64> {
@@ -117,14 +147,15 @@ impl BanList {
     }
 
     /// Notes that this address was refused, with this code. The ban that it has earned by that, if it has.
-    pub fn note(&self, ip: IpAddr, code: &str, config: &config::Bans, now_s: i64) -> Option<NewBan> {
+    pub fn note(&self, ip: IpAddr, code: &str, terms: &Terms<'_>, now_s: i64) -> Option<NewBan> {
+        let config = terms.bans?;
         // `threat` stands for every rule of theirs.
         let is_meant = |on: &str| on == code || (on == "threat" && code.starts_with("threat_"));
         if !config.on.iter().any(|on| is_meant(on)) {
             return None;
         }
         let ip = ip.to_canonical();
-        if is_exempt(ip, config) || self.check(ip, now_s).is_some() {
+        if terms.spares(ip) || self.check(ip, now_s).is_some() {
             return None;
         }
         let size = if ip.is_ipv4() { 32 } else { config.ipv6_prefix.min(128) };
@@ -296,10 +327,6 @@ impl BanList {
             self.sizes.store(std::sync::Arc::new(Sizes { v4: sizes(true), v6: sizes(false) }));
         }
     }
-}
-
-fn is_exempt(ip: IpAddr, config: &config::Bans) -> bool {
-    config.exempt.iter().any(|exempt| exempt.contains(&ip))
 }
 
 fn seconds(duration: std::time::Duration) -> i64 {

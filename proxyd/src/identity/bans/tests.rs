@@ -16,6 +16,10 @@ fn config() -> config::Bans {
     }
 }
 
+fn terms(config: &config::Bans) -> Terms<'_> {
+    Terms { bans: Some(config), trusted_proxies: &[] }
+}
+
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
@@ -26,14 +30,14 @@ fn row(network: &str, until_s: i64) -> BanRow {
 
 /// So many refusals at once.
 fn refuse(bans: &BanList, address: &str, times: u32, now_s: i64) -> Option<NewBan> {
-    (0..times).filter_map(|_| bans.note(ip(address), "key_unknown", &config(), now_s)).last()
+    (0..times).filter_map(|_| bans.note(ip(address), "key_unknown", &terms(&config()), now_s)).last()
 }
 
 #[test]
 fn who_earns_a_ban() {
     let check = |addresses: &[&str], code: &str, expected: Option<&str>| {
         let bans = BanList::default();
-        let ban = addresses.iter().filter_map(|address| bans.note(ip(address), code, &config(), 0)).last();
+        let ban = addresses.iter().filter_map(|address| bans.note(ip(address), code, &terms(&config()), 0)).last();
         assert_eq!(ban.as_ref().map(|ban| ban.row.network.as_str()), expected, "{addresses:?}");
         assert_eq!(bans.active(), usize::from(expected.is_some()));
         let is_banned = bans.check(ip(addresses[0]), 0).is_some();
@@ -135,7 +139,8 @@ fn what_the_config_says_now_counts() {
     refuse(&bans, "192.0.2.1", 3, 0).unwrap();
     bans.add(row("198.51.100.0/24", 100));
     let check = |address: &str, config: Option<&config::Bans>, expected: Option<i64>| {
-        assert_eq!(bans.check_now(ip(address), 50, config), expected, "{address} {config:?}");
+        let terms = Terms { bans: config, trusted_proxies: &[] };
+        assert_eq!(bans.check_now(ip(address), 50, &terms), expected, "{address} {config:?}");
     };
     let exempt = config::Bans { exempt: vec!["192.0.2.0/30".parse().unwrap()], ..config() };
     let all = config::Bans { exempt: vec!["0.0.0.0/0".parse().unwrap()], ..config() };
@@ -148,6 +153,45 @@ fn what_the_config_says_now_counts() {
     check("198.51.100.1", None, Some(100));
     check("192.0.2.1", Some(&config()), Some(600));
     check("203.0.113.1", Some(&config()), None);
+}
+
+#[test]
+fn trusted_proxies_neither_earn_bans_nor_keep_them() {
+    let bans = BanList::default();
+    let (config, trusted) = (config(), ["192.0.2.0/30".parse().unwrap(), "2001:db8::1/128".parse().unwrap()]);
+    let check = |address: &str, is_refused: bool| {
+        let terms = Terms { bans: Some(&config), trusted_proxies: &trusted };
+        let earned = (0..3).filter_map(|_| bans.note(ip(address), "key_unknown", &terms, 0)).last();
+        assert_eq!(earned.is_some(), is_refused, "{address}");
+        bans.add(row(address, 100));
+        for terms in [terms, Terms { bans: None, ..terms }] {
+            assert_eq!(bans.check_now(ip(address), 50, &terms).is_some(), is_refused, "{address}");
+        }
+    };
+    check("192.0.2.1", false);
+    check("::ffff:192.0.2.2", false);
+    check("2001:db8::1", false);
+    check("192.0.2.5", true);
+}
+
+#[test]
+fn which_bans_keep_anybody_out() {
+    let exempt = config::Bans { exempt: vec!["192.0.2.0/24".parse().unwrap()], ..config() };
+    let trusted = ["198.51.100.1/32".parse().unwrap()];
+    let check = |config: Option<&config::Bans>, network: &str, by: &str, expected: bool| {
+        let terms = Terms { bans: config, trusted_proxies: &trusted };
+        let row = BanRow { by: by.into(), ..row(network, 100) };
+        assert_eq!(terms.holds(&row), expected, "{network} by {by}");
+    };
+    check(Some(&exempt), "203.0.113.1/32", OURSELVES, true);
+    check(Some(&exempt), "192.0.2.7/32", OURSELVES, false);
+    check(Some(&exempt), "192.0.2.7/32", "operator", false);
+    // Some in it are not exempt.
+    check(Some(&exempt), "192.0.0.0/16", "operator", true);
+    check(Some(&exempt), "198.51.100.1/32", OURSELVES, false);
+    check(None, "203.0.113.1/32", OURSELVES, false);
+    check(None, "203.0.113.1/32", "operator", true);
+    check(None, "198.51.100.1/32", "operator", false);
 }
 
 /// Shown, not judged: `ROUNDS=1000000 cargo test --release -p proxyd --lib identity::bans -- --nocapture`.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::identity::{LISTEN, fine, read, refused};
+use super::identity::{fine, read, refused};
 use super::{Known, load_text, told};
 use crate::config::identity::{Provider, StateStore};
 use crate::config::policy::{Algorithm, Auth, Combine, Key, OnStoreError, Rule, ThreatMode, Threats};
@@ -10,6 +10,9 @@ use crate::config::source::Input;
 use crate::config::{Action, PathPattern, References, Scope, Serve, load};
 
 const MAIN: &str = "identity: {jwt: {main: {keys: {pem: a.pem}}}, api_key: on, login: {corp: {kind: oidc, issuer: 'https://a', client_id: a}}, forward: {url: 'http://a'}}\n";
+
+/// Nobody is in front.
+const ALONE: &str = "server: {trusted_proxies: []}\n";
 
 #[test]
 fn nothing_is_optional_where_a_service_is_asked() {
@@ -151,6 +154,7 @@ fn bad_threats_bans_and_stores() {
         "bans: {on: [pasword_wrong, banned, teapot, traversal, threat_x], exempt: [x], ipv6_prefix: 0}",
         "bans: {on: []}",
         "bans: yes",
+        "bans: on",
         "redis: {}",
         "redis: {url: 'http://a', prefix: '', timeout: 0ms, failures: 0}",
         "redis: {url: 'redis://:s3cret/x@10.0.0.1'}",
@@ -172,7 +176,9 @@ fn threats_bans_and_stores() {
     let json = found.shape.json.unwrap();
     assert_eq!((json.max_bytes, json.max_depth, &*found.shape.content_types[0]), (1 << 20, 32, "application/json"));
     assert!(fine("threats: off").policies.threats.value.is_none());
-    let bans = fine("bans: on").bans.clone().unwrap();
+    let told = load_text(&format!("{ALONE}bans: on")).unwrap();
+    assert_eq!(told.warnings, []);
+    let bans = told.config.bans.clone().unwrap();
     assert_eq!((bans.refusals, bans.lasts, bans.longest.as_secs()), (20, Duration::from_mins(10), 86_400));
     let on: Vec<&str> = bans.on.iter().map(|code| &**code).collect();
     assert!(on.contains(&"password_wrong") && on.contains(&"threat") && !on.contains(&"rate_limited"), "{on:?}");
@@ -238,7 +244,7 @@ fn the_routes_that_come_along() {
 #[test]
 fn the_examples_in_the_repositorys_config_are_good() {
     let whole = include_str!("../../../../config.yaml");
-    let mut text = LISTEN.to_owned();
+    let mut text = ALONE.to_owned();
     for section in ["redis", "bans", "identity"] {
         let start = format!("# {section}:");
         let lines = whole.lines().skip_while(|line| !line.starts_with(&start));
@@ -283,7 +289,7 @@ fn names_of_providers_are_those_that_are_written() {
 #[test]
 fn what_cannot_be_looked_up_is_no_mistake() {
     let text = format!(
-        "{LISTEN}redis: {{url: '${{env:A}}'}}
+        "{ALONE}redis: {{url: '${{env:A}}'}}
 identity:
   jwt: {{a: {{keys: {{secret: '${{env:A}}'}}, algorithms: ['${{env:A}}'], issuer: '${{env:A}}'}}, b: {{keys: {{jwks_url: '${{env:A}}'}}, from: {{cookie: '${{env:A}}'}}}}}}
   basic: {{users_file: '${{env:A}}', users: [{{user: '${{env:A}}', password_hash: '${{env:A}}', roles: '${{env:A}}', scopes: '${{env:A}}'}}]}}

@@ -10,7 +10,7 @@ use crate::config::identity::{
 use crate::config::source::Input;
 use crate::config::{Config, Problems, References, load};
 
-pub(super) const LISTEN: &str = "server: {listen: 127.0.0.1:8000}\n";
+const LISTEN: &str = "server: {listen: 127.0.0.1:8000}\n";
 /// As long as the longest hash.
 const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
