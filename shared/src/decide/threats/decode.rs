@@ -62,13 +62,21 @@ fn digit(octet: u8) -> Option<u32> {
     char::from(octet).to_digit(16)
 }
 
-/// SQL with its comments as blanks: `/**/` and `/* … */` are one, of `/*!50000union*/` the words stay, and one that is open to the
-/// end is told by its beginning. None where there is no comment.
+/// SQL with what stands for blanks as blanks: `/**/` and `/* … */` are one, of `/*!50000union*/` the words stay, and one that is
+/// open to the end is told by its beginning; `#` and `--` with the rest of their line are one, and so is 0xA0 of Latin-1, which
+/// MySQL skips. None where there is nothing of the kind.
 pub(super) fn without_comments(text: &[u8]) -> Option<Vec<u8>> {
-    memchr::memmem::find(text, b"/*")?;
+    // Behind the last line's end no comment of a line ends.
+    let lines = memchr::memrchr2(b'\n', b'\r', text).map_or(0, |last| last + 1);
+    let starts_comment = |at: usize| matches!(text.get(at..), Some([b'#', ..] | [b'-', b'-', ..]));
+    let has_line = || memchr::memchr2_iter(b'#', b'-', text.get(..lines).unwrap_or_default()).any(starts_comment);
+    if memchr::memmem::find(text, b"/*").is_none() && memchr::memchr(HARD_BLANK, text).is_none() && !has_line() {
+        return None;
+    }
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, tail)) = rest.split_first() {
+        let is_within_lines = text.len() - rest.len() < lines;
         rest = match (first, tail) {
             // MySQL runs what is in it.
             (b'/', [b'*', b'!', words @ ..]) => {
@@ -88,6 +96,20 @@ pub(super) fn without_comments(text: &[u8]) -> Option<Vec<u8>> {
                 out.push(b' ');
                 behind
             }
+            (b'#', _) | (b'-', [b'-', ..]) if is_within_lines => {
+                out.push(b' ');
+                let end = memchr::memchr2(b'\n', b'\r', tail).unwrap_or(tail.len());
+                tail.get(end..).unwrap_or_default()
+            }
+            // As UTF-8 has it; alone it is Latin-1, unless it is the end of another character.
+            (0xC2, [HARD_BLANK, behind @ ..]) => {
+                out.push(b' ');
+                behind
+            }
+            (&HARD_BLANK, _) if out.last().is_none_or(u8::is_ascii) => {
+                out.push(b' ');
+                tail
+            }
             _ => {
                 out.push(*first);
                 tail
@@ -96,6 +118,9 @@ pub(super) fn without_comments(text: &[u8]) -> Option<Vec<u8>> {
     }
     Some(out)
 }
+
+/// A blank that breaks no line, in Latin-1.
+const HARD_BLANK: u8 = 0xA0;
 
 #[cfg(test)]
 mod tests {
@@ -128,8 +153,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_comments(text: &str, expected: Option<&str>) {
-        let told = without_comments(text.as_bytes()).map(|text| String::from_utf8_lossy(&text).into_owned());
+    fn check_comments(text: impl AsRef<[u8]>, expected: Option<&str>) {
+        let told = without_comments(text.as_ref()).map(|text| String::from_utf8_lossy(&text).into_owned());
         assert_eq!(told.as_deref(), expected);
     }
 
@@ -141,5 +166,16 @@ mod tests {
         check_comments("/*!50000union*/ select", Some(" union  select"));
         check_comments("admin'/*", Some("admin' /*"));
         check_comments("a/*!", Some("a "));
+        check_comments("a -- b # c", None);
+        check_comments("a - b\n- c", None);
+        check_comments("a\nb -- c # d", None);
+        check_comments("union#\nselect", Some("union \nselect"));
+        check_comments("union-- x\r\nselect#", Some("union \r\nselect#"));
+        check_comments("a#b\n--c\rd--e", Some("a \n \rd--e"));
+        check_comments("----\n----", Some(" \n----"));
+        check_comments("a/*\n*/#\nb", Some("a  \nb"));
+        check_comments(b"1\xa0union\xa0\xa0select", Some("1 union  select"));
+        check_comments("1\u{a0}union", Some("1 union"));
+        check_comments("\u{e0} la carte, \u{65e5}\u{4820}", Some("\u{e0} la carte, \u{65e5}\u{4820}"));
     }
 }

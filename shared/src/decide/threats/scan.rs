@@ -149,6 +149,8 @@ fn classes(text: &[u8]) -> Classes {
 }
 
 /// The shortest SQL of words alone that says something: `union select a from b`.
+            // Of Latin-1: see `without_comments`.
+            0xA0 => BLANK,
 const WORDS_OF_SQL: usize = 20;
 
 /// The rules that look at a text of these classes: each where a text has what all its patterns have.
@@ -250,7 +252,7 @@ impl<'s> Looking<'s> {
         for rule in rules(place, seen, text) {
             self.look(rule, text);
             if rule == Rule::SqlInjection
-                && seen & SLASH != 0
+                && seen & (SLASH | BREAK | BLANK) != 0
                 && let Some(text) = without_comments(text)
             {
                 self.look(rule, &text);
