@@ -67,11 +67,11 @@ static PATTERNS: LazyLock<[Patterns; Rule::ALL.len()]> = LazyLock::new(|| {
         Rule::CrossSiteScripting => Patterns::compile(SCRIPT, SCRIPT_FAINT),
         Rule::CommandInjection => Patterns::compile(COMMAND, COMMAND_FAINT),
         Rule::TemplateInjection => Patterns::compile(TEMPLATE, TEMPLATE_FAINT),
-        Rule::HeaderInjection => Patterns::compile(HEADER, &[]),
+        Rule::HeaderInjection => Patterns::compile(HEADER, HEADER_FAINT),
         Rule::NullByte => Patterns::compile(&[r"\x00"], &[]),
         // By its words alone: see `agents`.
         Rule::ScannerAgent => Patterns::compile(&[], &[]),
-        Rule::ProtocolWrapper => Patterns::compile(WRAPPER, &[]),
+        Rule::ProtocolWrapper => Patterns::compile(WRAPPER, WRAPPER_FAINT),
     })
 });
 
@@ -169,10 +169,14 @@ const SQL: &[&str] = &[
     r"['\x22]\s*\|\|\s*['\x22][^|]*(?:'\s*=|--)",
     r"['\x22][\s)]*\brlike\b[\s(]",
     r"['\x22]\s*(?:and|or)\s+(?:extractvalue|updatexml|exp|polygon|multipoint|geometrycollection|json_keys|gtid_subset)\s*\(",
-    r"'\s*;\s*(?:--|\#|/\*|$)",
+    // With one quote alone: of two the second ends a text.
+    r"'\s*;\s*(?:--|\#|/\*)",
+    r"^[^'\x22]*'\s*;\s*$",
     // Operators of document stores, where only a bypass has them.
     r#"\$where\b['"]?\s*[\]:]"#,
-    r#""\$(?:ne|gt|gte|regex)"\s*:\s*(?:null|""|"\.\*"|-?1\b|0\b)"#,
+    r#""\$(?:ne|gt|gte|regex)"\s*:\s*(?:""|"\.\*")"#,
+    r#"^\s*\{\s*"\$(?:ne|gt|gte|regex)"\s*:\s*(?:null|-?1\b|0\b)"#,
+    r#""(?:pass(?:word|wd|code)?|pwd|secret|token|api_?key)"\s*:\s*\{\s*"\$(?:ne|gt|gte|nin|regex|exists)""#,
 ];
 
 const SQL_FAINT: &[&str] = &[
@@ -180,6 +184,9 @@ const SQL_FAINT: &[&str] = &[
     r"\b(?:insert\s+into|delete\s+from|drop\s+table|truncate\s+table)\s+\w",
     r"\b(?:or|and)[\s(]+['\x22]?\d+['\x22]?\s*=\s*['\x22]?\d+",
     r"\bunion\s+(?:all\s+)?select\b",
+    r"'\s*;\s*$",
+    // A filter, as much as a bypass.
+    r#""\$(?:ne|gt|gte|regex)"\s*:\s*(?:null|-?1\b|0\b)"#,
 ];
 
 const SCRIPT: &[&str] = &[
@@ -229,7 +236,7 @@ const COMMAND: &[&str] = &[
     // A command of which the name alone gives it away.
     r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:whoami|ifconfig|ipconfig|systeminfo|printenv|netstat|tasklist|uname)\b(?:\s+[/-]\w{1,12})*\s*(?:$|[;|&\n`)\x00#'\x22>])",
     // One with what it is to work on.
-    r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:cat|tac|nl|od|xxd|base64)\s+(?:-\w+\s+)*(?:[/~$<\\]|\.\.?/|\S*(?:passwd|shadow|etc/|\.php|\.env))",
+    r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:cat|tac|nl|od|xxd|base64)\s+(?:-\w+\s+)*(?:/[\w.?*\[$]|~(?:/|\w+/|\s*$)|\$[a-z_{(@*]|<\s*[/~.$a-z(]|\\|\.\.?/|\S*(?:passwd|shadow|etc/|\.php|\.env))",
     r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:ls|dir)\s+(?:-\w|[/~]|\.\.?(?:$|[/;\s])|c:)",
     r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?ping\s+(?:-[a-z]\s*\d+\s+|[/-]n\s*\d+\s+)?(?:\d{1,3}\.\d|-[a-z]\b|localhost|[\w-]+\.[a-z]{2})",
     r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:curl|wget|fetch|lynx|tftp|ftp|certutil|bitsadmin)(?:\.exe)?\s+(?:-\S+\s+)*(?:https?:|ftp:|//|[\w-]+\.[\w.-]+|\d{1,3}\.|['\x22$-])",
@@ -238,19 +245,22 @@ const COMMAND: &[&str] = &[
     r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:ba|da|z|k|c|tc)?sh\s+(?:-[a-z]|<|/tmp|\S+\.sh\b)",
     r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:python[23]?|perl|ruby|php|node|lua)\s+-[a-z]",
     r"(?:[;|&\n]|\$\()\s*(?:rm\s+-[rf]|chmod\s+(?:[+u]|0?[0-7]{3})|chown\s+\w+|kill(?:all)?\s+-|nohup\s+\S|crontab\s+-|useradd\s|adduser\s|mkfifo\s|touch\s+[/\w.]+|net\s+user\b|reg\s+(?:add|query)|type\s+(?:c:|%|\S+\.ini)|timeout\s+/t\s*\d+|nslookup\s+\S*\.\w|dig\s+\S*\.\w|echo\s+(?:-[ne]+\s|[$\x22'`]|[^\s;|&]+\s*[;|&`)>#'\x22])|set\s+/a\b|expr\s+\d+|id\s+-\w|ps\s+-\w*e)",
-    r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:more|less|head|tail|strings|grep|find|cp|mv|ln|stat|file|dd|tar|zip)\s+(?:-\w+\s+\S{0,4}\s*)*(?:/\w|/\s|\.\.?/|\S*(?:passwd|shadow|etc/|\.php|\.env))",
+    r"(?:[;|&\n]|\$\()\s*(?:/(?:usr/)?s?bin/)?(?:more|less|head|tail|strings|grep|find|cp|mv|ln|stat|file|dd|tar|zip)\s+(?:-\w+\s+\S{0,4}\s*)*(?:/\w|/\s+-\w|\.\.?/|\S*(?:passwd|shadow|etc/|\.php|\.env))",
     // A lone `&` with a blank behind it is prose.
     r"(?:[;|\n]\s*|&&\s*|\$\(\s*|&)sleep\s+\d+\s*(?:$|[;|&`)#'\x22])",
     // Names that lists hold too: behind an address, or closed like a command.
     r"(?:(?:^|=|@)\d{1,3}(?:\.\d{1,3}){3}|localhost|['\x22])\s*(?:;|\|\|?|&&?|\n|`)\s*(?:id|ls|pwd|env|dir|ps|w|who|set|hostname|date|ver)\s*(?:$|[;|&\n`#'\x22])",
-    r"(?:;|\|\||&&)\s*(?:id|ls|pwd|env|ps)\s*(?:;|\||&&|\#)",
+    r"^\s*(?:;|\|\||&&)\s*(?:id|ls|pwd|env|ps)\s*(?:;|\||&&|\#)",
+    r"(?:;|\|\||&&)\s*(?:id|ls|pwd|env|ps)\s*(?:(?:;|\|)\s*(?:$|\#)|&&|\#)",
     r"\$\(\s*(?:/(?:usr/)?s?bin/)?(?:id|ls|pwd|env|ps|who|hostname|date|cat|curl|wget|sleep|nslookup|ping|echo|printf|bash|sh|expr|dig)\b",
     r"^[^\s`]*`\s*(?:/(?:usr/)?s?bin/)?(?:id|ls|pwd|env|ps|hostname|date|cat|curl|wget|sleep|nslookup|dig|ping|echo|printf|bash|sh|uname|whoami|ifconfig|rm|nc|touch|chmod|python[23]?|perl)\b[^`]*`[^\s]*$",
     r"\$\{?ifs\b",
     r"(?:[;|&]|\$\()\s*(?:/(?:usr/)?s?bin/)?\w{0,6}(?:''|\x22\x22|\\)\w+(?:''|\x22\x22|\\|\w){0,12}[\s<]+[/\\~]",
     r"(?:[;|&]|\$\()\s*(?:\w'\w'\w|'\w'\w|\w\x22\w\x22\w)\w{0,6}\s",
     r"(?:[;|&]|\$\()\s*/\S{0,8}\?\S{0,8}/\S{0,12}\s+/",
-    r"\{(?:cat|ls|curl|wget|echo|nc|bash),[^}]+\}",
+    // With something that is an argument, and no other name.
+    r"\{(?:cat|ls|echo),(?:[^}]*,)?['\x22]?(?:[-/.~$\\]|https?:)[^}]*\}",
+    r"\{(?:curl|wget|nc|bash),[^}]*[-./:$\\][^}]*\}",
     // Pipes into a shell, shells with a command, sockets of bash.
     r"\b(?:curl|wget|echo|base64|printf)\b[^|]+\|\s*(?:sudo\s+)?(?:/(?:usr/)?s?bin/)?(?:ba|da|z|k)?sh\b",
     r"\b(?:curl|wget|echo|base64|printf)\b[^|]+\|\s*(?:sudo\s+)?(?:python[23]?|perl|ruby|php|base64\s+-d)\b",
@@ -280,6 +290,8 @@ const COMMAND: &[&str] = &[
 ];
 
 const COMMAND_FAINT: &[&str] = &[
+    r"(?:;|\|\||&&)\s*(?:id|ls|pwd|env|ps)\s*(?:;|\|)",
+    r"\{(?:cat|ls|curl|wget|echo|nc|bash),[^}]+\}",
     r"(?:;|\|\||&&)\s*(?:id|ls|pwd|env|dir|ps|who|hostname)\s*$",
     r"(?:^|[\s=/])/bin/(?:ba|da|z|k)?sh\b",
     r"(?:[;|&]|\$\()\s*(?:sudo|cat|curl|wget|bash)\s",
@@ -324,9 +336,11 @@ const TEMPLATE_FAINT: &[&str] = &[
 ];
 
 const HEADER: &[&str] = &[
-    r"[\r\n]+\s*(?:set-cookie|content-(?:type|length|disposition|encoding|security-policy)|transfer-encoding|refresh|access-control-[a-z-]{2,}|clear-site-data|x-(?:forwarded|frame|xss|content|powered|injected|inject|injection|custom|test|header|cache|host|original|http|real)[a-z-]*|proxy-\w+|cookie|authorization)\s*:",
+    r"[\r\n]+\s*(?:set-cookie|content-(?:type|length|disposition|encoding|security-policy)|transfer-encoding|access-control-[a-z-]{2,}|clear-site-data|x-(?:forwarded|frame|xss|content|powered|injected|inject|injection|custom|test|header|cache|host|original|http|real)[a-z-]*|proxy-\w+|cookie|authorization)\s*:",
     r"[\r\n]+\s*location\s*:\s*(?:https?:|/)",
-    r"[\r\n]+\s*(?:bcc|cc|mime-version|reply-to)\s*:\s*\S+",
+    r"[\r\n]+\s*refresh\s*:\s*\d+\s*(?:[;,]|$)",
+    r"[\r\n]+\s*(?:bcc|cc|reply-to)\s*:[^\r\n]*@",
+    r"[\r\n]+\s*mime-version\s*:\s*\d",
     r"[\r\n]+\s*host\s*:\s*\S+\s*$",
     r"[\r\n]+\s*http/\d",
     r"[\r\n]+\s*(?:get|post|put|delete|head|options|patch)\s+\S+\s+http/",
@@ -334,12 +348,20 @@ const HEADER: &[&str] = &[
     r"\xe5\x98\x8a\s*\xe5\x98\x8d|\xe5\x98\x8d\s*\xe5\x98\x8a",
 ];
 
+/// Lines of letters that people write, too.
+const HEADER_FAINT: &[&str] = &[r"[\r\n]+\s*(?:refresh|bcc|cc|reply-to|mime-version)\s*:\s*\S"];
+
 const WRAPPER: &[&str] = &[
     r"^\s*(?:url\s*[:=]\s*)?(?:file:/{1,3}[^\s/]|file:////|netdoc:/|jar:(?:https?|file):|view-source:|local_file:|ssh2(?:\.\w+)?://|ogg://|rar://|glob://|compress\.\w+://|data://)",
     r"(?:^|[=,\s\x22'(;])(?:php://(?:filter|input|stdin|fd|memory|temp|output)|phar://\S|expect://\S|zip://\S+(?:\#|%23)|zlib:|gopher://\S|dict://\S+:\d|tftp://\S|ldaps?://\S+/|rmi://\S+:\d|sftp://\S+:\d+/\S*;)",
-    r"^\s*(?:[\w.+-]+:)?/{0,2}(?:[^/@\s]*@)?(?:169\.254\.169\.254|169\.254\.170\.2|\[?fd00:ec2::254\]?|metadata\.google\.internal|metadata\.azure\.com|100\.100\.100\.200|192\.0\.0\.192|2852039166|0xa9fea9fe|0xa9\.0xfe\.0xa9\.0xfe|0?251\.0?376\.0?251\.0?376|\[::ffff:169\.254\.169\.254\]|\[::ffff:a9fe:a9fe\]|169\.254\.169\.254\.\w+\.\w+|instance-data(?:\.ec2\.internal)?)(?:[:/?\#.]|$)",
+    r"^\s*(?:[\w.+-]+:)?/{0,2}(?:[^/@\s]*@)?(?:169\.254\.169\.254|169\.254\.170\.2|\[?fd00:ec2::254\]?|metadata\.google\.internal|metadata\.azure\.com|100\.100\.100\.200|192\.0\.0\.192|2852039166|0xa9fea9fe|0xa9\.0xfe\.0xa9\.0xfe|0?251\.0?376\.0?251\.0?376|\[::ffff:169\.254\.169\.254\]|\[::ffff:a9fe:a9fe\]|169\.254\.169\.254\.\w+\.\w+|instance-data\.ec2\.internal)(?:[:/?\#.]|$)",
+    // A word as well as a host: one behind a scheme, or before a path.
+    r"^\s*(?:[\w.+-]+:)?//(?:[^/@\s]*@)?instance-data(?:[:/?\#.]|$)",
+    r"^\s*(?:[^/@\s]*@)?instance-data(?::\d+)?/",
     r"[@=/]169\.254\.169\.254(?:[:/?\#]|$)",
     r"<!entity\s+%?\s*\w+\s+(?:system|public)\b",
     r"<!doctype\s+\w+\s+(?:system\s+['\x22](?:file|https?|ftp):|\[)",
     r"<[\w:]*include\s[^>]*href\s*=\s*['\x22]file:",
 ];
+
+const WRAPPER_FAINT: &[&str] = &[r"^\s*instance-data\s*$"];
