@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use shared::config::Name;
-use shared::config::policy::{Mode, Rule};
+use shared::config::policy::{ExemptUser, Mode, Rule};
 use shared::decide::limit;
 
 use self::limiter::Held;
@@ -149,10 +149,10 @@ fn counts(rule: &Rule, exchange: &Exchange) -> bool {
         // A key that acts for nobody is called by its own name.
         Some(key) => {
             let is_named = |name: &Name| *key.prefix == **name || *key.id == **name || *key.name == **name;
-            let acts_for = |user: &Name| !key.is_user && *principal.user == **user;
+            let acts_for = |user: &ExemptUser| !key.is_user && user.is(&principal.user, &principal.provider);
             !(rule.exempt_keys.iter().any(is_named) || rule.exempt_users.iter().any(acts_for))
         }
-        None => !rule.exempt_users.iter().any(|user| *principal.user == **user),
+        None => !rule.exempt_users.iter().any(|user| user.is(&principal.user, &principal.provider)),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::Provider;
+use crate::config::Name;
 use crate::config::certificates;
 use crate::config::field::Kind;
 use crate::config::problem::Code;
@@ -58,10 +59,24 @@ impl Providers {
             self.used.insert(known.clone());
             return provider.clone();
         }
-        let fault = Fault::new(Code::UnknownName, format!("nothing in `identity` is called `{}`", shown(node)));
-        let fault = fault.hint(self.hint(name));
-        reader.error(node.place, fault);
+        self.unknown(reader, node, name);
         None
+    }
+
+    /// A name that is written here, of somebody who recognises; where that is does not make it used.
+    pub(in crate::config) fn mentioned(&self, reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Name> {
+        let name = reader.text(node, &PROVIDER)?;
+        let is_known = self.known.iter().any(|(known, _)| known == name);
+        if is_known || (name == "certificate" && self.asks_certificates != Some(false)) {
+            return Some(name.into());
+        }
+        self.unknown(reader, node, name);
+        None
+    }
+
+    fn unknown(&self, reader: &mut Reader<'_>, node: &Node<'_>, name: &str) {
+        let fault = Fault::new(Code::UnknownName, format!("nothing in `identity` is called `{}`", shown(node)));
+        reader.error(node.place, fault.hint(self.hint(name)));
     }
 
     fn hint(&self, name: &str) -> String {

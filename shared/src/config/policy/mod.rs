@@ -21,7 +21,7 @@ pub use fallback::{Fallback, FallbackTo};
 pub use fault::{Fault, FaultAbort, FaultDelay};
 pub use headers::{HeaderEdit, HeaderEdits, Headers};
 pub use mirror::Mirror;
-pub use rate_limit::{Algorithm, Key, Mode, OnStoreError, RateLimit, Rule, Window};
+pub use rate_limit::{Algorithm, ExemptUser, Key, Mode, OnStoreError, RateLimit, Rule, Window};
 pub use security_headers::SecurityHeaders;
 pub use threats::{JsonShape, Shape, THREAT_RULES, ThreatMode, Threats};
 
@@ -122,9 +122,9 @@ impl Policies {
         let auth = setting(fields, "auth", &defaults.auth, scope, |reader, node| {
             auth::read(reader, node, &mut around.providers)
         });
-        let has_redis = around.has_redis;
+        let (has_redis, providers) = (around.has_redis, &around.providers);
         let rate_limit = setting(fields, "rate_limit", &defaults.rate_limit, scope, |reader, node| {
-            rate_limit::read(reader, node, has_redis)
+            rate_limit::read(reader, node, has_redis, providers)
         });
         let body_limit =
             setting(fields, "body_limit", &defaults.body_limit, scope, |reader, node| body_limit::read(reader, node));

@@ -1,6 +1,10 @@
 //! The policy `rate_limit`: how many requests in how much time, by whom.
 
 mod exempt;
+mod key;
+
+pub use exempt::ExemptUser;
+pub use key::Key;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,14 +14,13 @@ use ipnet::IpNet;
 
 use crate::config::field::{Field, Kind, Section};
 use crate::config::fields::Fields;
-use crate::config::identity::StateStore;
-use crate::config::log::HEADER;
+use crate::config::identity::{Providers, StateStore};
 use crate::config::problem::Code;
-use crate::config::reader::{Reader, closest, is_word};
+use crate::config::reader::{Reader, is_word};
 use crate::config::redis;
 use crate::config::report::Fault;
 use crate::config::server::NETWORK;
-use crate::config::tree::{Node, Value};
+use crate::config::tree::Node;
 use crate::config::{Name, name};
 
 /// One rule or several, which must all pass, in this order.
@@ -49,7 +52,7 @@ pub struct Rule {
     /// Addresses that are not counted.
     pub exempt: Vec<IpNet>,
     /// Users that are not counted.
-    pub exempt_users: Vec<Name>,
+    pub exempt_users: Vec<ExemptUser>,
     /// API keys that are not counted, by name or prefix.
     pub exempt_keys: Vec<Name>,
     pub store: StateStore,
@@ -97,20 +100,6 @@ pub struct Window {
     pub per: Duration,
 }
 
-/// Whom a rule counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Key {
-    Ip,
-    /// Who it is, however that was recognised; an API key that acts for nobody counts as itself.
-    User,
-    /// By the API key.
-    ApiKey,
-    /// By the client certificate's name: its common name, else its first alternative name.
-    Certificate,
-    /// By this header's value (lower-case name).
-    Header(Arc<str>),
-}
-
 /// How a rule counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
@@ -150,15 +139,6 @@ static LIMIT: Section = Section {
     ]],
 };
 
-static HEADER_KEY: Section = Section {
-    name: "rate_limit.by[]",
-    doc: "Whom a rule counts.",
-    fields: &[&[Field::new("header", HEADER, "By this header's value.").required()]],
-};
-
-const KEY: Kind = Kind::Short(&Kind::Choice(&KEYS), &HEADER_KEY);
-const KEYS: [&str; 4] = ["ip", "user", "api_key", "certificate"];
-
 /// The declaration of one rule.
 pub(super) static RULE: Section = Section {
     name: "rate_limit",
@@ -177,8 +157,8 @@ pub(super) static RULE: Section = Section {
         ),
         Field::new(
             "by",
-            Kind::OneOrMany(&KEY),
-            "Whom the rule counts: the first that is known, the address where none is. `ip`, `user` (whoever `auth` recognised; an API key that acts for nobody counts as itself), `api_key`, `certificate` (the common name of the client's certificate, else its first alternative name) or `header: NAME`.",
+            Kind::OneOrMany(&key::KEY),
+            "Whom the rule counts: the first that is known, the address where none is. `ip`, `user` (whoever `auth` recognised, by provider and name; an API key that acts for nobody counts as itself), `api_key`, `certificate` (the common name of the client's certificate, else its first alternative name) or `header: NAME`.",
         )
         .default("ip"),
         Field::new(
@@ -217,7 +197,7 @@ pub(super) static RULE: Section = Section {
         Field::new(
             "exempt",
             Kind::OneOrMany(&Kind::Short(&NETWORK, &exempt::EXEMPT)),
-            "Who is not counted: addresses, networks, `{user: NAME}`, `{api_key: NAME}`.",
+            "Who is not counted: addresses, networks, `{user: NAME, provider: NAME}`, `{api_key: NAME}`.",
         ),
         Field::new(
             "store",
@@ -250,13 +230,18 @@ pub(super) static RULE: Section = Section {
 pub(super) static RULES: Kind = Kind::OneOrMany(&Kind::Section(&RULE));
 
 /// Reads the policy: one rule or a list.
-pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, has_redis: bool) -> Option<RateLimit> {
+pub(super) fn read<'a>(
+    reader: &mut Reader<'a>,
+    node: &'a Node<'a>,
+    has_redis: bool,
+    providers: &Providers,
+) -> Option<RateLimit> {
     let mut seen = HashSet::new();
     let mut index = 0;
     let rules = reader.one_or_many(node, &RULES, |reader, node| {
         index += 1;
         let default_name = if index == 1 { "default".to_owned() } else { format!("rule-{index}") };
-        let rule = read_rule(reader, node, default_name, has_redis)?;
+        let rule = read_rule(reader, node, default_name, has_redis, providers)?;
         if seen.insert(Arc::clone(&rule.name)) {
             return Some(rule);
         }
@@ -273,7 +258,13 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, has_redis: b
     Some(RateLimit { rules })
 }
 
-fn read_rule<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, default_name: String, has_redis: bool) -> Option<Rule> {
+fn read_rule<'a>(
+    reader: &mut Reader<'a>,
+    node: &'a Node<'a>,
+    default_name: String,
+    has_redis: bool,
+    providers: &Providers,
+) -> Option<Rule> {
     let mut fields = reader.section(node, &RULE)?;
     let name = match fields.written("name") {
         Some(_) => fields.get("name", |reader, node, field| reader.parse(node, &field.kind, name::plain)),
@@ -281,7 +272,7 @@ fn read_rule<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, default_name: Stri
     };
     let counting = read_counting(&mut fields);
     let by = match fields.written("by") {
-        Some(_) => fields.list_of("by", |reader, node, _| read_key(reader, node)),
+        Some(_) => fields.list_of("by", |reader, node, _| key::read(reader, node)),
         None => Some(vec![Key::Ip]),
     };
     if let (Some([]), Some(entry)) = (by.as_deref(), fields.written("by")) {
@@ -298,7 +289,7 @@ fn read_rule<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, default_name: Stri
     }
     let (mut exempt, mut exempt_users, mut exempt_keys) = (Vec::new(), Vec::new(), Vec::new());
     let exempted = fields.list_of("exempt", |reader, node, _| {
-        match exempt::read(reader, node)? {
+        match exempt::read(reader, node, providers)? {
             exempt::Exempt::Network(network) => exempt.push(network),
             exempt::Exempt::User(name) => exempt_users.push(name),
             exempt::Exempt::Key(name) => exempt_keys.push(name),
@@ -468,26 +459,4 @@ fn read_limits(fields: &mut Fields<'_, '_>) -> Option<Vec<Window>> {
         return None;
     }
     Some(windows)
-}
-
-fn read_key<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Key> {
-    if let Value::Map(_) = &node.value {
-        let mut fields = reader.section(node, &HEADER_KEY)?;
-        return fields
-            .get("header", |reader, node, field| reader.parse(node, &field.kind, name::header))
-            .map(Key::Header);
-    }
-    reader.parse(node, &KEY, |text| match text {
-        "ip" => Ok(Key::Ip),
-        "certificate" => Ok(Key::Certificate),
-        "user" => Ok(Key::User),
-        "api_key" => Ok(Key::ApiKey),
-        _ => {
-            let fault = Fault::invalid("expected `ip`, `user`, `api_key`, `certificate` or `header: NAME`");
-            Err(match closest(text, KEYS.into_iter()) {
-                Some(near) => fault.hint(format!("did you mean `{near}`?")),
-                None => fault.hint("by: [user, api_key, ip], or by: {header: x-tenant}"),
-            })
-        }
-    })
 }

@@ -31,7 +31,8 @@ pub(super) fn rule(rule: &Rule, asked: &Asked, mask: &Mask) -> String {
         StateStore::Local => "",
         StateStore::Redis => " in redis",
     };
-    let exempt: Vec<_> = rule.exempt_users.iter().chain(&rule.exempt_keys).collect();
+    let users = rule.exempt_users.iter().map(ToString::to_string);
+    let exempt: Vec<_> = users.chain(rule.exempt_keys.iter().map(ToString::to_string)).collect();
     let names = if exempt.is_empty() { String::new() } else { format!("; does not count {}", joined(exempt)) };
     let shadow = match rule.mode {
         Mode::Enforce => "",

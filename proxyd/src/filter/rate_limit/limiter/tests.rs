@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use shared::config::policy::{Algorithm, Mode, RateLimit, Window};
+use shared::config::policy::{Algorithm, ExemptUser, Mode, RateLimit, Window};
 
 use super::*;
 use crate::exchange::{KeyMark, Minted, Principal};
@@ -196,7 +196,8 @@ fn keys_are_found_by_names_ids_and_prefixes() {
 #[test]
 fn rules_count_when_what_they_count_by_is_known() {
     let stage = |by: Vec<Key>, exempt_users: Vec<&str>| {
-        let exempt_users = exempt_users.into_iter().map(Into::into).collect();
+        let named = |name: &str| ExemptUser { name: name.into(), provider: None };
+        let exempt_users = exempt_users.into_iter().map(named).collect();
         let policy = RateLimit { rules: vec![Rule { by, exempt_users, ..rule(1, 64) }] };
         let mask = mask();
         let mut limiters = Limiters::new(&[], &mask, None);
