@@ -1,5 +1,7 @@
 //! `limits`: rules and the keys they count.
 
+use std::fmt::Write as _;
+
 use shared::control::report::{LimitLine, LimitTop, LimitsReset};
 
 use super::table::table;
@@ -24,7 +26,13 @@ pub(super) fn limits(lines: &[LimitLine], look: &Look) -> String {
                 of_key(grouped(line.remaining)),
                 of_key(format!("in {}", span(line.reset))),
                 format!("{} of {}", grouped(line.keys), grouped(line.max_keys)),
-                if line.shadow { "shadow" } else { "enforce" }.to_owned(),
+                match (line.shadow, line.store_silent) {
+                    (true, false) => "shadow",
+                    (false, false) => "enforce",
+                    (true, true) => "shadow; the store is silent: as known here",
+                    (false, true) => "enforce; the store is silent: as known here",
+                }
+                .to_owned(),
             ]
         })
         .collect();
@@ -53,8 +61,17 @@ pub(super) fn top(lines: &[LimitTop], look: &Look) -> String {
 }
 
 pub(super) fn reset(told: &LimitsReset) -> String {
-    match told.reset {
+    let mut text = match told.reset {
+        0 if told.running > 0 || !told.failed.is_empty() => String::new(),
         0 => "no counter had counted this key\n".to_owned(),
         some => format!("{} forgotten\n", count(some, "counter", "counters")),
+    };
+    if told.running > 0 {
+        let held = count(told.running, "counter stays", "counters stay");
+        let _ = writeln!(text, "{held}: requests under way hold places, until they end");
     }
+    for failed in &told.failed {
+        let _ = writeln!(text, "forgotten here only, not for the other proxies: {failed}");
+    }
+    text
 }

@@ -238,6 +238,9 @@ fn limits() {
     check("limits", &Command::Limits(LimitsArgs::default()), vec![line(""), line("10.1.2.3")]);
     let reset = Command::LimitsReset(LimitsResetArgs::default());
     check("limits_reset", &reset, vec![json!({ "reset": 2, "audited": true })]);
+    let failed = ["keys (top level): the shared store does not answer (connect)"];
+    let part = json!({ "reset": 1, "running": 2, "failed": failed, "audited": true });
+    check("limits_reset_in_part", &reset, vec![part]);
 }
 
 #[test]

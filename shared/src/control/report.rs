@@ -354,6 +354,9 @@ pub struct LimitLine {
     pub keys: u64,
     pub max_keys: u64,
     pub shadow: bool,
+    /// The shared store does not answer: what this process knows.
+    #[serde(default)]
+    pub store_silent: bool,
 }
 
 /// One key of `limits top`.
@@ -378,6 +381,12 @@ pub struct LimitTop {
 pub struct LimitsReset {
     /// How many counters were forgotten.
     pub reset: u64,
+    /// How many stay, since requests under way hold them.
+    #[serde(default)]
+    pub running: u64,
+    /// Rules whose counts are forgotten here only, each with the reason.
+    #[serde(default)]
+    pub failed: Vec<String>,
     pub audited: bool,
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shared::audit::Mask;
 use shared::config::policy::{Algorithm, Key, Mode};
-use shared::control::report::{LimitLine, LimitTop};
+use shared::control::report::{LimitLine, LimitTop, LimitsReset};
 use shared::control::{ControlError, ErrorCode, LimitsArgs, LimitsResetArgs, LimitsTopArgs};
 use shared::decide::limit::Verdict;
 
@@ -13,7 +13,6 @@ use crate::control::Reply;
 use crate::daemon::Daemon;
 use crate::filter::Limiter;
 use crate::filter::rate_limit::KeyHash;
-use crate::fleet::StoreError;
 use crate::identity::State;
 
 /// Without a key, a line about each rule; with one, a line about each rule that counts it. Rules of a shared store are asked there.
@@ -27,8 +26,15 @@ pub(super) async fn list(daemon: &Arc<Daemon>, identity: &Arc<State>, args: Limi
     let providers = daemon.snapshot().identities.names();
     let mut lines = Vec::new();
     for limiter in &limiters {
-        let verdict = limiter.peek_shared(keys_of(limiter, &texts, &providers), now_us).await.map_err(silent)?;
-        lines.extend(verdict.map(|verdict| counted(limiter, &key, &mask, verdict)));
+        let keys = keys_of(limiter, &texts, &providers);
+        match limiter.peek_shared(&keys, now_us).await {
+            Ok(verdict) => lines.extend(verdict.map(|verdict| counted(limiter, &key, &mask, Some(verdict)))),
+            // What it said last, and what was counted here since.
+            Err(_) => {
+                let verdict = keys.iter().find_map(|key| limiter.peek(key, now_us));
+                lines.push(LimitLine { store_silent: true, ..counted(limiter, &key, &mask, verdict) });
+            }
+        }
     }
     Ok(super::known::stream("lines", lines.into_iter()))
 }
@@ -80,16 +86,29 @@ fn share(line: &LimitTop) -> u64 {
     line.used.saturating_mul(1000) / line.used.saturating_add(line.remaining).max(1)
 }
 
-/// Forgets a key's counts; how many counters that were.
-pub(super) async fn reset(daemon: &Daemon, identity: &Arc<State>, args: &LimitsResetArgs) -> Result<u64, ControlError> {
+/// Forgets a key's counts: here in any case, and in the store where that answers.
+pub(super) async fn reset(
+    daemon: &Daemon,
+    identity: &Arc<State>,
+    args: &LimitsResetArgs,
+) -> Result<LimitsReset, ControlError> {
     let limiters = named(daemon, args.rule.as_deref())?;
     let texts = meant(identity, &args.key).await;
     let providers = daemon.snapshot().identities.names();
-    let mut counters = 0;
+    let mut told = LimitsReset { audited: true, ..LimitsReset::default() };
+    let mut silent = None;
     for limiter in &limiters {
-        counters += limiter.reset_shared(keys_of(limiter, &texts, &providers)).await.map_err(silent)?;
+        let keys = keys_of(limiter, &texts, &providers);
+        told.running += keys.iter().filter(|key| limiter.runs(key)).count() as u64;
+        let (reset, failed) = limiter.reset_shared(&keys, silent).await;
+        told.reset += reset;
+        if let Some(error) = failed {
+            let (rule, scope, why) = (&limiter.rule.name, limiter.scope_name(), error.kind());
+            told.failed.push(format!("{rule} ({scope}): the shared store does not answer ({why})"));
+            silent = Some(error);
+        }
     }
-    Ok(counters)
+    Ok(told)
 }
 
 /// What was asked for; and where that is the name or prefix of an API key, its id, by which it is counted.
@@ -109,10 +128,6 @@ fn keys_of(limiter: &Limiter, texts: &[String], providers: &[Arc<str>]) -> Vec<K
         }
     }
     keys
-}
-
-fn silent(error: StoreError) -> ControlError {
-    ControlError::new(ErrorCode::Failed, format!("the shared store does not answer ({})", error.kind()))
 }
 
 fn named(daemon: &Daemon, rule: Option<&str>) -> Result<Vec<Arc<Limiter>>, ControlError> {
@@ -150,14 +165,16 @@ fn about(limiter: &Limiter) -> LimitLine {
     }
 }
 
-fn counted(limiter: &Limiter, text: &str, mask: &Mask, verdict: Verdict) -> LimitLine {
+/// Nothing is known of the key where there is no verdict: it has all of its limit.
+fn counted(limiter: &Limiter, text: &str, mask: &Mask, verdict: Option<Verdict>) -> LimitLine {
     let hidden = text.parse::<std::net::IpAddr>().is_err()
         && limiter.rule.by.iter().any(|by| matches!(by, Key::Header(name) if mask.hides_header(name)));
+    let about = about(limiter);
     LimitLine {
         key: if hidden { Mask::hidden(text.len()) } else { text.to_owned() },
-        remaining: u64::from(verdict.remaining),
-        reset: verdict.reset_s,
-        ..about(limiter)
+        remaining: verdict.map_or(about.remaining, |verdict| u64::from(verdict.remaining)),
+        reset: verdict.map_or(0, |verdict| verdict.reset_s),
+        ..about
     }
 }
 

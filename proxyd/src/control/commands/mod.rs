@@ -25,7 +25,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use shared::audit::{ActionFacts, Door};
 use shared::config::{Config, Role};
-use shared::control::report::{LimitsReset, LogLevel, Reloaded, Stopping};
+use shared::control::report::{LogLevel, Reloaded, Stopping};
 use shared::control::{Access, Command, ControlError, ErrorCode, LogLevelArgs, ReloadArgs, RollbackArgs};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -241,8 +241,7 @@ impl Control {
             Command::BansAdd(args) => answer(&bans::add(known, args, &caller.actor).await?),
             Command::BansLift(args) => answer(&bans::lift(known, args).await?),
             Command::LimitsReset(args) => {
-                let reset = limits::reset(&self.daemon, &self.daemon.amid.identity, &args).await?;
-                answer(&LimitsReset { reset, audited: true })
+                answer(&limits::reset(&self.daemon, &self.daemon.amid.identity, &args).await?)
             }
             Command::LogLevel(LogLevelArgs { level }) => {
                 let before = self.daemon.diagnostics.set_level(level);

@@ -246,6 +246,7 @@ const SHAPES: &[Shape] = &[
             ("keys", "integer"),
             ("max_keys", "integer"),
             ("shadow", "boolean"),
+            ("store_silent", "boolean"),
         ],
     ),
     (
@@ -260,7 +261,7 @@ const SHAPES: &[Shape] = &[
             ("resets_in", "integer"),
         ],
     ),
-    ("LimitsReset", &[("reset", "integer"), ("audited", "boolean")]),
+    ("LimitsReset", &[("reset", "integer"), ("running", "integer"), ("failed", "[string]"), ("audited", "boolean")]),
     ("LogLevel", &[("level", "string"), ("before", "string"), ("audited", "boolean")]),
     (
         "Upgraded",

@@ -142,8 +142,10 @@ impl Counts {
     pub(super) fn give_back(&self, key: KeyHash, meter: &Meter) {
         let Some(mut shard) = self.shard(key) else { return };
         let Some(index) = shard.find(key) else { return };
-        if let Some(entry) = shard.entries.get_mut(index) {
-            meter.give_back(&mut entry.counters);
+        let Some(entry) = shard.entries.get_mut(index) else { return };
+        meter.give_back(&mut entry.counters);
+        if !entry.runs(meter) && shard.entries.len() > shard.capacity {
+            shard.remove(index);
         }
     }
 
@@ -227,17 +229,10 @@ impl Counts {
         self.evicted.load(Ordering::Relaxed)
     }
 
-    /// Takes over another bound; keys beyond it go.
-    pub(super) fn resize(&self, max_keys: usize) {
+    /// Takes over another bound; keys beyond it go, but for those whose requests are under way: these stay until they end.
+    pub(super) fn resize(&self, max_keys: usize, meter: &Meter) {
         for Apart(shard) in &self.shards {
-            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            shard.capacity = share(max_keys);
-            if shard.entries.len() > shard.capacity {
-                let capacity = shard.capacity;
-                shard.entries.truncate(capacity);
-                shard.hand = 0;
-                shard.slots.retain(|slot| (*slot as usize) < capacity);
-            }
+            shard.lock().unwrap_or_else(PoisonError::into_inner).resize(share(max_keys), meter);
         }
     }
 }
@@ -256,6 +251,11 @@ fn keep_most(top: &mut Vec<(Box<str>, u32, Verdict)>, most: usize) -> u32 {
 impl Entry {
     fn meter<'a>(&'a self, meter: &'a Meter) -> &'a Meter {
         self.quota.as_ref().map_or(meter, |quota| &quota.meter)
+    }
+
+    /// Whether requests of it are under way.
+    fn runs(&self, meter: &Meter) -> bool {
+        meter.is_concurrency() && !meter.is_spent(&self.counters, 0)
     }
 
     /// From now on by this. Counts that mean something else then are forgotten.
@@ -314,6 +314,43 @@ impl Shard {
             occupied.remove();
         }
         !old.meter(meter).is_spent(&old.counters, now_us)
+    }
+
+    fn resize(&mut self, capacity: usize, meter: &Meter) {
+        self.capacity = capacity;
+        if self.entries.len() <= capacity {
+            return;
+        }
+        let running = self.entries.iter().filter(|entry| entry.runs(meter)).count();
+        let mut room = capacity.saturating_sub(running);
+        self.entries.retain(|entry| {
+            let stays = entry.runs(meter) || room > 0;
+            if stays && !entry.runs(meter) {
+                room -= 1;
+            }
+            stays
+        });
+        self.hand = 0;
+        let Self { slots, entries, .. } = self;
+        slots.clear();
+        let hash = |slot: &u32| entries.get(*slot as usize).map_or(0, |entry| entry.key.own as u64);
+        for (index, entry) in entries.iter().enumerate() {
+            slots.insert_unique(entry.key.own as u64, index as u32, hash);
+        }
+    }
+
+    /// Takes one out; the last takes its place.
+    fn remove(&mut self, index: usize) {
+        let last = self.entries.len().saturating_sub(1);
+        let (Some(entry), Some(moved)) = (self.entries.get(index), self.entries.last()) else { return };
+        let (hash, moved_hash) = (entry.key.own as u64, moved.key.own as u64);
+        if let Ok(occupied) = self.slots.find_entry(hash, |slot| *slot as usize == index) {
+            occupied.remove();
+        }
+        if let Some(slot) = self.slots.find_mut(moved_hash, |slot| *slot as usize == last) {
+            *slot = index as u32;
+        }
+        self.entries.swap_remove(index);
     }
 
     /// Who makes room: going round, the first whose counts are spent or who was not used since the last round. Where requests at

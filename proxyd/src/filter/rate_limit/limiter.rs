@@ -61,10 +61,10 @@ impl Limiter {
         let remote = Remote::of(rule, scope, &meter, engine, before.and_then(|before| before.remote.as_ref()));
         let secret: Vec<bool> =
             rule.by.iter().map(|by| matches!(by, Key::Header(name) if mask.hides_header(name))).collect();
-        let kept = before.filter(|before| before.counts_as(rule, &meter, remote.is_some()));
+        let kept = before.filter(|before| before.counts_as(&meter, remote.is_some()));
         let counts = match kept {
             Some(before) => {
-                before.counts.resize(rule.max_keys);
+                before.counts.resize(rule.max_keys, &meter);
                 if before.rule.by != rule.by || before.secret != secret {
                     before.counts.forget_labels();
                 }
@@ -89,10 +89,8 @@ impl Limiter {
         })
     }
 
-    fn counts_as(&self, rule: &Rule, meter: &Meter, is_remote: bool) -> bool {
-        self.quota.meter.continues(meter)
-            && self.rule.ipv6_prefix == rule.ipv6_prefix
-            && self.remote.is_some() == is_remote
+    fn counts_as(&self, meter: &Meter, is_remote: bool) -> bool {
+        self.quota.meter.continues(meter) && self.remote.is_some() == is_remote
     }
 
     /// The key of whoever is counted.
@@ -157,9 +155,15 @@ impl Limiter {
         self.counts.peek(*key, &self.quota.meter, self.time(now_us))
     }
 
-    /// Forgets a key's counts here. Whether there were any.
+    /// Forgets a key's counts here. Whether there were any. What runs goes on: its places are not forgotten.
     pub fn reset(&self, key: &KeyHash) -> bool {
-        self.counts.reset(*key)
+        !self.quota.meter.is_concurrency() && self.counts.reset(*key)
+    }
+
+    /// Whether requests of this key are under way here, as far as this rule counts them.
+    pub fn runs(&self, key: &KeyHash) -> bool {
+        let meter = &self.quota.meter;
+        meter.is_concurrency() && self.peek(key, 0).is_some_and(|verdict| verdict.remaining < verdict.limit)
     }
 
     /// The keys that have used most of their limits, most first, as far as this process knows. Takes bounded time: of very many

@@ -142,12 +142,12 @@ impl Limiter {
     /// # Errors
     ///
     /// Where the store does not answer.
-    pub async fn peek_shared(self: &Arc<Self>, keys: Vec<KeyHash>, now_us: u64) -> Result<Option<Verdict>, StoreError> {
+    pub async fn peek_shared(self: &Arc<Self>, keys: &[KeyHash], now_us: u64) -> Result<Option<Verdict>, StoreError> {
         let Some(engine) = self.engine() else { return Ok(keys.iter().find_map(|key| self.peek(key, now_us))) };
         let link = Link::lone(engine);
         for key in keys {
-            let quota = self.counts().quota(key);
-            let told = self.told(key, quota.as_ref(), Aim::Look, &link, now_us).await?;
+            let quota = self.counts().quota(*key);
+            let told = self.told(*key, quota.as_ref(), Aim::Look, &link, now_us).await?;
             let meter = quota.as_ref().map_or(&self.quota.meter, |quota| &quota.meter);
             if !meter.is_spent(&told.counters, told.now_us) {
                 return Ok(Some(told.verdict));
@@ -156,21 +156,24 @@ impl Limiter {
         Ok(None)
     }
 
-    /// For operators: forgets these keys' counts, for all proxies. How many keys had any.
-    ///
-    /// # Errors
-    ///
-    /// Where the store does not answer.
-    pub async fn reset_shared(&self, keys: Vec<KeyHash>) -> Result<u64, StoreError> {
-        let Some(remote) = &self.remote else { return Ok(keys.iter().filter(|key| self.reset(key)).count() as u64) };
-        let link = Link::lone(&remote.engine);
-        let mut count = 0;
-        for key in keys {
-            let there = link.remove(&remote.full_key(key)).await?;
-            let here = self.reset(&key);
-            count += u64::from(there || here);
+    /// For operators: forgets these keys' counts, here and then for all proxies. How many keys had any; and why those of the
+    /// store may still be there. A store that was found silent before is not asked.
+    pub async fn reset_shared(&self, keys: &[KeyHash], silent: Option<StoreError>) -> (u64, Option<StoreError>) {
+        let here: Vec<bool> = keys.iter().map(|key| self.reset(key)).collect();
+        let counted = || here.iter().filter(|here| **here).count() as u64;
+        let Some(remote) = &self.remote else { return (counted(), None) };
+        if silent.is_some() {
+            return (counted(), silent);
         }
-        Ok(count)
+        let link = Link::lone(&remote.engine);
+        let mut elsewhere = 0;
+        for (key, here) in keys.iter().zip(&here) {
+            match link.remove(&remote.full_key(*key)).await {
+                Ok(there) => elsewhere += u64::from(there && !here),
+                Err(error) => return (counted() + elsewhere, Some(error)),
+            }
+        }
+        (counted() + elsewhere, None)
     }
 
     async fn told(

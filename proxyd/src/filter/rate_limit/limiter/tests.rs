@@ -120,6 +120,23 @@ fn who_runs_makes_no_room() {
     }
 }
 
+#[test]
+fn what_runs_outlives_less_room_another_prefix_and_a_reset() {
+    let at_once = |max_keys| Rule { algorithm: Algorithm::Concurrency { at_most: 1 }, ..rule(1, max_keys) };
+    let first = limiter(&at_once(6400));
+    let all: Vec<Who<'_>> = (0..2000u32).map(|n| Who::Address(IpAddr::V4(n.into()), 64)).collect();
+    assert!(all.iter().all(|who| passes(&first, who, 1)));
+    assert!(!first.reset(&first.key(&all[0])) && first.runs(&first.key(&all[0])));
+    let held: Vec<Held> = all.iter().map(|who| Held::new(&first, first.key(who))).collect();
+    let second = reloaded(&first, Rule { ipv6_prefix: 48, ..at_once(1) });
+    assert_eq!(second.keys(), 2000, "they run");
+    assert!(!all.iter().any(|who| passes(&second, who, 1)), "each has its one place");
+    drop(held);
+    assert_eq!(second.keys(), 64, "one in each shard");
+    assert!(!second.runs(&second.key(&all[0])));
+    assert!(all.iter().any(|who| take(&second, who, 1).is_some()));
+}
+
 fn principal(limit: Option<(u32, u64)>) -> Principal {
     Principal {
         user: "ci-bot".into(),
