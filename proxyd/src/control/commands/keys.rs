@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use directory::{KeyRow, KeyText, NewKey};
-use shared::config::policy::Window;
+use shared::config::policy::{Key, Window};
 use shared::config::{self, Secret};
 use shared::control::report::{KeyChange, KeyFacts, KeyLine, KeyMade, KeyRevoked, KeyState};
 use shared::control::{ControlError, KeysCreateArgs, KeysRevokeArgs, KeysRotateArgs};
 
 use super::known::{LONGEST, actor, invalid, moment, now_s, on_disk, stream};
 use crate::control::Reply;
+use crate::filter::Limiter;
 use crate::identity::State;
 
 /// The longest that an earlier secret stays good.
@@ -25,10 +26,18 @@ pub(super) async fn list(state: &Arc<State>) -> Result<Reply, ControlError> {
     Ok(stream("keys", rows.into_iter().map(move |row| line(&row, now_s))))
 }
 
-pub(super) async fn create(state: &Arc<State>, args: KeysCreateArgs, by: &str) -> Result<KeyMade, ControlError> {
+pub(super) async fn create(
+    state: &Arc<State>,
+    limiters: &[Arc<Limiter>],
+    args: KeysCreateArgs,
+    by: &str,
+) -> Result<KeyMade, ControlError> {
     let now_s = now_s();
     let expires_s = args.expires.map(|text| config::end(&text, now_s, LONGEST)).transpose();
     let limit = args.limit.map(|text| config::rate(&text)).transpose();
+    if let Ok(Some(rate)) = &limit {
+        check_cost(limiters, rate.requests, args.user.is_none())?;
+    }
     let new = NewKey {
         name: args.name,
         user: args.user,
@@ -42,6 +51,17 @@ pub(super) async fn create(state: &Arc<State>, args: KeysCreateArgs, by: &str) -
     };
     let (row, text) = on_disk(state, move |state| state.key_create(new, now_s)).await?;
     Ok(made(&row, &text, None))
+}
+
+/// A request that costs more than the key's limit has would never pass.
+fn check_cost(limiters: &[Arc<Limiter>], requests: u32, is_user: bool) -> Result<(), ControlError> {
+    let counts = |key: &Key| *key == Key::ApiKey || (is_user && *key == Key::User);
+    let is_short = |limiter: &&Arc<Limiter>| limiter.rule.cost > requests && limiter.rule.by.iter().any(counts);
+    let Some(limiter) = limiters.iter().find(is_short) else { return Ok(()) };
+    let (cost, name, scope) = (limiter.rule.cost, &limiter.rule.name, limiter.scope_name());
+    Err(invalid(format!(
+        "`limit`: no request with this key would pass: each costs {cost} in the rule `{name}` ({scope}), and the limit has {requests}"
+    )))
 }
 
 pub(super) async fn revoke(state: &Arc<State>, args: KeysRevokeArgs) -> Result<KeyRevoked, ControlError> {

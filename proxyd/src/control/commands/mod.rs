@@ -230,7 +230,9 @@ impl Control {
             Command::UpstreamsSet(args) => answer(&endpoints::set(&self.daemon, args).await?),
             Command::UpstreamsRegister(args) => answer(&endpoints::register(&self.daemon, args).await?),
             Command::UpstreamsDeregister(args) => answer(&endpoints::deregister(&self.daemon, args).await?),
-            Command::KeysCreate(args) => answer(&keys::create(known, args, &caller.actor).await?),
+            Command::KeysCreate(args) => {
+                answer(&keys::create(known, &self.daemon.snapshot().limiters, args, &caller.actor).await?)
+            }
             Command::KeysRevoke(args) => answer(&keys::revoke(known, args).await?),
             Command::KeysRotate(args) => answer(&keys::rotate(known, args).await?),
             Command::TokensRevoke(args) => answer(&tokens::revoke(known, &self.config(), args, &caller.actor).await?),

@@ -67,10 +67,25 @@ impl Rules {
                 exchange.finish.held.push(Box::new(Held::new(limiter, key)));
             }
             if let Some(rejection) = rule.tell(verdict, quota, exchange, ledger) {
-                return Verdict::Reject(rejection);
+                return Verdict::Reject(self.longest(rejection, exchange, request, now_us));
             }
         }
         if questions.is_empty() { Verdict::Pass } else { self.ask(questions, ledger, now_us) }
+    }
+
+    /// What one rule refuses, with the longest time that any of those counted here asks for: whoever waits for the one that happened
+    /// to be first would be refused again. Takes nothing.
+    fn longest(&self, rejection: Rejection, exchange: &Exchange, request: &Request, now_us: u64) -> Rejection {
+        let Rejection::RateLimited { mut retry_after_s } = rejection else { return rejection };
+        for rule in self.rules.iter().filter(|rule| rule.enforces() && rule.limiter.remote.is_none()) {
+            let limiter = &rule.limiter;
+            if counts(&limiter.rule, exchange) {
+                let who = Who::find(&rule.by, &limiter.rule, exchange, request.head.headers());
+                let met = limiter.peek(&limiter.key(&who), now_us);
+                retry_after_s = retry_after_s.max(met.map_or(0, |verdict| verdict.retry_after_s));
+            }
+        }
+        Rejection::RateLimited { retry_after_s }
     }
 
     fn ask(&self, questions: Vec<Question>, ledger: &Rc<Ledger>, now_us: u64) -> Verdict {
@@ -90,7 +105,7 @@ impl Rules {
                     break;
                 }
             }
-            let then: Then = Box::new(move |exchange, _, ledger| rules.told(answers, exchange, ledger));
+            let then: Then = Box::new(move |exchange, request, ledger| rules.told(answers, exchange, request, ledger));
             then
         }))
     }
@@ -99,8 +114,10 @@ impl Rules {
         &self,
         answers: Vec<(usize, Option<Arc<Quota>>, Answer)>,
         exchange: &mut Exchange,
+        request: &Request,
         ledger: &Ledger,
     ) -> Verdict {
+        let now_us = exchange.finish.started.instant_us;
         for (index, quota, answer) in answers {
             let Some(rule) = self.rules.get(index) else { continue };
             let rejection = match answer {
@@ -109,7 +126,7 @@ impl Rules {
                 Answer::Denied | Answer::Uncounted => None,
             };
             if let Some(rejection) = rejection {
-                return Verdict::Reject(rejection);
+                return Verdict::Reject(self.longest(rejection, exchange, request, now_us));
             }
         }
         Verdict::Pass

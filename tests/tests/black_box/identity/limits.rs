@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tests::{Proxyd, Redis, Request, Response, eventually};
 
+use super::combining::HASH;
 use crate::black_box::websocket;
 
 fn yaml(limits: &str) -> String {
@@ -145,9 +146,59 @@ fn what_a_redis_counts_is_shown_and_reset_from_any_proxy() {
     let shown = one.stream("limits", &json!({"key": prefix}));
     assert_eq!(shown[0]["remaining"], 3, "{shown:?}");
     assert_eq!(one.ask("limits_reset", &json!({"key": "builder"}))["reset"], 1);
+    check(&one, &text, &[200]);
     drop(redis);
-    let error = one.try_ask("limits_reset", &json!({"key": "builder"})).unwrap_err();
-    assert_eq!(error["code"], "failed", "{error}");
+    let shown = one.stream("limits", &json!({"key": "builder"}));
+    assert_eq!((&shown[0]["remaining"], &shown[0]["store_silent"]), (&json!(3), &json!(true)), "as known here");
+    let told = one.ask("limits_reset", &json!({"key": "builder"}));
+    assert_eq!(told["reset"], 1, "here at least: {told}");
+    assert!(told["failed"][0].as_str().unwrap().starts_with("keys (top level): the shared store"), "{told}");
+    check(&one, &text, &[200, 200, 200, 200, 429]);
+}
+
+#[test]
+fn what_runs_is_not_reset() {
+    let upstream = websocket::repeater();
+    let proxyd = Proxyd::start(&format!(
+        "rate_limit: {{algorithm: concurrency, concurrent: 1, methods: GET}}\nroutes:\n  - {{path: /socket, target: '{}'}}\n  - {{path: /, respond: {{status: 200}}}}\n",
+        upstream.url()
+    ));
+    let socket = websocket::open(&proxyd);
+    let told = proxyd.ask("limits_reset", &json!({"key": "127.0.0.1"}));
+    assert_eq!((&told["reset"], &told["running"]), (&json!(0), &json!(1)), "{told}");
+    assert_eq!(proxyd.get("/").status, 429, "the tunnel has its place");
+    drop(socket);
+    eventually("its place is free", || (proxyd.get("/").status == 200).then_some(()));
+}
+
+#[test]
+fn one_who_is_exempt_is_so_as_its_provider_knows_it() {
+    let yaml = "identity: {api_key: {}, basic: {users: [{user: ann, password_hash: 'HASH'}]}}\nauth: [api_key, basic]\n\
+        rate_limit: {limits: [{requests: 1, per: 1h}], by: user, exempt: {user: ann, provider: basic}}\n\
+        routes:\n  - {path: /, respond: {status: 200}}\n";
+    let proxyd = Proxyd::start(&yaml.replace("HASH", HASH));
+    let [acts_for_ann, ..] = key(&proxyd, json!({"name": "one", "user": "ann"}));
+    check(&proxyd, &acts_for_ann, &[200, 429]);
+    let basic =
+        || Request::get("/").header("Authorization", "Basic YW5uOmNvcnJlY3QgaG9yc2U=").send(proxyd.address()).status;
+    assert_eq!([basic(), basic(), basic()], [200; 3]);
+}
+
+#[test]
+fn a_wait_is_the_longest_of_all_rules_and_no_key_is_made_that_never_passes() {
+    let proxyd = Proxyd::start(&yaml(
+        "  - {name: short, limits: [{requests: 1, per: 1m}], algorithm: fixed_window, by: ip}\n  \
+         - {name: long, limits: [{requests: 1, per: 1h}], algorithm: fixed_window, by: ip}\n  \
+         - {name: keys, limits: [{requests: 100, per: 1m}], by: api_key, cost: 5}\n",
+    ));
+    let [text, ..] = key(&proxyd, json!({"name": "one", "limit": "5/1m"}));
+    check(&proxyd, &text, &[200]);
+    let refused = send(&proxyd, &text);
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((3500..=3600).contains(&wait), "{} {wait}", refused.status);
+    let error = proxyd.try_ask("keys_create", &json!({"name": "two", "limit": "4/1m"})).unwrap_err();
+    assert_eq!(error["code"], "invalid_arguments", "{error}");
+    assert!(error["message"].as_str().unwrap().contains("each costs 5 in the rule `keys`"), "{error}");
 }
 
 #[test]
