@@ -4,7 +4,11 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use crate::Home;
+use crate::tls::Pair;
 use crate::wait::eventually;
+
+/// What the reference page says a proxy needs: no test of a proxy has more.
+const PAGE: &str = include_str!("../../docs/reference/limits.md");
 
 /// A running server; it can be ended and started again on the same port.
 #[derive(Debug)]
@@ -12,26 +16,40 @@ pub struct Redis {
     child: Option<Child>,
     port: u16,
     args: Vec<String>,
+    /// Of the scheme and the user in its URL.
+    before_host: &'static str,
     home: Home,
 }
 
 impl Redis {
-    /// Starts one and waits until it answers.
+    /// Starts one and waits until it answers. Its URL is of a user who may do what the reference page says, and no more.
     #[track_caller]
     pub fn start() -> Self {
-        Self::with(&[])
+        let line = PAGE.lines().find_map(|line| line.strip_prefix("ACL SETUSER "));
+        let user: Vec<&str> = line.expect("the page has the rights").split(' ').collect();
+        Self::with("redis://proxyd:PASSWORD@", &[&["--user"], &*user].concat(), None)
     }
 
     /// The same, with a password.
     #[track_caller]
     pub fn with_password(password: &str) -> Self {
-        Self::with(&["--requirepass", password])
+        Self::with("redis://", &["--requirepass", password], None)
+    }
+
+    /// The same over TLS alone, with this certificate. Asks for none of its clients.
+    #[track_caller]
+    pub fn with_tls(pair: &Pair, password: &str) -> Self {
+        Self::with("rediss://", &["--requirepass", password, "--tls-auth-clients", "no"], Some(pair))
     }
 
     #[track_caller]
-    fn with(args: &[&str]) -> Self {
-        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let mut redis = Self { child: None, port: 0, args, home: Home::default() };
+    fn with(before_host: &'static str, args: &[&str], pair: Option<&Pair>) -> Self {
+        let (mut args, home): (Vec<String>, _) = (args.iter().map(|arg| (*arg).to_owned()).collect(), Home::default());
+        if let Some(files) = pair.map(|pair| pair.write(&home, "redis")) {
+            let [cert, key] = [files.cert, files.key].map(|path| path.display().to_string());
+            args.extend(["--tls-cert-file".to_owned(), cert, "--tls-key-file".to_owned(), key]);
+        }
+        let mut redis = Self { child: None, port: 0, args, before_host, home };
         // Somebody else may take a port between its choice and its use.
         for _ in 0..5 {
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
@@ -52,7 +70,13 @@ impl Redis {
     #[track_caller]
     fn try_run(&mut self) -> bool {
         let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &self.port.to_string()]);
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        let port = self.port.to_string();
+        if self.before_host.starts_with("rediss:") {
+            command.args(["--port", "0", "--tls-port", &port]);
+        } else {
+            command.args(["--port", &port]);
+        }
         command.args(&self.args).current_dir(self.home.path()).stdin(Stdio::null()).stdout(Stdio::null());
         let started = command.spawn();
         let child = self
@@ -79,9 +103,9 @@ impl Redis {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
-    /// `redis://127.0.0.1:PORT`.
+    /// `redis://127.0.0.1:PORT`, with whom to come as.
     pub fn url(&self) -> String {
-        format!("redis://{}", self.address())
+        format!("{}{}", self.before_host, self.address())
     }
 
     /// What `redis-cli` says to a command.

@@ -9,13 +9,34 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use super::StoreError;
-use super::engine::code;
+use super::error::Failure;
 
 /// Questions that wait to be written at once. More of them wait for room.
 const QUEUED: usize = 1024;
+
+/// A connection that has come about.
+#[derive(Clone, Debug)]
+pub(super) struct Wire {
+    connection: MultiplexedConnection,
+    /// The task that reads and writes: it ends when the other end hangs up.
+    driver: AbortHandle,
+}
+
+impl Wire {
+    /// One more that asks by it.
+    pub(super) fn connection(&self) -> MultiplexedConnection {
+        self.connection.clone()
+    }
+
+    /// Whether the other end has hung up, as far as we were told.
+    pub(super) fn is_over(&self) -> bool {
+        self.driver.is_finished()
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -61,7 +82,7 @@ impl Target {
     }
 
     /// Connects and logs in. The connection lives on the runtime that this runs on.
-    pub(super) async fn connect(&self) -> Result<MultiplexedConnection, StoreError> {
+    pub(super) async fn connect(&self) -> Result<Wire, Failure> {
         match &self.address {
             Address::Tcp { host, port } => self.greet(tcp(host, *port).await?).await,
             Address::Tls { host, port, name, config } => {
@@ -80,19 +101,20 @@ impl Target {
         }
     }
 
-    async fn greet<S>(&self, stream: S) -> Result<MultiplexedConnection, StoreError>
+    async fn greet<S>(&self, stream: S) -> Result<Wire, Failure>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(QUEUED);
         let made = MultiplexedConnection::new_with_config(&self.login, stream, config).await;
         let (connection, driver) = made.map_err(|error| {
-            tracing::debug!(engine = self.place(), code = code(&error), "the shared store does not let us in");
-            let error = StoreError::from(&error);
-            if matches!(error, StoreError::Broken | StoreError::Timeout) { StoreError::Connect } else { error }
+            let failure = Failure::from(&error);
+            tracing::debug!(engine = self.place(), code = failure.code, "the shared store does not let us in");
+            let is_lost = matches!(failure.error, StoreError::Broken | StoreError::Timeout);
+            if is_lost { StoreError::Connect.into() } else { failure }
         })?;
-        tokio::spawn(driver);
-        Ok(connection)
+        let driver = tokio::spawn(driver).abort_handle();
+        Ok(Wire { connection, driver })
     }
 }
 

@@ -1,14 +1,15 @@
 //! The engine as a config names it: where it is, and how it does. Shared by all workers, and kept over reloads that say the same.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use redis::RedisError;
 use shared::config::Redis;
 
 use super::StoreError;
 use super::breaker::{Breaker, Pass, State};
 use super::connect::Target;
+use super::error::Failure;
 
 /// See the module.
 #[derive(Debug)]
@@ -17,9 +18,14 @@ pub struct Engine {
     /// None: the address is none, and every question fails.
     target: Option<Target>,
     breaker: Breaker,
-    /// What the breaker's times count from.
+    /// When an answer that was an error was told of last; 0: never.
+    told_error_us: AtomicU64,
+    /// What these times count from.
     began: Instant,
 }
+
+/// Answers that are errors are told of once in so long: other answers, which are none, may come between them.
+const TOLD_EVERY_US: u64 = 60_000_000;
 
 impl Engine {
     /// The engine of a config; the one before, where its settings are the same. Reads the trusted certificates where it is to
@@ -34,7 +40,13 @@ impl Engine {
             tracing::error!("`redis.url` is no address of an engine: what is to be shared is not");
         }
         let breaker = Breaker::default();
-        Some(Arc::new(Self { settings: settings.clone(), target, breaker, began: Instant::now() }))
+        Some(Arc::new(Self {
+            settings: settings.clone(),
+            target,
+            breaker,
+            told_error_us: AtomicU64::new(0),
+            began: Instant::now(),
+        }))
     }
 
     /// Put before every key.
@@ -73,6 +85,33 @@ impl Engine {
         }
     }
 
+    fn heard(&self) {
+        if self.breaker.succeeded() {
+            tracing::info!(engine = self.place(), "the shared store answers again");
+        }
+    }
+
+    fn heard_error(&self, failure: &Failure) {
+        let (now_us, told_us) = (self.now_us().max(1), self.told_error_us.load(Ordering::Relaxed));
+        let is_news = told_us == 0 || now_us >= told_us.saturating_add(TOLD_EVERY_US);
+        let tells =
+            || self.told_error_us.compare_exchange(told_us, now_us, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if is_news && tells() {
+            let (engine, kind) = (self.place(), failure.error.kind());
+            let Failure { code, right, .. } = failure;
+            tracing::warn!(engine, kind, code, right, "the shared store answers with an error");
+        }
+    }
+
+    /// It was not reached: a connection did not come about, or a question was not answered.
+    pub(super) fn failed(&self, failure: &Failure) {
+        let Redis { failures, open_for, .. } = self.settings;
+        if self.breaker.failed(failures, open_for, self.now_us()) {
+            let (engine, kind) = (self.place(), failure.error.kind());
+            tracing::warn!(engine, kind, code = failure.code, "the shared store does not answer");
+        }
+    }
+
     /// Where it is, without anything secret.
     fn place(&self) -> String {
         self.target.as_ref().map(Target::place).unwrap_or_default()
@@ -86,20 +125,16 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    pub(super) fn ended(self, outcome: Result<(), StoreError>) {
-        let Engine { settings, breaker, .. } = self.engine;
+    /// An answer, if only an error, says that the engine is there. A connection that did not come about was counted by whoever
+    /// made it, not by each who waited for it.
+    pub(super) fn ended(self, outcome: Result<(), &Failure>) {
         match outcome {
-            Ok(()) => {
-                if breaker.succeeded() {
-                    tracing::info!(engine = self.engine.place(), "the shared store answers again");
-                }
+            Ok(()) => self.engine.heard(),
+            Err(failure) if failure.is_answer() => {
+                self.engine.heard();
+                self.engine.heard_error(failure);
             }
-            Err(error) => {
-                if breaker.failed(settings.failures, settings.open_for, self.engine.now_us()) {
-                    let engine = self.engine.place();
-                    tracing::warn!(engine, kind = error.kind(), "the shared store does not answer");
-                }
-            }
+            Err(failure) => self.engine.failed(failure),
         }
     }
 }
@@ -110,11 +145,6 @@ impl Drop for Attempt<'_> {
             self.engine.breaker.trial_over();
         }
     }
-}
-
-/// The engine's own word for an error, where that is one: letters of its protocol, never what it says about it.
-pub(super) fn code(error: &RedisError) -> Option<&str> {
-    error.code().filter(|code| code.len() <= 32 && code.bytes().all(|byte| byte.is_ascii_uppercase()))
 }
 
 #[cfg(test)]
@@ -138,7 +168,7 @@ mod tests {
     fn a_trial_that_is_dropped_does_not_hold_up_the_next() {
         let engine = Engine::compile(Some(&settings("redis://127.0.0.1:1")), None).unwrap();
         for _ in 0..3 {
-            engine.attempt().unwrap().ended(Err(StoreError::Connect));
+            engine.attempt().unwrap().ended(Err(&StoreError::Broken.into()));
         }
         assert_eq!(engine.attempt().err(), Some(StoreError::Open));
         std::thread::sleep(Duration::from_millis(30));
@@ -148,5 +178,18 @@ mod tests {
         assert_eq!(engine.attempt().err(), Some(StoreError::Open));
         trial.ended(Ok(()));
         assert_eq!(engine.state(), State::Closed);
+    }
+
+    #[test]
+    fn an_answer_that_is_an_error_is_an_answer() {
+        let engine = Engine::compile(Some(&settings("redis://127.0.0.1:1")), None).unwrap();
+        for _ in 0..2 {
+            engine.attempt().unwrap().ended(Err(&StoreError::Timeout.into()));
+        }
+        for error in [StoreError::Answer, StoreError::Refused, StoreError::Answer, StoreError::Answer] {
+            engine.attempt().unwrap().ended(Err(&error.into()));
+        }
+        engine.attempt().unwrap().ended(Err(&StoreError::Timeout.into()));
+        assert_eq!(engine.state(), State::Closed, "it answers");
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::OnceLock;
 
-use redis::{Cmd, Script, cmd};
+use redis::Script;
 
+use super::question::{Again, Question};
 use super::{Link, StoreError};
 
 /// What a decision is asked for.
@@ -28,22 +29,14 @@ impl Link {
     ///
     /// Where nobody answers.
     pub async fn count(&self, key: &str, form: &str, aim: Aim, arguments: &[u64]) -> Result<String, StoreError> {
-        let question = |command: &str, script: &str| {
-            let mut question: Cmd = cmd(command);
-            let aim = match aim {
-                Aim::Take => "take",
-                Aim::Look => "look",
-            };
-            question.arg(script).arg(1).arg(self.full_key(key)).arg(form).arg(aim).arg(arguments);
-            question
+        let aim = match aim {
+            Aim::Take => "take",
+            Aim::Look => "look",
         };
-        let asked = question("EVALSHA", script().get_hash());
-        let in_full = || question("EVAL", TEXT);
-        self.converse(async |connection| match asked.query_async(connection).await {
-            // It has forgotten the script, or never knew it; told in full, it keeps it.
-            Err(error) if error.code() == Some("NOSCRIPT") => in_full().query_async(connection).await,
-            answer => answer,
-        })
-        .await
+        let mut question = Question::script(script(), &self.full_key(key));
+        question.arg(form).arg(aim).arg(arguments);
+        // Where a connection breaks nobody knows whether the request was counted. Once too many costs a client one request; to
+        // ask nobody would refuse it, or let it pass uncounted.
+        self.ask(Question::Script(question, TEXT), Again::Yes).await
     }
 }

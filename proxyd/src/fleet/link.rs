@@ -7,20 +7,27 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{Cmd, FromRedisValue, RedisError};
+use redis::{FromRedisValue, RedisError};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::engine::code;
+use super::connect::Wire;
+use super::error::Failure;
+use super::question::{Again, Question};
 use super::{Engine, StoreError};
 use crate::telemetry::metrics::StoreCells;
 
 /// After so many questions one after the other that were not answered in time, a new connection is made: nobody says of
 /// a connection that its other end is gone.
 const DEAF: u32 = 3;
+
+/// After so many answers one after the other that were errors, too: its other end may have become somebody else's place.
+const WRONG: u32 = 10;
+
+/// What answers with errors gets no new connection sooner than this: it may well go on.
+const RENEWED: Duration = Duration::from_secs(1);
 
 /// A thread's way to the engine that is in force. Never leaves its thread, nor its runtime.
 pub struct Fleet {
@@ -68,6 +75,8 @@ pub struct Link {
     state: Mutex<Connection>,
     /// One after the other.
     timeouts: AtomicU32,
+    /// Answers that were errors, one after the other.
+    errors: AtomicU32,
     /// How many connections it has had.
     connections: AtomicU64,
 }
@@ -77,12 +86,20 @@ enum Connection {
     /// Whoever needs it waits for the one attempt.
     Connecting(watch::Receiver<Option<Connected>>),
     Up {
-        connection: MultiplexedConnection,
+        wire: Wire,
         number: u64,
+        since: Instant,
     },
 }
 
-type Connected = Result<MultiplexedConnection, StoreError>;
+type Connected = Result<Wire, Failure>;
+
+/// Why there is no answer.
+enum Lost {
+    /// No connection came about, which has been counted.
+    Unconnected(Failure),
+    Unanswered(Failure),
+}
 
 impl Link {
     fn new(engine: &Arc<Engine>, cells: &Arc<StoreCells>) -> Self {
@@ -91,6 +108,7 @@ impl Link {
             cells: Arc::clone(cells),
             state: Mutex::new(Connection::Down),
             timeouts: AtomicU32::new(0),
+            errors: AtomicU32::new(0),
             connections: AtomicU64::new(0),
         }
     }
@@ -107,15 +125,12 @@ impl Link {
     }
 
     /// One question with its answer, in its own time; to connect first, where that must be, has another.
-    pub(super) async fn ask<T: FromRedisValue>(&self, question: Cmd) -> Result<T, StoreError> {
-        self.converse(async |connection| question.query_async(connection).await).await
-    }
-
-    /// Questions that belong together, all in the time of one.
-    pub(super) async fn converse<T>(
+    pub(super) async fn ask<T: FromRedisValue>(
         &self,
-        questions: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, RedisError>,
+        question: impl Into<Question>,
+        again: Again,
     ) -> Result<T, StoreError> {
+        let question = question.into();
         let attempt = match self.engine.attempt() {
             Ok(attempt) => attempt,
             Err(error) => {
@@ -124,45 +139,77 @@ impl Link {
             }
         };
         let started = Instant::now();
-        let outcome = self.answer(questions).await;
+        let outcome = self.answer(again, &question).await;
         let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let told = outcome.as_ref().map_or_else(|error| Err(*error), |_| Ok(()));
-        self.cells.asked(told.map_or_else(StoreError::kind, |()| "ok"), elapsed_us);
-        attempt.ended(told);
-        outcome
+        let (told, counted) = match &outcome {
+            Ok(_) => ("ok", Some(Ok(()))),
+            Err(Lost::Unconnected(failure)) => (failure.error.kind(), None),
+            Err(Lost::Unanswered(failure)) => (failure.error.kind(), Some(Err(failure))),
+        };
+        self.cells.asked(told, elapsed_us);
+        if let Some(outcome) = counted {
+            attempt.ended(outcome);
+        }
+        outcome.map_err(|(Lost::Unconnected(failure) | Lost::Unanswered(failure))| failure.error)
     }
 
-    async fn answer<T>(
-        &self,
-        questions: impl AsyncFnOnce(&mut MultiplexedConnection) -> Result<T, RedisError>,
-    ) -> Result<T, StoreError> {
-        let (mut connection, number) = self.connection().await?;
-        let error = match timeout(self.engine.timeout(), questions(&mut connection)).await {
+    /// Asks, and asks once more where the connection was of no use: it may be the one to an engine that was ended long since. Both
+    /// in the time of one.
+    async fn answer<T: FromRedisValue>(&self, again: Again, question: &Question) -> Result<T, Lost> {
+        let (wire, number) = self.connection().await.map_err(Lost::Unconnected)?;
+        let until = Instant::now() + self.engine.timeout();
+        let failure = match self.heard(timeout_at(until, question.ask(&mut wire.connection())).await) {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        let has_gone = self.looks_after(number, &failure);
+        let may_again = failure.is_elsewhere() || (failure.error == StoreError::Broken && again == Again::Yes);
+        if !(has_gone && may_again) {
+            return Err(Lost::Unanswered(failure));
+        }
+        let Ok(connected) = timeout_at(until, self.connection()).await else { return Err(Lost::Unanswered(failure)) };
+        let (wire, number) = connected.map_err(Lost::Unconnected)?;
+        self.heard(timeout_at(until, question.ask(&mut wire.connection())).await).map_err(|failure| {
+            self.looks_after(number, &failure);
+            Lost::Unanswered(failure)
+        })
+    }
+
+    /// What was heard of a question, and how many in a row went badly.
+    fn heard<T>(&self, answer: Result<Result<T, RedisError>, tokio::time::error::Elapsed>) -> Result<T, Failure> {
+        match answer {
             Ok(Ok(answer)) => {
                 self.timeouts.store(0, Ordering::Relaxed);
-                return Ok(answer);
+                self.errors.store(0, Ordering::Relaxed);
+                Ok(answer)
             }
-            Ok(Err(error)) => {
-                tracing::debug!(kind = ?error.kind(), code = code(&error), "the shared store answers with an error");
-                StoreError::from(&error)
-            }
-            Err(_) => StoreError::Timeout,
-        };
-        let is_deaf = error == StoreError::Timeout && self.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= DEAF;
-        if is_deaf || error == StoreError::Broken {
-            self.hang_up(number);
+            Ok(Err(error)) => Err(Failure::from(&error)),
+            Err(_) => Err(StoreError::Timeout.into()),
         }
-        Err(error)
+    }
+
+    /// Lets a connection go that is of no use any more. Whether this one is gone.
+    fn looks_after(&self, number: u64, failure: &Failure) -> bool {
+        let in_a_row = |count: &AtomicU32, most: u32| count.fetch_add(1, Ordering::Relaxed) + 1 >= most;
+        let oldest = match failure.error {
+            StoreError::Broken => Duration::ZERO,
+            StoreError::Timeout if in_a_row(&self.timeouts, DEAF) => Duration::ZERO,
+            StoreError::Answer | StoreError::Refused if failure.is_elsewhere() || in_a_row(&self.errors, WRONG) => {
+                RENEWED
+            }
+            _ => return false,
+        };
+        self.hang_up(number, oldest)
     }
 
     /// The connection, once there is one, and its number among those of this link.
-    async fn connection(&self) -> Result<(MultiplexedConnection, u64), StoreError> {
+    async fn connection(&self) -> Result<(Wire, u64), Failure> {
         let mut connecting = {
             let mut state = self.state();
             match &*state {
-                Connection::Up { connection, number } => return Ok((connection.clone(), *number)),
+                Connection::Up { wire, number, .. } if !wire.is_over() => return Ok((wire.clone(), *number)),
                 Connection::Connecting(connecting) => connecting.clone(),
-                Connection::Down => {
+                Connection::Up { .. } | Connection::Down => {
                     let connecting = self.connect();
                     *state = Connection::Connecting(connecting.clone());
                     connecting
@@ -170,27 +217,29 @@ impl Link {
             }
         };
         let connected = match connecting.wait_for(Option::is_some).await {
-            Ok(connected) => connected.clone().unwrap_or(Err(StoreError::Connect)),
+            Ok(connected) => connected.clone().unwrap_or(Err(StoreError::Connect.into())),
             // Its task is gone: the runtime ends.
-            Err(_) => Err(StoreError::Connect),
+            Err(_) => Err(StoreError::Connect.into()),
         };
         let mut state = self.state();
         // The first of those who waited says how it is; and what was said since then holds.
         let is_latest = matches!(&*state, Connection::Connecting(latest) if latest.same_channel(&connecting));
         if is_latest {
             *state = match &connected {
-                Ok(connection) => Connection::Up {
-                    connection: connection.clone(),
+                Ok(wire) => Connection::Up {
+                    wire: wire.clone(),
                     number: self.connections.fetch_add(1, Ordering::Relaxed) + 1,
+                    since: Instant::now(),
                 },
                 Err(_) => Connection::Down,
             };
             self.timeouts.store(0, Ordering::Relaxed);
+            self.errors.store(0, Ordering::Relaxed);
         }
         match (&*state, connected) {
-            (_, Err(error)) => Err(error),
-            (Connection::Up { number, .. }, Ok(connection)) => Ok((connection, *number)),
-            (_, Ok(connection)) => Ok((connection, 0)),
+            (_, Err(failure)) => Err(failure),
+            (Connection::Up { number, .. }, Ok(wire)) => Ok((wire, *number)),
+            (_, Ok(wire)) => Ok((wire, 0)),
         }
     }
 
@@ -200,16 +249,29 @@ impl Link {
         let engine = Arc::clone(&self.engine);
         tokio::spawn(async move {
             let connected = async { engine.target()?.connect().await };
-            let connected = timeout(engine.connect_timeout(), connected).await.unwrap_or(Err(StoreError::Connect));
+            let connected = timeout(engine.connect_timeout(), connected).await;
+            let connected = connected.unwrap_or(Err(StoreError::Connect.into()));
+            // Once, however many wait for it.
+            if let Err(failure) = &connected {
+                engine.failed(failure);
+            }
             let _ = told.send(Some(connected));
         });
         connecting
     }
 
-    fn hang_up(&self, broken: u64) {
+    /// Lets this connection go, where it is as old as that. Whether it is gone, by us or before.
+    fn hang_up(&self, number: u64, oldest: Duration) -> bool {
         let mut state = self.state();
-        if matches!(&*state, Connection::Up { number, .. } if *number == broken) {
-            *state = Connection::Down;
+        match &*state {
+            Connection::Up { number: present, since, .. } if *present == number => {
+                let goes = since.elapsed() >= oldest;
+                if goes {
+                    *state = Connection::Down;
+                }
+                goes
+            }
+            _ => true,
         }
     }
 }

@@ -9,6 +9,7 @@ mod engine;
 mod error;
 mod limit;
 mod link;
+mod question;
 mod revoked;
 mod store;
 

@@ -2,6 +2,7 @@
 
 use redis::cmd;
 
+use super::question::Again;
 use super::{Link, StoreError};
 
 const SET: &str = "revoked";
@@ -19,7 +20,7 @@ impl Link {
     pub async fn revoked_number(&self) -> Result<Option<u64>, StoreError> {
         let mut question = cmd("GET");
         question.arg(self.full_key(NUMBER));
-        self.ask(question).await
+        self.ask(question, Again::Yes).await
     }
 
     /// Tells the others of these: each a text, and until when (seconds since the epoch) it is remembered. What has expired
@@ -31,8 +32,8 @@ impl Link {
     pub async fn share_revoked(&self, rows: &[(String, i64)], now_s: i64) -> Result<(), StoreError> {
         let (set, number) = (self.full_key(SET), self.full_key(NUMBER));
         for batch in rows.chunks(BATCH) {
+            // In this order, and no transaction: who reads the new number finds the rows, and what breaks in between is told anew.
             let mut pipe = redis::pipe();
-            pipe.atomic();
             let mut add = cmd("ZADD");
             add.arg(&set);
             for (row, until_s) in batch {
@@ -41,7 +42,7 @@ impl Link {
             pipe.add_command(add).ignore();
             pipe.cmd("ZREMRANGEBYSCORE").arg(&set).arg("-inf").arg(now_s).ignore();
             pipe.cmd("INCR").arg(&number).ignore();
-            self.converse(async |connection| pipe.query_async::<()>(connection).await).await?;
+            self.ask::<()>(pipe, Again::Yes).await?;
         }
         Ok(())
     }
@@ -57,7 +58,7 @@ impl Link {
             let mut question = cmd("ZRANGEBYSCORE");
             question.arg(self.full_key(SET)).arg(format!("({now_s}")).arg("+inf");
             question.arg("LIMIT").arg(rows.len()).arg(BATCH);
-            let more: Vec<String> = self.ask(question).await?;
+            let more: Vec<String> = self.ask(question, Again::Yes).await?;
             let is_last = more.len() < BATCH;
             rows.extend(more);
             if is_last {

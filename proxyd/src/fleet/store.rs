@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::{Cmd, cmd};
 
+use super::question::Again;
 use super::{Link, StoreError};
 
 /// No value is larger: what is stored here are sessions and marks.
@@ -16,7 +17,7 @@ impl Link {
     ///
     /// Where nobody answers, or the value is larger than any that we store.
     pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let value: Option<Vec<u8>> = self.ask(self.about("GET", key)).await?;
+        let value: Option<Vec<u8>> = self.ask(self.about("GET", key), Again::Yes).await?;
         if value.as_ref().is_some_and(|value| value.len() > MAX_VALUE) {
             return Err(StoreError::Answer);
         }
@@ -34,7 +35,7 @@ impl Link {
         }
         let mut question = self.about("SET", key);
         question.arg(value).arg("PX").arg(milliseconds(ttl));
-        self.ask(question).await
+        self.ask(question, Again::Yes).await
     }
 
     /// The same where the key has no value yet. Whether it had none.
@@ -48,7 +49,7 @@ impl Link {
         }
         let mut question = self.about("SET", key);
         question.arg(value).arg("NX").arg("PX").arg(milliseconds(ttl));
-        Ok(self.ask::<Option<String>>(question).await?.is_some())
+        Ok(self.ask::<Option<String>>(question, Again::No).await?.is_some())
     }
 
     /// Lets a key's value stay for so long from now. Whether it has one.
@@ -59,7 +60,7 @@ impl Link {
     pub async fn keep(&self, key: &str, ttl: Duration) -> Result<bool, StoreError> {
         let mut question = self.about("PEXPIRE", key);
         question.arg(milliseconds(ttl));
-        self.ask(question).await
+        self.ask(question, Again::Yes).await
     }
 
     /// Whether a key has a value.
@@ -68,7 +69,7 @@ impl Link {
     ///
     /// Where nobody answers.
     pub async fn contains(&self, key: &str) -> Result<bool, StoreError> {
-        self.ask(self.about("EXISTS", key)).await
+        self.ask(self.about("EXISTS", key), Again::Yes).await
     }
 
     /// Forgets a key's value. Whether it had one.
@@ -77,7 +78,7 @@ impl Link {
     ///
     /// Where nobody answers.
     pub async fn remove(&self, key: &str) -> Result<bool, StoreError> {
-        self.ask(self.about("DEL", key)).await
+        self.ask(self.about("DEL", key), Again::Yes).await
     }
 
     fn about(&self, command: &str, key: &str) -> Cmd {

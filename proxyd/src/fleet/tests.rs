@@ -1,6 +1,7 @@
 //! The engine away, and the engine there: a real `redis-server`, whose script is compared with our own arithmetic.
 
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +11,11 @@ use shared::config::policy::{Algorithm, Rule, Window};
 use shared::config::{Redis, Secret};
 use shared::decide::limit::{Counters, Meter};
 
+use super::question::Again;
 use super::*;
+
+mod outages;
+mod rights;
 
 /// Settings for tests.
 pub(super) fn settings(url: &str) -> Redis {
@@ -33,12 +38,22 @@ struct Server {
 impl Server {
     fn start(args: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("redis.sock");
+        Self { child: Self::run(folder.path(), args), folder }
+    }
+
+    /// Ended, and started again at the same place, empty.
+    fn restart(&mut self) {
+        self.end();
+        self.child = Self::run(self.folder.path(), &[]);
+    }
+
+    fn run(folder: &Path, args: &[&str]) -> Child {
+        let socket = folder.join("redis.sock");
         let child = Command::new("redis-server")
             .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
             .arg(&socket)
             .args(args)
-            .current_dir(folder.path())
+            .current_dir(folder)
             .stdout(Stdio::null())
             .spawn()
             .expect("redis-server is there: apt-get install redis-server, or ./check, which does it");
@@ -47,24 +62,39 @@ impl Server {
             assert!(patience.elapsed() < Duration::from_secs(20), "redis-server does not come up");
             std::thread::sleep(Duration::from_millis(10));
         }
-        Self { child, folder }
+        child
+    }
+
+    fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
     }
 
     fn url(&self, query: &str) -> String {
-        format!("unix:{}{query}", self.folder.path().join("redis.sock").display())
+        format!("unix:{}{query}", self.socket().display())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
     }
 }
 
 fn link(url: &str) -> Rc<Link> {
     let engine = Engine::compile(Some(&settings(url)), None).unwrap();
     Fleet::new(&Arc::default()).link(&engine)
+}
+
+/// What the engine says to a command of tests.
+async fn asked<T: redis::FromRedisValue>(link: &Link, words: &[&str]) -> Result<T, StoreError> {
+    let mut question = redis::Cmd::new();
+    question.arg(words);
+    link.ask(question, Again::Yes).await
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -104,7 +134,7 @@ fn whoever_waits_while_it_connects_shares_the_one_attempt() {
         let link = link(&server.url(""));
         let (one, two) = tokio::join!(link.get("a"), link.set("b", b"1", Duration::from_secs(9)));
         assert_eq!((one, two), (Ok(None), Ok(())));
-        let clients: String = link.ask(redis::cmd("INFO").arg("clients").take()).await.unwrap();
+        let clients: String = asked(&link, &["INFO", "clients"]).await.unwrap();
         assert!(clients.contains("connected_clients:1\r"), "{clients}");
     });
 }
@@ -128,7 +158,7 @@ fn values_are_kept_for_their_time() {
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!(link.get("a").await, Ok(None), "a millisecond is the least");
         assert_eq!(link.set("a", &vec![0; 100_000], second).await, Err(StoreError::Answer));
-        let keys: Vec<String> = link.ask(redis::cmd("KEYS").arg("*").take()).await.unwrap();
+        let keys: Vec<String> = asked(&link, &["KEYS", "*"]).await.unwrap();
         assert!(keys.is_empty(), "{keys:?}");
     });
 }
@@ -144,7 +174,7 @@ fn passwords_and_databases_are_of_the_url() {
         assert_eq!(two.set("a", b"2", Duration::from_secs(9)).await, Ok(()));
         assert_eq!((two.get("a").await, three.get("a").await), (Ok(Some(b"2".to_vec())), Ok(None)));
         // What was refused once is tried again.
-        let _: String = two.ask(redis::cmd("CONFIG").arg("SET").arg("requirepass").arg("other").take()).await.unwrap();
+        let _: String = asked(&two, &["CONFIG", "SET", "requirepass", "other"]).await.unwrap();
         assert_eq!(wrong.get("a").await, Ok(None));
     });
 }
@@ -160,8 +190,7 @@ fn a_link_is_kept_while_the_engine_is_and_made_anew_when_it_broke() {
         assert!(Rc::ptr_eq(&link, &fleet.link(&Engine::compile(Some(&first), Some(&engine)).unwrap())));
         assert!(!Rc::ptr_eq(&link, &fleet.link(&Engine::compile(Some(&second), Some(&engine)).unwrap())));
         assert_eq!(link.get("a").await, Ok(None));
-        let killed: Result<redis::Value, _> =
-            link.ask(redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("no").take()).await;
+        let killed: Result<redis::Value, _> = asked(&link, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no"]).await;
         let _ = killed;
         let patience = Instant::now();
         while link.get("a").await != Ok(None) {
@@ -231,7 +260,7 @@ fn the_script_counts_as_we_do() {
                 }
             }
         }
-        let ttl: i64 = link.ask(redis::cmd("PTTL").arg("test:{0}").take()).await.unwrap();
+        let ttl: i64 = asked(&link, &["PTTL", "test:{0}"]).await.unwrap();
         assert!(ttl > 0, "{ttl}");
     });
 }
@@ -272,13 +301,13 @@ fn forms_count_apart_and_are_bounded() {
             let text = link.count("{k}", &meter.form(), Aim::Take, &meter.arguments()).await.unwrap();
             assert!(meter.told(&text).unwrap().verdict.allowed);
         }
-        let forms: u32 = link.ask(redis::cmd("HLEN").arg("test:{k}").take()).await.unwrap();
+        let forms: u32 = asked(&link, &["HLEN", "test:{k}"]).await.unwrap();
         assert!(forms <= 8, "{forms}");
-        let _: String = link.ask(redis::cmd("SCRIPT").arg("FLUSH").take()).await.unwrap();
+        let _: String = asked(&link, &["SCRIPT", "FLUSH"]).await.unwrap();
         let meter = meter(Algorithm::FixedWindow, &[(30, 60)], 1);
         let text = link.count("{k}", &meter.form(), Aim::Take, &meter.arguments()).await.unwrap();
         assert_eq!(meter.told(&text).unwrap().verdict.remaining, 28, "the script is told anew, the counts are there");
-        let _: redis::Value = link.ask(redis::cmd("SET").arg("test:{k}").arg("x").take()).await.unwrap();
+        let _: redis::Value = asked(&link, &["SET", "test:{k}", "x"]).await.unwrap();
         let wrong = link.count("{k}", &meter.form(), Aim::Take, &meter.arguments()).await;
         assert_eq!(wrong, Err(StoreError::Answer), "somebody else's value is no count");
     });

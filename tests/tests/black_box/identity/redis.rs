@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tests::{PATIENCE, Proxyd, Redis, Request, Upstream, Wire, eventually};
+use tests::tls::Authority;
+use tests::{Home, PATIENCE, Proxyd, Redis, Request, Start, Upstream, Wire, eventually};
 
 /// A rule of 100 an hour in this Redis.
 fn config(url: &str, on_error: &str) -> String {
@@ -110,6 +111,18 @@ fn check_outage(on_error: &str, expected: impl Fn(&Proxyd)) {
 }
 
 #[test]
+fn a_store_that_was_started_again_costs_no_request() {
+    let mut redis = Redis::start();
+    let proxyd = Proxyd::start(&config(&redis.url(), "deny"));
+    for _ in 0..3 {
+        assert_eq!([(); 20].map(|()| proxyd.get("/").status), [200; 20], "by every worker");
+        redis.end();
+        redis.run();
+    }
+    assert_eq!([(); 20].map(|()| proxyd.get("/").status), [200; 20]);
+}
+
+#[test]
 fn without_the_store_allow_counts_nothing() {
     check_outage("allow", |proxyd| {
         for _ in 0..30 {
@@ -164,6 +177,34 @@ fn a_password_that_is_wrong_and_a_host_that_is_none_do_not_keep_it_from_starting
     redis.ask(&["-a", "s3cret", "CONFIG", "SET", "requirepass", "oth3r"]);
     let nowhere = Proxyd::start(&config("redis://redis.invalid:6379", "local"));
     assert_eq!(passed(&nowhere, 101), 100);
+}
+
+#[test]
+fn over_tls_it_is_verified_whom_we_speak_to() {
+    let (ours, other) = (Authority::new("ours"), Authority::new("another"));
+    let redis = Redis::with_tls(&ours.signs("redis", &["localhost"]), "s3cret");
+    let url = |login: &str, host: &str| format!("rediss://{login}{host}:{}", redis.address().port());
+    let start = |trusted: &Authority, url: &str| {
+        let home = Home::default();
+        let trusts = home.write("trusted.pem", trusted.pem());
+        Start::in_home(&home, &config(url, "deny")).env("SSL_CERT_FILE", &trusts.display().to_string()).run()
+    };
+    let check = |trusted: &Authority, url: &str, expected: &str| {
+        let proxyd = start(trusted, url);
+        assert_eq!(proxyd.get("/").status, 503, "{url}");
+        assert!(proxyd.metric("proxyd_store_questions_total", &[expected]) > 0.0, "{url} {expected}");
+        let said = proxyd.home().read("stderr.log") + &proxyd.home().read("stdout.log");
+        assert!(!said.contains("oth3r") && !said.contains("s3cret"), "{said}");
+    };
+    let right = start(&ours, &url(":s3cret@", "localhost"));
+    assert_eq!((passed(&right, 3), right.get("/").header("x-ratelimit-remaining")), (3, Some("96")));
+    check(&ours, &url(":s3cret@", "127.0.0.1"), "outcome=\"connect\"");
+    check(&other, &url(":s3cret@", "localhost"), "outcome=\"connect\"");
+    check(&ours, &url(":oth3r@", "localhost"), "outcome=\"refused\"");
+    check(&ours, &url("", "localhost"), "outcome=\"refused\"");
+    let in_clear = url(":s3cret@", "127.0.0.1").replace("rediss", "redis");
+    let proxyd = Proxyd::start(&config(&in_clear, "deny").replace("2s", "300ms"));
+    assert_eq!(proxyd.get("/").status, 503, "it does not speak without");
 }
 
 #[test]
