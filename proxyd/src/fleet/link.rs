@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::connect::Wire;
 use super::error::Failure;
 use super::question::{Again, Question};
-use super::{Engine, StoreError};
+use super::{Engine, Leases, StoreError};
 use crate::telemetry::metrics::StoreCells;
 
 /// After so many questions one after the other that were not answered in time, a new connection is made: nobody says of
@@ -33,12 +33,18 @@ const RENEWED: Duration = Duration::from_secs(1);
 pub struct Fleet {
     cells: Arc<StoreCells>,
     link: RefCell<Option<Rc<Link>>>,
+    leases: Rc<Leases>,
 }
 
 impl Fleet {
     /// Connects to nothing yet.
     pub fn new(cells: &Arc<StoreCells>) -> Self {
-        Self { cells: Arc::clone(cells), link: RefCell::default() }
+        Self { cells: Arc::clone(cells), link: RefCell::default(), leases: Rc::default() }
+    }
+
+    /// The places that this thread's requests hold.
+    pub fn leases(&self) -> &Rc<Leases> {
+        &self.leases
     }
 
     /// The link to an engine. One to another engine is let go, once its last question is answered.
@@ -197,7 +203,12 @@ impl Link {
             StoreError::Answer | StoreError::Refused if failure.is_elsewhere() || in_a_row(&self.errors, WRONG) => {
                 RENEWED
             }
-            _ => return false,
+            StoreError::Timeout
+            | StoreError::Answer
+            | StoreError::Refused
+            | StoreError::Open
+            | StoreError::Connect
+            | StoreError::Settings => return false,
         };
         self.hang_up(number, oldest)
     }
@@ -271,7 +282,7 @@ impl Link {
                 }
                 goes
             }
-            _ => true,
+            Connection::Up { .. } | Connection::Connecting(_) | Connection::Down => true,
         }
     }
 }

@@ -7,6 +7,8 @@ mod breaker;
 mod connect;
 mod engine;
 mod error;
+mod lease;
+mod leases;
 mod limit;
 mod link;
 mod question;
@@ -16,6 +18,7 @@ mod store;
 pub use breaker::State;
 pub use engine::Engine;
 pub use error::StoreError;
+pub use leases::{Leases, Place};
 pub use limit::Aim;
 pub use link::{Fleet, Link, aside};
 

@@ -15,6 +15,7 @@ use super::question::Again;
 use super::*;
 
 mod outages;
+mod places;
 mod rights;
 
 /// Settings for tests.

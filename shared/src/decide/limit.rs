@@ -138,6 +138,20 @@ impl Meter {
         self.limits.iter().any(|limit| limit.kind == Kind::Concurrent)
     }
 
+    /// How many may run at the same time; 0 where that is not what is counted.
+    #[must_use]
+    pub fn most_at_once(&self) -> u32 {
+        let limit = self.limits.iter().find(|limit| limit.kind == Kind::Concurrent);
+        limit.map_or(0, |limit| limit.requests)
+    }
+
+    /// Counts a request that runs, whether or not there is room: somebody else let it.
+    pub fn occupy(&self, counters: &mut Counters) {
+        for (limit, slot) in self.limits.iter().zip(&mut counters.slots) {
+            *slot = limit.taken(*slot, self.cost, counters.last_us);
+        }
+    }
+
     /// A request that was taken has ended: what it took of a number at the same time is free again.
     pub fn give_back(&self, counters: &mut Counters) {
         for (limit, slot) in self.limits.iter().zip(&mut counters.slots) {

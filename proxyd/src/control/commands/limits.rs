@@ -99,7 +99,9 @@ pub(super) async fn reset(
     let mut silent = None;
     for limiter in &limiters {
         let keys = keys_of(limiter, &texts, &providers);
-        told.running += keys.iter().filter(|key| limiter.runs(key)).count() as u64;
+        for key in &keys {
+            told.running += u64::from(limiter.runs_shared(key, now_us(daemon)).await);
+        }
         let (reset, failed) = limiter.reset_shared(&keys, silent).await;
         told.reset += reset;
         if let Some(error) = failed {

@@ -116,6 +116,11 @@ impl Counts {
         self.with(asked, |entry, _, _| entry.counters = counters);
     }
 
+    /// Counts a request that runs, whatever the limit. Whether there was room for its key.
+    pub(super) fn occupy<L: FnOnce() -> Box<str>>(&self, asked: Asked<'_, L>) -> bool {
+        self.with(asked, |entry, meter, _| meter.occupy(&mut entry.counters)).is_some()
+    }
+
     fn with<T, L>(&self, asked: Asked<'_, L>, act: impl FnOnce(&mut Entry, &Meter, u64) -> T) -> Option<T>
     where
         L: FnOnce() -> Box<str>,

@@ -14,7 +14,7 @@ use super::counts::{Asked, Counts};
 use super::remote::Remote;
 use super::who::{Kind, Who, is_key_called};
 use crate::exchange::{Quota, Value};
-use crate::fleet::Engine;
+use crate::fleet::{Engine, Place};
 
 /// Limits of keys' own are remembered up to so many different ones.
 const MAX_OWN: usize = 1024;
@@ -150,6 +150,11 @@ impl Limiter {
         self.counts.take(Asked { key, meter: &self.quota.meter, quota, label, now_us: self.time(now_us) })
     }
 
+    /// Notes that a request has a place which somebody else gave it. Whether there was room to note it.
+    pub(super) fn occupy(&self, key: KeyHash, now_us: u64, label: impl FnOnce() -> Box<str>) -> bool {
+        self.counts.occupy(Asked { key, meter: &self.quota.meter, quota: None, label, now_us })
+    }
+
     /// What a request of this key would meet; none where nothing is counted for it here.
     pub fn peek(&self, key: &KeyHash, now_us: u64) -> Option<Verdict> {
         self.counts.peek(*key, &self.quota.meter, self.time(now_us))
@@ -207,18 +212,27 @@ fn quota(meter: Meter) -> Option<Arc<Quota>> {
 /// where it is missed.
 pub(super) struct Held {
     limiter: Arc<Limiter>,
-    key: KeyHash,
+    /// None: there was no room to count it here.
+    key: Option<KeyHash>,
+    /// Where it is counted elsewhere too: given back with this.
+    _place: Option<Place>,
 }
 
 impl Held {
     pub(super) fn new(limiter: &Arc<Limiter>, key: KeyHash) -> Self {
-        Self { limiter: Arc::clone(limiter), key }
+        Self { limiter: Arc::clone(limiter), key: Some(key), _place: None }
+    }
+
+    pub(super) fn with_place(limiter: &Arc<Limiter>, key: Option<KeyHash>, place: Place) -> Self {
+        Self { limiter: Arc::clone(limiter), key, _place: Some(place) }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.limiter.counts.give_back(self.key, &self.limiter.quota.meter);
+        if let Some(key) = self.key {
+            self.limiter.counts.give_back(key, &self.limiter.quota.meter);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub use counts::KeyHash;
 pub use limiter::{Limiter, TopLine};
 pub use limiters::{Limiters, Stage};
 
+use std::any::Any;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -93,10 +94,9 @@ impl Rules {
         Verdict::Ask(Box::pin(async move {
             let mut answers = Vec::with_capacity(questions.len());
             for question in questions {
-                let Some(engine) = question.limiter.engine() else { continue };
-                let answer = question.ask(&ledger.fleet.link(engine), now_us).await;
+                let answer = question.ask(&ledger.fleet, now_us).await;
                 let goes_on = match &answer {
-                    Answer::Counted(verdict) => verdict.allowed || question.limiter.rule.mode == Mode::Shadow,
+                    Answer::Counted(verdict, _) => verdict.allowed || question.limiter.rule.mode == Mode::Shadow,
                     Answer::Uncounted => true,
                     Answer::Denied => question.limiter.rule.mode == Mode::Shadow,
                 };
@@ -121,7 +121,10 @@ impl Rules {
         for (index, quota, answer) in answers {
             let Some(rule) = self.rules.get(index) else { continue };
             let rejection = match answer {
-                Answer::Counted(verdict) => rule.tell(verdict, quota, exchange, ledger),
+                Answer::Counted(verdict, held) => {
+                    exchange.finish.held.extend(held.map(|held| Box::new(held) as Box<dyn Any>));
+                    rule.tell(verdict, quota, exchange, ledger)
+                }
                 Answer::Denied if rule.enforces() => Some(Rejection::StoreUnavailable),
                 Answer::Denied | Answer::Uncounted => None,
             };

@@ -14,10 +14,11 @@ use shared::config::policy::{OnStoreError, Rule};
 use shared::decide::limit::{Meter, Verdict};
 
 use super::counts::Asked;
+use super::limiter::Held;
 use super::who::Who;
 use super::{KeyHash, Limiter};
 use crate::exchange::Quota;
-use crate::fleet::{Aim, Engine, Link, StoreError};
+use crate::fleet::{Aim, Engine, Fleet, Leases, Link, Place, StoreError};
 
 /// So far the store's clock may run from what we took it for before that is corrected, in microseconds.
 const DRIFT_US: u64 = 10_000;
@@ -33,8 +34,7 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    /// Where a rule is counted; none: here. How many requests run at the same time is always counted here: whoever died would
-    /// hold its places for ever.
+    /// Where a rule is counted; none: here.
     pub(super) fn of(
         rule: &Rule,
         scope: &Scope,
@@ -42,16 +42,17 @@ impl Remote {
         engine: Option<&Arc<Engine>>,
         before: Option<&Self>,
     ) -> Option<Self> {
-        if rule.store != StateStore::Redis || meter.is_concurrency() {
+        if rule.store != StateStore::Redis {
             return None;
         }
+        let kind = if meter.is_concurrency() { "places" } else { "limit" };
         let place = match scope {
             Scope::Default | Scope::TopLevel => "top".to_owned(),
             Scope::Route(name) => format!("route.{name}"),
         };
         Some(Self {
             engine: Arc::clone(engine?),
-            key: format!("limit:{{{place}/{}/", rule.name),
+            key: format!("{kind}:{{{place}/{}/", rule.name),
             ahead_us: before.map(|before| Arc::clone(&before.ahead_us)).unwrap_or_default(),
         })
     }
@@ -77,7 +78,7 @@ impl Remote {
     }
 
     /// The braces say to a cluster what decides where the key lives: all of it.
-    fn full_key(&self, key: KeyHash) -> String {
+    pub(super) fn full_key(&self, key: KeyHash) -> String {
         format!("{}{:032x}}}", self.key, key.shared)
     }
 }
@@ -94,7 +95,8 @@ pub(super) struct Question {
 
 /// What came of it.
 pub(super) enum Answer {
-    Counted(Verdict),
+    /// With the place that it has from now on, where requests at the same time are counted.
+    Counted(Verdict, Option<Held>),
     /// Not counted: it passes.
     Uncounted,
     /// Nobody answers, and the rule says `deny`.
@@ -103,8 +105,13 @@ pub(super) enum Answer {
 
 impl Question {
     /// Asks; and where nobody answers, does what the rule says.
-    pub(super) async fn ask(&self, link: &Rc<Link>, now_us: u64) -> Answer {
+    pub(super) async fn ask(&self, fleet: &Fleet, now_us: u64) -> Answer {
         let limiter = &self.limiter;
+        let Some(remote) = &limiter.remote else { return Answer::Uncounted };
+        let link = &fleet.link(&remote.engine);
+        if limiter.quota.meter.is_concurrency() {
+            return self.ask_for_place(remote, fleet.leases(), link, now_us).await;
+        }
         match limiter.told(self.key, self.quota.as_ref(), Aim::Take, link, now_us).await {
             Ok(told) => {
                 let label = || self.label.clone();
@@ -116,14 +123,57 @@ impl Question {
                     now_us: told.now_us,
                 };
                 limiter.counts().keep(asked, told.counters);
-                Answer::Counted(told.verdict)
+                Answer::Counted(told.verdict, None)
             }
             Err(_) => match limiter.rule.on_store_error {
                 OnStoreError::Allow => Answer::Uncounted,
                 OnStoreError::Deny => Answer::Denied,
                 OnStoreError::Local => {
                     let taken = limiter.take(self.key, self.quota.as_ref(), now_us, || self.label.clone());
-                    taken.map_or(Answer::Uncounted, Answer::Counted)
+                    taken.map_or(Answer::Uncounted, |verdict| Answer::Counted(verdict, None))
+                }
+            },
+        }
+    }
+
+    /// The same where requests at the same time are counted: one that passes holds its place there and, for what holds while
+    /// nobody answers, here.
+    async fn ask_for_place(&self, remote: &Remote, leases: &Rc<Leases>, link: &Rc<Link>, now_us: u64) -> Answer {
+        let (limiter, label) = (&self.limiter, || self.label.clone());
+        let (key, most) = (remote.full_key(self.key), limiter.quota.meter.most_at_once());
+        let Some(place) = leases.open(link, key.as_str().into()) else { return self.silent(None, now_us) };
+        let answer = link.take_place(&key, most, &place.who()).await;
+        let Some(told) = answer.ok().and_then(|text| limiter.quota.meter.told(&text)) else {
+            return self.silent(Some(place), now_us);
+        };
+        remote.heard_time(told.now_us, now_us);
+        if !told.verdict.allowed {
+            place.refused();
+            return Answer::Counted(told.verdict, None);
+        }
+        place.taken();
+        let here = limiter.occupy(self.key, told.now_us, label);
+        Answer::Counted(told.verdict, Some(Held::with_place(limiter, here.then_some(self.key), place)))
+    }
+
+    /// What the rule says where nobody answers, for a place. One that is held here only is asked for once somebody does.
+    fn silent(&self, place: Option<Place>, now_us: u64) -> Answer {
+        let limiter = &self.limiter;
+        match limiter.rule.on_store_error {
+            OnStoreError::Allow => Answer::Uncounted,
+            OnStoreError::Deny => Answer::Denied,
+            OnStoreError::Local => match limiter.take(self.key, None, now_us, || self.label.clone()) {
+                None => Answer::Uncounted,
+                Some(verdict) if !verdict.allowed => Answer::Counted(verdict, None),
+                Some(verdict) => {
+                    let held = match place {
+                        Some(place) => {
+                            place.owed();
+                            Held::with_place(limiter, Some(self.key), place)
+                        }
+                        None => Held::new(limiter, self.key),
+                    };
+                    Answer::Counted(verdict, Some(held))
                 }
             },
         }
@@ -156,12 +206,24 @@ impl Limiter {
         Ok(None)
     }
 
+    /// For operators: whether requests of a key are under way, at any proxy where the store answers.
+    pub async fn runs_shared(self: &Arc<Self>, key: &KeyHash, now_us: u64) -> bool {
+        if !self.quota.meter.is_concurrency() {
+            return false;
+        }
+        let there = self.peek_shared(std::slice::from_ref(key), now_us).await;
+        there.is_ok_and(|verdict| verdict.is_some()) || self.runs(key)
+    }
+
     /// For operators: forgets these keys' counts, here and then for all proxies. How many keys had any; and why those of the
     /// store may still be there. A store that was found silent before is not asked.
     pub async fn reset_shared(&self, keys: &[KeyHash], silent: Option<StoreError>) -> (u64, Option<StoreError>) {
         let here: Vec<bool> = keys.iter().map(|key| self.reset(key)).collect();
         let counted = || here.iter().filter(|here| **here).count() as u64;
         let Some(remote) = &self.remote else { return (counted(), None) };
+        if self.quota.meter.is_concurrency() {
+            return (counted(), None);
+        }
         if silent.is_some() {
             return (counted(), silent);
         }
@@ -186,7 +248,12 @@ impl Limiter {
     ) -> Result<shared::decide::limit::Told, StoreError> {
         let remote = self.remote.as_ref().ok_or(StoreError::Settings)?;
         let meter = quota.map_or(&self.quota.meter, |quota| &quota.meter);
-        let text = link.count(&remote.full_key(key), &meter.form(), aim, &meter.arguments()).await?;
+        let key = remote.full_key(key);
+        let text = if meter.is_concurrency() {
+            link.places_held(&key, meter.most_at_once()).await?
+        } else {
+            link.count(&key, &meter.form(), aim, &meter.arguments()).await?
+        };
         let told = meter.told(&text).ok_or(StoreError::Answer)?;
         remote.heard_time(told.now_us, now_us);
         Ok(told)

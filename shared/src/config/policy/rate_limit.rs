@@ -16,7 +16,7 @@ use crate::config::field::{Field, Kind, Section};
 use crate::config::fields::Fields;
 use crate::config::identity::{Providers, StateStore};
 use crate::config::problem::Code;
-use crate::config::reader::{Reader, is_word};
+use crate::config::reader::Reader;
 use crate::config::redis;
 use crate::config::report::Fault;
 use crate::config::server::NETWORK;
@@ -398,12 +398,6 @@ fn read_store(fields: &mut Fields<'_, '_>, has_redis: bool) -> (Option<StateStor
     let store = fields.choice("store", &[("memory", StateStore::Local), ("redis", StateStore::Redis)]);
     if store == Some(StateStore::Redis) {
         redis::check_there(fields, "store", has_redis);
-        let counts_at_once = fields.written("algorithm").is_some_and(|entry| is_word(&entry.value, "concurrency"));
-        if counts_at_once {
-            let fault = Fault::new(Code::Conflict, "requests under way are counted by each proxy for itself")
-                .hint("remove `store: redis` from this rule; give each proxy its share of the number");
-            fields.fault("store", fault);
-        }
     }
     let words = [("local", OnStoreError::Local), ("allow", OnStoreError::Allow), ("deny", OnStoreError::Deny)];
     let on_store_error = fields.choice("on_store_error", &words);

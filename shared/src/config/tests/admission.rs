@@ -104,7 +104,6 @@ fn bad_limits() {
         "algorithm: concurrency",
         "algorithm: concurrency, concurrent: 0",
         "algorithm: concurrency, concurrent: 5, requests_per_minute: 10, burst: 3, cost: 2",
-        "algorithm: concurrency, concurrent: 5, store: redis",
         "concurrent: 5",
         "algorithm: fixed_window, requests_per_minute: 1, burst: 3",
         "limits: [{requests: 60, per: 1m}, {requests: 4, per: 1s}], cost: 5",
@@ -140,6 +139,8 @@ fn every_form_of_a_limit() {
         (found.exempt.len(), found.exempt_users[0].to_string().as_str(), &*found.exempt_keys[0]),
         (2, "ann", "ci")
     );
+    let found = rule("algorithm: concurrency, concurrent: 3, store: redis");
+    assert_eq!((found.store, found.on_store_error), (StateStore::Redis, OnStoreError::Local));
     let found = rule("requests_per_minute: 60, store: redis, on_store_error: deny");
     assert_eq!((found.store, found.on_store_error), (StateStore::Redis, OnStoreError::Deny));
     let found = rule("requests_per_minute: 1, algorithm: token_bucket, burst: 5, cost: 5");
@@ -304,7 +305,7 @@ identity:
   send: {{user: '${{env:A}}', claims: {{x-a: '${{env:A}}'}}}}
 bans: {{on: ['${{env:A}}'], refusals: '${{env:A}}'}}
 threats: {{content_types: '${{env:A}}'}}
-rate_limit: {{requests_per_minute: '${{env:A}}', exempt: ['${{env:A}}', {{user: '${{env:A}}'}}]}}
+rate_limit: {{requests_per_minute: '${{env:A}}', exempt: ['${{env:A}}', {{user: '${{env:A}}', provider: basic}}]}}
 "
     );
     let problems = match load(&Input::text("config.yaml", &text), &References::Lenient(&Known::default())) {
