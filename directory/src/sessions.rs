@@ -31,9 +31,7 @@ impl std::fmt::Debug for SessionRow {
 impl Directory {
     /// Keeps a session, in place of what was kept under its id.
     pub fn session_put(&mut self, row: &SessionRow) -> Result<(), DirectoryError> {
-        if row.payload.len() > PAYLOAD {
-            return Err(DirectoryError::invalid("a session", format!("holds more than {PAYLOAD} bytes")));
-        }
+        fits(row)?;
         self.write(|tx| {
             bounds::room(tx, "sessions", "sessions")?;
             tx.prepare_cached(
@@ -42,6 +40,17 @@ impl Directory {
             )?
             .execute(params![row.id, row.payload, row.idle_until_s, row.ends_s])?;
             Ok(())
+        })
+    }
+
+    /// Keeps a session in place of the one that there is under its id. False: that one has ended, and stays so.
+    pub fn session_replace(&mut self, row: &SessionRow, now_s: i64) -> Result<bool, DirectoryError> {
+        fits(row)?;
+        self.write(|tx| {
+            let sql = "UPDATE sessions SET payload = ?2, idle_until_s = ?3, ends_s = ?4 \
+                       WHERE id = ?1 AND idle_until_s > ?5 AND ends_s > ?5";
+            let values = params![row.id, row.payload, row.idle_until_s, row.ends_s, now_s];
+            Ok(tx.prepare_cached(sql)?.execute(values)? > 0)
         })
     }
 
@@ -72,6 +81,13 @@ impl Directory {
     pub fn session_remove(&mut self, id: &[u8; 32]) -> Result<bool, DirectoryError> {
         self.write(|tx| Ok(tx.prepare_cached("DELETE FROM sessions WHERE id = ?1")?.execute([id])? > 0))
     }
+}
+
+fn fits(row: &SessionRow) -> Result<(), DirectoryError> {
+    if row.payload.len() > PAYLOAD {
+        return Err(DirectoryError::invalid("a session", format!("holds more than {PAYLOAD} bytes")));
+    }
+    Ok(())
 }
 
 /// Removes what has ended.

@@ -400,7 +400,14 @@ fn sessions_end() {
     assert!(directory.session_touch(&[1; 32], 30, 9).unwrap() && directory.session_touch(&[1; 32], 25, 9).unwrap());
     assert_eq!(directory.session_get(&[1; 32], 19).unwrap().unwrap().idle_until_s, 30);
     assert_eq!(directory.session_get(&[1; 32], 20).unwrap(), None);
+    let other = SessionRow { payload: vec![8], idle_until_s: 12, ..row };
+    assert_eq!(word(directory.session_replace(&SessionRow { payload: vec![0; 65_537], ..other.clone() }, 9)), "invalid");
+    assert!(directory.session_replace(&other, 9).unwrap());
+    assert_eq!(directory.session_get(&[1; 32], 9).unwrap(), Some(other.clone()));
+    assert!(!directory.session_replace(&other, 12).unwrap(), "it has ended");
     assert!(directory.session_remove(&[1; 32]).unwrap() && !directory.session_remove(&[1; 32]).unwrap());
+    assert!(!directory.session_replace(&other, 9).unwrap());
+    assert_eq!(directory.session_get(&[1; 32], 9).unwrap(), None);
 }
 
 #[test]

@@ -52,6 +52,20 @@ impl Link {
         Ok(self.ask::<Option<String>>(question, Again::No).await?.is_some())
     }
 
+    /// The same where the key has a value. Whether it had one.
+    ///
+    /// # Errors
+    ///
+    /// Where nobody answers, or the value is too large.
+    pub async fn replace(&self, key: &str, value: &[u8], ttl: Duration) -> Result<bool, StoreError> {
+        if value.len() > MAX_VALUE {
+            return Err(StoreError::Answer);
+        }
+        let mut question = self.about("SET", key);
+        question.arg(value).arg("XX").arg("PX").arg(milliseconds(ttl));
+        Ok(self.ask::<Option<String>>(question).await?.is_some())
+    }
+
     /// Lets a key's value stay for so long from now. Whether it has one.
     ///
     /// # Errors

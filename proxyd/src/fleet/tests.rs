@@ -153,6 +153,8 @@ fn values_are_kept_for_their_time() {
         assert_eq!(link.contains("a").await, Ok(true));
         assert_eq!(link.keep("a", second).await, Ok(true));
         assert_eq!(link.keep("b", second).await, Ok(false));
+        assert_eq!((link.replace("a", b"3", second).await, link.get("a").await), (Ok(true), Ok(Some(b"3".to_vec()))));
+        assert_eq!((link.replace("b", b"3", second).await, link.get("b").await), (Ok(false), Ok(None)));
         assert_eq!((link.remove("a").await, link.remove("a").await), (Ok(true), Ok(false)));
         assert_eq!(link.contains("a").await, Ok(false));
         assert_eq!(link.set_new("a", b"two", Duration::ZERO).await, Ok(true));

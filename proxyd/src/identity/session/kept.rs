@@ -237,23 +237,10 @@ impl Place {
         match self {
             Self::Local(state) => {
                 let row = SessionRow { id: session.id.hash(), payload: sealed, idle_until_s, ends_s: session.ends_s };
-                // Nothing comes between the two: whoever ends it asks the same directory.
-                let replace = move |directory: &mut Directory| {
-                    let is_there = directory.session_touch(&row.id, idle_until_s, now_s)?;
-                    if is_there {
-                        directory.session_put(&row)?;
-                    }
-                    Ok(is_there)
-                };
-                ask(state, replace).await
+                ask(state, move |directory| directory.session_replace(&row, now_s)).await
             }
             Self::Redis(_) => {
-                let (link, key, lasts) = (way.link()?, key(&session.id), seconds(idle_until_s - now_s));
-                let is_there = link.keep(&key, lasts).await?;
-                if is_there {
-                    link.set(&key, &sealed, lasts).await?;
-                }
-                Ok(is_there)
+                Ok(way.link()?.replace(&key(&session.id), &sealed, seconds(idle_until_s - now_s)).await?)
             }
         }
     }
