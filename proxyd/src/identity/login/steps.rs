@@ -11,7 +11,7 @@ use super::provider::{Brought, Failure, Provider, Start, failed};
 use super::visit::Visit;
 use super::{Logins, Reach, target};
 use crate::exchange::{Challenges, Denial, Rejection, Value};
-use crate::identity::session::{Answered, Opened, Session, SessionId};
+use crate::identity::session::{Answered, Opened, SessionId};
 
 /// The longest code that a provider may send.
 const LONGEST_CODE: usize = 4096;
@@ -42,7 +42,7 @@ impl Logins {
             }
             ("logout", None, ..) => {
                 takes(&["GET", "POST"])?;
-                Ok(self.log_out(visit, reach).await)
+                self.log_out(visit, reach).await
             }
             ("session", None, ..) => {
                 takes(&["GET"])?;
@@ -144,8 +144,10 @@ impl Logins {
         let id = SessionId::draw().ok_or_else(none)?;
         let times = Times { started_s: visit.now_s, ends_s: self.sessions.ends_s(visit.now_s), seen_s: visit.now_s };
         let session = allow::session(&provider.config, id, recognised, &self.sent(), times)?;
-        if let Answered::Good(earlier) = self.opened(visit, reach).await {
-            self.end(&earlier, visit, reach).await;
+        if let Answered::Good(earlier) = self.opened(visit, reach).await
+            && let Err(error) = self.sessions.end(&earlier, &reach.store, visit.now_s).await
+        {
+            tracing::warn!(%error, "the session of before is not removed");
         }
         let kept = self.sessions.keep(&session, visit.https, &reach.store, visit.now_s).await;
         let cookie = kept.map_err(|error| failed(&provider.config, &error.to_string(), Failure::Unavailable))?;
@@ -157,22 +159,32 @@ impl Logins {
         Ok(answer)
     }
 
-    /// Ends the session here, and then the provider's own.
-    async fn log_out(self: &Arc<Self>, visit: Visit<'_>, reach: &Reach) -> Answer {
+    /// Ends the session here, and then the provider's own. Where it cannot be ended the cookie stays, and nobody is told that they
+    /// are out.
+    async fn log_out(self: &Arc<Self>, visit: Visit<'_>, reach: &Reach) -> Result<Answer, Rejection> {
         let here = visit.origin().unwrap_or_default();
         let to = visit.parameter("to").ok().flatten();
         let to = to.as_deref().map(|to| target::place(Some(to), &self.path));
         if !visit.is_own(&here) {
             if visit.method == "GET" {
-                return Answer::confirm(&format!("{}logout{}", self.path, to.map(target::query).unwrap_or_default()));
+                let action = format!("{}logout{}", self.path, to.map(target::query).unwrap_or_default());
+                return Ok(Answer::confirm(&action));
             }
             let refusal = (403, "cross_site_refused", "Another site may not log you out.");
-            return Answer::refusal(refusal, visit.headers, visit.request_id, &format!("{}logout", self.path));
+            return Ok(Answer::refusal(refusal, visit.headers, visit.request_id, &format!("{}logout", self.path)));
         }
         let status = if visit.method == "POST" { 303 } else { 302 };
         let mut answer = Answer::to(status, to.unwrap_or(&self.after_logout));
-        if let Answered::Good(session) = self.opened(visit, reach).await {
-            self.end(&session, visit, reach).await;
+        let session = match self.opened(visit, reach).await {
+            Answered::Good(session) => Some(session),
+            Answered::Denied(_) => None,
+            Answered::Unavailable => return Err(Rejection::AuthUnavailable),
+        };
+        if let Some(session) = session {
+            if let Err(error) = self.sessions.end(&session, &reach.store, visit.now_s).await {
+                tracing::warn!(%error, "a session is not removed");
+                return Err(Rejection::AuthUnavailable);
+            }
             if let Some(provider) = self.provider(session.login()) {
                 let origin = origin(provider, visit).unwrap_or_default();
                 let back = match self.after_logout.strip_prefix('/') {
@@ -187,7 +199,7 @@ impl Logins {
             answer.who = Some(session);
         }
         answer.cookies.extend(self.sessions.forget(visit.https));
-        answer
+        Ok(answer)
     }
 
     /// Who is logged in.
@@ -223,12 +235,6 @@ impl Logins {
 
     async fn opened(&self, visit: Visit<'_>, reach: &Reach) -> Answered {
         settled(self.sessions.open(visit.headers, visit.https, &reach.store, visit.now_s)).await
-    }
-
-    async fn end(&self, session: &Session, visit: Visit<'_>, reach: &Reach) {
-        if let Err(error) = self.sessions.end(session, &reach.store, visit.now_s).await {
-            tracing::warn!(%error, "a session is not removed");
-        }
     }
 
     fn failed(&self, provider: &Provider, failure: Failure, visit: Visit<'_>) -> Answer {
