@@ -12,7 +12,7 @@ const APPLICATION_ID: u32 = 0x7078_6964;
 
 /// `PRAGMA user_version`: the schema below. A change of it comes with the step from the version before, and only adds: while one
 /// process takes over from another, the older goes on with what the newer has made of the file.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// How long a connection waits for another's lock.
 const BUSY: Duration = Duration::from_secs(5);
@@ -55,7 +55,7 @@ CREATE INDEX one_time_tokens_user ON one_time_tokens (user_id, kind);
 CREATE INDEX one_time_tokens_expiry ON one_time_tokens (expires_s);
 CREATE TABLE sessions (
   id BLOB PRIMARY KEY CHECK (length(id) = 32), payload BLOB NOT NULL, idle_until_s INTEGER NOT NULL,
-  ends_s INTEGER NOT NULL) STRICT;
+  ends_s INTEGER NOT NULL, seen_s INTEGER) STRICT;
 CREATE INDEX sessions_idle ON sessions (idle_until_s);
 CREATE INDEX sessions_end ON sessions (ends_s);
 CREATE TABLE bans (
@@ -114,8 +114,10 @@ fn prepare(conn: &mut Connection, path: &Path) -> Result<(), DirectoryError> {
         let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
         // Somebody else may have been quicker.
         let found = version(&tx, path)?;
-        if found < 1 {
-            create(&tx)?;
+        match found {
+            0 => create(&tx)?,
+            1 => tx.execute_batch("ALTER TABLE sessions ADD COLUMN seen_s INTEGER")?,
+            _ => {}
         }
         if found < VERSION {
             tx.pragma_update(None, "user_version", VERSION)?;

@@ -17,6 +17,8 @@ pub struct SessionRow {
     pub idle_until_s: i64,
     /// It ends then in any case.
     pub ends_s: i64,
+    /// When it was used last; none of what an earlier version has written.
+    pub seen_s: Option<i64>,
 }
 
 impl std::fmt::Debug for SessionRow {
@@ -35,10 +37,11 @@ impl Directory {
         self.write(|tx| {
             bounds::room(tx, "sessions", "sessions")?;
             tx.prepare_cached(
-                "INSERT INTO sessions (id, payload, idle_until_s, ends_s) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE \
-                 SET payload = excluded.payload, idle_until_s = excluded.idle_until_s, ends_s = excluded.ends_s",
+                "INSERT INTO sessions (id, payload, idle_until_s, ends_s, seen_s) VALUES (?1, ?2, ?3, ?4, ?5) \
+                 ON CONFLICT DO UPDATE SET payload = excluded.payload, idle_until_s = excluded.idle_until_s, \
+                 ends_s = excluded.ends_s, seen_s = excluded.seen_s",
             )?
-            .execute(params![row.id, row.payload, row.idle_until_s, row.ends_s])?;
+            .execute(params![row.id, row.payload, row.idle_until_s, row.ends_s, row.seen_s])?;
             Ok(())
         })
     }
@@ -47,9 +50,9 @@ impl Directory {
     pub fn session_replace(&mut self, row: &SessionRow, now_s: i64) -> Result<bool, DirectoryError> {
         fits(row)?;
         self.write(|tx| {
-            let sql = "UPDATE sessions SET payload = ?2, idle_until_s = ?3, ends_s = ?4 \
-                       WHERE id = ?1 AND idle_until_s > ?5 AND ends_s > ?5";
-            let values = params![row.id, row.payload, row.idle_until_s, row.ends_s, now_s];
+            let sql = "UPDATE sessions SET payload = ?2, idle_until_s = ?3, ends_s = ?4, seen_s = ?5 \
+                       WHERE id = ?1 AND idle_until_s > ?6 AND ends_s > ?6";
+            let values = params![row.id, row.payload, row.idle_until_s, row.ends_s, row.seen_s, now_s];
             Ok(tx.prepare_cached(sql)?.execute(values)? > 0)
         })
     }
@@ -58,20 +61,27 @@ impl Directory {
     pub fn session_get(&self, id: &[u8; 32], now_s: i64) -> Result<Option<SessionRow>, DirectoryError> {
         self.read(|conn| {
             let mut session = conn.prepare_cached(
-                "SELECT id, payload, idle_until_s, ends_s FROM sessions WHERE id = ?1 AND idle_until_s > ?2 AND ends_s > ?2",
+                "SELECT id, payload, idle_until_s, ends_s, seen_s FROM sessions \
+                 WHERE id = ?1 AND idle_until_s > ?2 AND ends_s > ?2",
             )?;
             let found = session.query_row(params![id, now_s], |row| {
-                Ok(SessionRow { id: row.get(0)?, payload: row.get(1)?, idle_until_s: row.get(2)?, ends_s: row.get(3)? })
+                Ok(SessionRow {
+                    id: row.get(0)?,
+                    payload: row.get(1)?,
+                    idle_until_s: row.get(2)?,
+                    ends_s: row.get(3)?,
+                    seen_s: row.get(4)?,
+                })
             });
             Ok(found.optional()?)
         })
     }
 
-    /// Lets a session that has not ended go on until then; never shorter. Whether there is one. To be called now and then, not
-    /// with each request: it waits for the disk.
+    /// Notes now as the last use of a session that has not ended, and lets it go on until then; never shorter. Whether there is
+    /// one. To be called now and then, not with each request: it waits for the disk.
     pub fn session_touch(&mut self, id: &[u8; 32], idle_until_s: i64, now_s: i64) -> Result<bool, DirectoryError> {
         self.write(|tx| {
-            let sql = "UPDATE sessions SET idle_until_s = max(idle_until_s, ?2) \
+            let sql = "UPDATE sessions SET idle_until_s = max(idle_until_s, ?2), seen_s = max(coalesce(seen_s, ?3), ?3) \
                        WHERE id = ?1 AND idle_until_s > ?3 AND ends_s > ?3";
             Ok(tx.prepare_cached(sql)?.execute(params![id, idle_until_s, now_s])? > 0)
         })

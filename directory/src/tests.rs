@@ -54,7 +54,7 @@ fn a_file_that_is_not_ours_is_left_alone() {
     check(
         &|path| {
             drop(Directory::open(path).unwrap());
-            sql(path, "PRAGMA user_version = 2; PRAGMA wal_checkpoint(TRUNCATE)");
+            sql(path, "PRAGMA user_version = 3; PRAGMA wal_checkpoint(TRUNCATE)");
         },
         "newer",
     );
@@ -390,7 +390,7 @@ fn revoked_tokens() {
 #[test]
 fn sessions_end() {
     let mut directory = Directory::open_in_memory().unwrap();
-    let row = SessionRow { id: [1; 32], payload: vec![7; 100], idle_until_s: 10, ends_s: 20 };
+    let row = SessionRow { id: [1; 32], payload: vec![7; 100], idle_until_s: 10, ends_s: 20, seen_s: Some(3) };
     assert_eq!(word(directory.session_put(&SessionRow { payload: vec![0; 65_537], ..row.clone() })), "invalid");
     directory.session_put(&row).unwrap();
     assert_eq!(directory.session_get(&[2; 32], 0).unwrap(), None);
@@ -398,16 +398,43 @@ fn sessions_end() {
     assert_eq!(directory.session_get(&[1; 32], 10).unwrap(), None);
     assert!(!directory.session_touch(&[1; 32], 30, 10).unwrap());
     assert!(directory.session_touch(&[1; 32], 30, 9).unwrap() && directory.session_touch(&[1; 32], 25, 9).unwrap());
-    assert_eq!(directory.session_get(&[1; 32], 19).unwrap().unwrap().idle_until_s, 30);
+    let touched = directory.session_get(&[1; 32], 19).unwrap().unwrap();
+    assert_eq!((touched.idle_until_s, touched.seen_s), (30, Some(9)));
     assert_eq!(directory.session_get(&[1; 32], 20).unwrap(), None);
     let other = SessionRow { payload: vec![8], idle_until_s: 12, ..row };
-    assert_eq!(word(directory.session_replace(&SessionRow { payload: vec![0; 65_537], ..other.clone() }, 9)), "invalid");
+    assert_eq!(
+        word(directory.session_replace(&SessionRow { payload: vec![0; 65_537], ..other.clone() }, 9)),
+        "invalid"
+    );
     assert!(directory.session_replace(&other, 9).unwrap());
     assert_eq!(directory.session_get(&[1; 32], 9).unwrap(), Some(other.clone()));
     assert!(!directory.session_replace(&other, 12).unwrap(), "it has ended");
     assert!(directory.session_remove(&[1; 32]).unwrap() && !directory.session_remove(&[1; 32]).unwrap());
     assert!(!directory.session_replace(&other, 9).unwrap());
     assert_eq!(directory.session_get(&[1; 32], 9).unwrap(), None);
+}
+
+#[test]
+fn a_file_of_the_version_before_is_taken_up_while_who_made_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("identity.db");
+    drop(Directory::open(&path).unwrap());
+    let older = Connection::open(&path).unwrap();
+    older.execute_batch("ALTER TABLE sessions DROP COLUMN seen_s; PRAGMA user_version = 1").unwrap();
+    let put = |id: u8| {
+        let sql = "INSERT INTO sessions (id, payload, idle_until_s, ends_s) VALUES (?1, x'07', 10, 20)";
+        older.execute(sql, [[id; 32]]).unwrap();
+    };
+    put(1);
+    let mut directory = Directory::open(&path).unwrap();
+    put(2);
+    for id in [1, 2] {
+        assert_eq!(directory.session_get(&[id; 32], 5).unwrap().unwrap().seen_s, None);
+        assert!(directory.session_touch(&[id; 32], 12, 5).unwrap());
+        assert_eq!(directory.session_get(&[id; 32], 5).unwrap().unwrap().seen_s, Some(5));
+    }
+    drop(directory);
+    drop(Directory::open(&path).unwrap());
 }
 
 #[test]
@@ -420,7 +447,13 @@ fn what_has_expired_is_swept() {
         directory.refresh_issue(&ann, None, &hash, expires_s, 0).unwrap();
         directory.one_time_put("reset", &hash, &ann, expires_s).unwrap();
         directory
-            .session_put(&SessionRow { id: hash, payload: vec![], idle_until_s: expires_s, ends_s: 9 * day })
+            .session_put(&SessionRow {
+                id: hash,
+                payload: vec![],
+                idle_until_s: expires_s,
+                ends_s: 9 * day,
+                seen_s: None,
+            })
             .unwrap();
         let (provider, jti, by) = ("*".into(), number.to_string(), "test".into());
         directory.revoke(&RevokedRow { provider, jti, expires_s, revoked_s: 0, by }).unwrap();

@@ -4,7 +4,7 @@ use shared::config::identity::{Allow, Login};
 
 use super::provider::{Failure, Recognised, failed};
 use crate::identity::claims::Claims;
-use crate::identity::session::{Session, SessionId};
+use crate::identity::session::{Made, Session, SessionId};
 
 /// Where a provider may say which organisations somebody is of.
 pub(super) const ORGANISATIONS: [&str; 4] = ["organizations", "organization", "org", "groups"];
@@ -68,6 +68,7 @@ pub(super) fn session(
         seen_s: times.seen_s,
         tokens,
         is_fresh: false,
+        made: Made::default(),
     })
 }
 

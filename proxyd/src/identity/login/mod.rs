@@ -115,10 +115,10 @@ impl Logins {
         let Asking { exchange, request, sends, ledger, now_s } = *asking;
         let Some(provider) = self.providers.get(index) else { return Reply::Denied(Denial::Missing).into() };
         let https = self.is_https(exchange.https);
-        let way = self.sessions.way(ledger);
+        let way = self.sessions.way(ledger, exchange.client);
         let opened = self.sessions.open(request.head.headers(), https, &way, now_s);
         let ours = Ours { logins: Arc::clone(self), provider: Arc::clone(provider), https, way, now_s };
-        match self.asked(opened, || self.reach(ledger), now_s) {
+        match self.asked(opened, || self.reach(ledger, exchange), now_s) {
             Opened::None => Reply::Denied(Denial::Missing).into(),
             Opened::Denied(denial) => Reply::Denied(denial).into(),
             Opened::Good(session) => ours.about(&session, sends).into(),
@@ -187,7 +187,7 @@ impl Logins {
         exchange: &mut Exchange,
         ledger: &Rc<Ledger>,
     ) -> Result<Response, Rejection> {
-        let reach = self.reach(ledger).ok_or(Rejection::AuthUnavailable)?;
+        let reach = self.reach(ledger, exchange).ok_or(Rejection::AuthUnavailable)?;
         let head = &request.head;
         let host = head.authority().or_else(|| str::from_utf8(head.headers().only(&name::HOST)?).ok());
         let path = exchange.path().to_owned();
@@ -215,9 +215,9 @@ impl Logins {
         Ok(answer.into_response())
     }
 
-    fn reach(&self, ledger: &Ledger) -> Option<Reach> {
+    fn reach(&self, ledger: &Ledger, exchange: &Exchange) -> Option<Reach> {
         match ledger.outside.client() {
-            Ok(client) => Some(Reach { client, store: self.sessions.way(ledger) }),
+            Ok(client) => Some(Reach { client, store: self.sessions.way(ledger, exchange.client) }),
             Err(error) => {
                 tracing::error!(%error, "providers of logins cannot be asked");
                 None

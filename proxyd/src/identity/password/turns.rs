@@ -17,10 +17,14 @@ const WAITING: usize = 64;
 /// … and beyond so many of one network.
 const OF_ONE_NETWORK: usize = 16;
 
+/// So many may wait for a session that there is: each of them has logged in, and its request waits with it.
+const SESSIONS: usize = 4096;
+
 /// A queue of those who wait for their turn.
 #[derive(Debug)]
 pub struct Turns {
     permits: Arc<Semaphore>,
+    room: usize,
     waiting: Mutex<Waiting>,
 }
 
@@ -35,19 +39,25 @@ pub struct Queues {
     pub new_passwords: Turns,
     /// What accounts read and write: there are few threads that may wait, and names of hosts are looked up on them too.
     pub directory: Turns,
+    /// Sessions on the disk that whoever sends a cookie asks for: anybody can make one up.
+    pub cookies: Turns,
+    /// The same of sessions that there are, or were a moment ago.
+    pub sessions: Turns,
 }
 
 impl Default for Queues {
     fn default() -> Self {
         let basic = Turns::default();
         let (logins, new_passwords) = (basic.beside(), basic.beside());
-        Self { basic: Arc::new(basic), logins, new_passwords, directory: Turns::default() }
+        let cookies = Turns::default();
+        let sessions = Turns { room: SESSIONS, ..cookies.beside() };
+        Self { basic: Arc::new(basic), logins, new_passwords, directory: Turns::default(), cookies, sessions }
     }
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { permits: Arc::new(Semaphore::new(AT_ONCE)), waiting: Mutex::default() }
+        Self { permits: Arc::new(Semaphore::new(AT_ONCE)), room: WAITING, waiting: Mutex::default() }
     }
 }
 
@@ -59,9 +69,9 @@ struct Waiting {
 
 impl Waiting {
     /// Whether there was a place for one more.
-    fn take_place(&mut self, from: Option<IpAddr>) -> bool {
+    fn take_place(&mut self, from: Option<IpAddr>, room: usize) -> bool {
         let of_one = from.and_then(|from| self.by_network.get(&from)).copied().unwrap_or_default();
-        let is_room = self.all < WAITING && of_one < OF_ONE_NETWORK;
+        let is_room = self.all < room && of_one < OF_ONE_NETWORK;
         if is_room {
             self.all += 1;
             if let Some(from) = from {
@@ -99,7 +109,7 @@ impl Drop for Place<'_> {
 impl Turns {
     /// Another queue for the same turns.
     fn beside(&self) -> Self {
-        Self { permits: Arc::clone(&self.permits), waiting: Mutex::default() }
+        Self { permits: Arc::clone(&self.permits), room: self.room, waiting: Mutex::default() }
     }
 
     /// Does `work` for somebody of a network, if one is known, on a thread of its own when its turn comes. None: too many wait
@@ -130,7 +140,7 @@ impl Turns {
     }
 
     fn place(&self, from: Option<IpAddr>) -> Option<Place<'_>> {
-        let is_there = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take_place(from);
+        let is_there = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take_place(from, self.room);
         // Not one that is dropped where there is none: it would give a place back.
         is_there.then(|| Place { turns: self, from })
     }

@@ -1,24 +1,29 @@
 //! Sessions in a store: on this proxy's disk, or in Redis. Under the hash of their ids, sealed: whoever reads the store learns
 //! of no token and can take no session over.
 
-use std::rc::Rc;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use directory::{Directory, DirectoryError, SessionRow};
 use hashbrown::HashMap;
 
+use super::place::{Held, Lock, Place, Way, Whose};
 use super::{KeepError, Session, SessionId};
 use crate::exchange::Ledger;
-use crate::fleet::{Engine, Link, StoreError};
 use crate::identity::seal::{Purpose, Seals};
-use crate::identity::state::State;
 
-/// How long a session that was read is not read again: so long another proxy's logout may go unnoticed here.
+/// How long a session that was read is not read again: so long another proxy's logout may go unnoticed here. As long nobody
+/// asks again for one that there is not.
 const KNOWN_S: i64 = 1;
 
-/// Sessions that are remembered.
-const MOST_KNOWN: usize = 8192;
+/// Apart from each other, so that two workers rarely want the same lock.
+const SHARDS: usize = 64;
+
+/// Sessions that are remembered in one of them.
+const MOST_KNOWN: usize = 128;
+
+/// Ids that nobody has, likewise.
+const MOST_UNKNOWN: usize = 64;
 
 /// The id's hash.
 type Hash = [u8; 32];
@@ -28,13 +33,15 @@ pub(super) struct Kept {
     seals: Arc<Seals>,
     place: Place,
     idle_s: i64,
-    memory: Mutex<Memory>,
+    shards: Box<[Mutex<Memory>]>,
 }
 
-/// What was read a moment ago.
+/// What was read a moment ago, or before: as long as there is room.
 #[derive(Default)]
 struct Memory {
     known: HashMap<Hash, Known>,
+    /// Until when nobody asks for them again.
+    unknown: HashMap<Hash, i64>,
     /// How many sessions were ended: what was read before another one ended may be of that one, and is not remembered.
     ended: u64,
 }
@@ -44,98 +51,115 @@ struct Known {
     until_s: i64,
 }
 
-/// Where they are.
-#[derive(Clone)]
-pub(super) enum Place {
-    Local(Arc<State>),
-    /// None: there is none, and every question fails.
-    Redis(Option<Arc<Engine>>),
-}
-
-/// How a worker reaches the store.
-#[derive(Clone, Default)]
-pub struct Way(Option<Rc<Link>>);
-
-impl Way {
-    fn link(&self) -> Result<&Rc<Link>, KeepError> {
-        self.0.as_ref().ok_or(KeepError::Store)
-    }
-}
-
-impl From<StoreError> for KeepError {
-    fn from(_: StoreError) -> Self {
-        Self::Store
-    }
-}
-
-/// A session as the store has it.
-struct Held {
-    sealed: Vec<u8>,
-    /// Unless it is used again.
-    idle_until_s: i64,
-}
-
 impl Kept {
     pub(super) fn new(seals: Arc<Seals>, place: Place, idle_s: i64) -> Self {
-        Self { seals, place, idle_s, memory: Mutex::default() }
+        Self { seals, place, idle_s, shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect() }
     }
 
-    /// A worker's way to the store.
-    pub(super) fn way(&self, ledger: &Ledger) -> Way {
-        match &self.place {
-            Place::Redis(Some(engine)) => Way(Some(ledger.fleet.link(engine))),
-            Place::Redis(None) | Place::Local(_) => Way(None),
-        }
+    /// A request's way to the store.
+    pub(super) fn way(&self, ledger: &Ledger, client: IpAddr) -> Way {
+        self.place.way(ledger, client)
     }
 
     /// A session that was read a moment ago.
     pub(super) fn known(&self, id: &SessionId, now_s: i64) -> Option<Arc<Session>> {
-        let memory = self.memory();
-        let known = memory.known.get(&id.hash())?;
+        let hash = id.hash();
+        let memory = self.memory(&hash)?;
+        let known = memory.known.get(&hash)?;
         (now_s < known.until_s).then(|| Arc::clone(&known.session))
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Where this one is remembered. Ids are random, and so are the first bytes of their hashes.
+    fn memory(&self, hash: &Hash) -> Option<MutexGuard<'_, Memory>> {
+        let [first, ..] = *hash;
+        let shard = self.shards.get(usize::from(first) % SHARDS)?;
+        Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What [`Kept::remember`] is told of a session that is read from now on.
-    fn ended(&self) -> u64 {
-        self.memory().ended
+    fn ended(&self, hash: &Hash) -> u64 {
+        self.memory(hash).map_or(0, |memory| memory.ended)
     }
 
     /// Remembers a session that was read or written since then, unless one has ended in the meantime.
-    fn remember(&self, session: &Arc<Session>, since: u64, now_s: i64) {
-        let mut memory = self.memory();
+    fn remember(&self, hash: Hash, session: &Arc<Session>, since: u64, now_s: i64) {
+        let Some(mut memory) = self.memory(&hash) else { return };
         if memory.ended != since {
             return;
         }
-        let known = &mut memory.known;
-        if known.len() >= MOST_KNOWN {
+        let Memory { known, unknown, .. } = &mut *memory;
+        unknown.remove(&hash);
+        if let Some(before) = known.get(&hash) {
+            session.take_over(&before.session);
+        } else if known.len() >= MOST_KNOWN {
             known.retain(|_, known| now_s < known.until_s);
         }
-        if known.len() < MOST_KNOWN {
-            known.insert(session.id.hash(), Known { session: Arc::clone(session), until_s: now_s + KNOWN_S });
+        if known.len() < MOST_KNOWN || known.contains_key(&hash) {
+            known.insert(hash, Known { session: Arc::clone(session), until_s: now_s.saturating_add(KNOWN_S) });
+        }
+    }
+
+    /// Remembers that nobody has this id.
+    fn note_unknown(&self, hash: Hash, now_s: i64) {
+        let Some(mut memory) = self.memory(&hash) else { return };
+        memory.known.remove(&hash);
+        let unknown = &mut memory.unknown;
+        if unknown.len() >= MOST_UNKNOWN {
+            unknown.retain(|_, until_s| now_s < *until_s);
+        }
+        if unknown.len() < MOST_UNKNOWN {
+            unknown.insert(hash, now_s.saturating_add(KNOWN_S));
         }
     }
 
     fn forget(&self, hash: &Hash) {
-        let mut memory = self.memory();
-        memory.ended += 1;
-        memory.known.remove(hash);
+        if let Some(mut memory) = self.memory(hash) {
+            memory.ended += 1;
+            memory.known.remove(hash);
+        }
     }
 
-    /// Reads a session.
+    /// Finds a session, unless it was looked for a moment ago and there was none.
     pub(super) async fn get(&self, id: &SessionId, way: &Way, now_s: i64) -> Result<Option<Arc<Session>>, KeepError> {
-        let since = self.ended();
-        let Some(held) = self.place.get(id, way, self.idle_s, now_s).await? else { return Ok(None) };
-        let text = self.seals.open(Purpose::Stored, &id.name(), &held.sealed);
+        let hash = id.hash();
+        let (is_unknown, whose) = match self.memory(&hash) {
+            Some(memory) => {
+                let whose = if memory.known.contains_key(&hash) { Whose::Known } else { Whose::Anybody };
+                (memory.unknown.get(&hash).is_some_and(|until_s| now_s < *until_s), whose)
+            }
+            None => (false, Whose::Anybody),
+        };
+        if is_unknown {
+            return Ok(None);
+        }
+        self.read(id, whose, way, now_s).await
+    }
+
+    /// Reads a session that is known to be good, as it is now.
+    pub(super) async fn again(&self, id: &SessionId, way: &Way, now_s: i64) -> Result<Option<Arc<Session>>, KeepError> {
+        self.read(id, Whose::Known, way, now_s).await
+    }
+
+    async fn read(
+        &self,
+        id: &SessionId,
+        whose: Whose,
+        way: &Way,
+        now_s: i64,
+    ) -> Result<Option<Arc<Session>>, KeepError> {
+        let hash = id.hash();
+        let since = self.ended(&hash);
+        let Some(found) = self.place.get(id, whose, way, self.idle_s, now_s).await? else {
+            self.note_unknown(hash, now_s);
+            return Ok(None);
+        };
+        let text = self.seals.open(Purpose::Stored, &id.name(), &found.sealed);
         let session = text.and_then(|text| serde_json::from_slice::<Session>(&text).ok());
         let Some(mut session) = session.filter(|session| session.id == *id) else { return Ok(None) };
         // The store is told when it is used; what was sealed stays as it was.
-        session.seen_s = session.seen_s.max(held.idle_until_s.saturating_sub(self.idle_s)).min(now_s);
+        session.seen_s = session.seen_s.max(found.seen_s).min(now_s);
         let session = Arc::new(session);
-        self.remember(&session, since, now_s);
+        self.remember(hash, &session, since, now_s);
         Ok(Some(session))
     }
 
@@ -147,9 +171,10 @@ impl Kept {
         way: &Way,
         now_s: i64,
     ) -> Result<(), KeepError> {
-        let (held, since) = (self.held(session, idle_until_s)?, self.ended());
+        let hash = session.id.hash();
+        let (held, since) = (self.held(session, idle_until_s)?, self.ended(&hash));
         self.place.put(session, held, way, now_s).await?;
-        self.remember(&Arc::new(session.clone()), since, now_s);
+        self.remember(hash, &Arc::new(session.clone()), since, now_s);
         Ok(())
     }
 
@@ -161,10 +186,13 @@ impl Kept {
         way: &Way,
         now_s: i64,
     ) -> Result<bool, KeepError> {
-        let (held, since) = (self.held(session, idle_until_s)?, self.ended());
+        let hash = session.id.hash();
+        let (held, since) = (self.held(session, idle_until_s)?, self.ended(&hash));
         let is_there = self.place.replace(session, held, way, now_s).await?;
         if is_there {
-            self.remember(&Arc::new(session.clone()), since, now_s);
+            self.remember(hash, &Arc::new(session.clone()), since, now_s);
+        } else {
+            self.forget(&hash);
         }
         Ok(is_there)
     }
@@ -177,9 +205,14 @@ impl Kept {
 
     /// Notes its use, by a task. A session that has ended in the meantime stays so.
     pub(super) fn touch(self: &Arc<Self>, seen: Session, way: Way, now_s: i64) {
+        let hash = seen.id.hash();
         let seen = Arc::new(seen);
         // At once: the next request needs no task of its own. Unless it is gone from here since it was opened.
-        if let Some(known) = self.memory().known.get_mut(&seen.id.hash()) {
+        if let Some(mut memory) = self.memory(&hash)
+            && let Some(known) = memory.known.get_mut(&hash)
+            && known.session.tokens == seen.tokens
+        {
+            seen.take_over(&known.session);
             known.session = Arc::clone(&seen);
         }
         let kept = Arc::clone(self);
@@ -187,105 +220,29 @@ impl Kept {
             let until_s = seen.ends_s.min(now_s.saturating_add(kept.idle_s));
             match kept.place.touch(&seen.id, until_s, &way, now_s).await {
                 Ok(true) => {}
-                Ok(false) => kept.forget(&seen.id.hash()),
+                Ok(false) => kept.forget(&hash),
                 Err(error) => tracing::warn!(%error, "the use of a session is not noted"),
             }
         });
     }
 
+    /// Takes the session for oneself, for so long at most; none while another proxy has it.
+    pub(super) async fn lock(&self, id: &SessionId, lasts: Duration, way: &Way) -> Result<Option<Lock>, KeepError> {
+        self.place.lock(id, lasts, way).await
+    }
+
+    /// Gives it back.
+    pub(super) async fn unlock(&self, lock: Lock, way: &Way) {
+        self.place.unlock(lock, way).await;
+    }
+
     /// Ends a session.
     pub(super) async fn remove(&self, id: &SessionId, way: &Way) -> Result<(), KeepError> {
-        self.forget(&id.hash());
+        let hash = id.hash();
+        self.forget(&hash);
         let removed = self.place.remove(id, way).await;
         // Once more: it may have been read again before it was gone.
-        self.forget(&id.hash());
+        self.forget(&hash);
         removed
-    }
-}
-
-impl Place {
-    async fn get(&self, id: &SessionId, way: &Way, idle_s: i64, now_s: i64) -> Result<Option<Held>, KeepError> {
-        match self {
-            Self::Local(state) => {
-                let hash = id.hash();
-                let row = ask(state, move |directory| directory.session_get(&hash, now_s)).await?;
-                Ok(row.map(|row| Held { sealed: row.payload, idle_until_s: row.idle_until_s }))
-            }
-            Self::Redis(_) => {
-                let (link, key) = (way.link()?, key(id));
-                let Some(sealed) = link.get(&key).await? else { return Ok(None) };
-                // It does not say how long a value stays: reading it counts as a use.
-                let is_there = link.keep(&key, seconds(idle_s)).await?;
-                Ok(is_there.then_some(Held { sealed, idle_until_s: now_s.saturating_add(idle_s) }))
-            }
-        }
-    }
-
-    async fn put(&self, session: &Session, held: Held, way: &Way, now_s: i64) -> Result<(), KeepError> {
-        let Held { sealed, idle_until_s } = held;
-        match self {
-            Self::Local(state) => {
-                let row = SessionRow { id: session.id.hash(), payload: sealed, idle_until_s, ends_s: session.ends_s };
-                ask(state, move |directory| directory.session_put(&row)).await
-            }
-            Self::Redis(_) => Ok(way.link()?.set(&key(&session.id), &sealed, seconds(idle_until_s - now_s)).await?),
-        }
-    }
-
-    async fn replace(&self, session: &Session, held: Held, way: &Way, now_s: i64) -> Result<bool, KeepError> {
-        let Held { sealed, idle_until_s } = held;
-        match self {
-            Self::Local(state) => {
-                let row = SessionRow { id: session.id.hash(), payload: sealed, idle_until_s, ends_s: session.ends_s };
-                ask(state, move |directory| directory.session_replace(&row, now_s)).await
-            }
-            Self::Redis(_) => {
-                Ok(way.link()?.replace(&key(&session.id), &sealed, seconds(idle_until_s - now_s)).await?)
-            }
-        }
-    }
-
-    async fn touch(&self, id: &SessionId, until_s: i64, way: &Way, now_s: i64) -> Result<bool, KeepError> {
-        match self {
-            Self::Local(state) => {
-                let hash = id.hash();
-                ask(state, move |directory| directory.session_touch(&hash, until_s, now_s)).await
-            }
-            Self::Redis(_) => Ok(way.link()?.keep(&key(id), seconds(until_s - now_s)).await?),
-        }
-    }
-
-    async fn remove(&self, id: &SessionId, way: &Way) -> Result<(), KeepError> {
-        match self {
-            Self::Local(state) => {
-                let hash = id.hash();
-                ask(state, move |directory| directory.session_remove(&hash)).await.map(drop)
-            }
-            Self::Redis(_) => Ok(way.link()?.remove(&key(id)).await.map(drop)?),
-        }
-    }
-}
-
-fn key(id: &SessionId) -> String {
-    format!("session:{}", id.name())
-}
-
-fn seconds(count: i64) -> Duration {
-    Duration::from_secs(u64::try_from(count).unwrap_or(0).max(1))
-}
-
-/// Asks the disk, off the worker's thread.
-async fn ask<T: Send + 'static>(
-    state: &Arc<State>,
-    question: impl FnOnce(&mut Directory) -> Result<T, DirectoryError> + Send + 'static,
-) -> Result<T, KeepError> {
-    let state = Arc::clone(state);
-    match tokio::task::spawn_blocking(move || state.directory(question)).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "the store of sessions");
-            Err(KeepError::Store)
-        }
-        Err(_) => Err(KeepError::Store),
     }
 }

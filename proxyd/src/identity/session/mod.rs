@@ -3,10 +3,12 @@
 
 pub(in crate::identity) mod cookie;
 mod kept;
+mod place;
 mod record;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +17,12 @@ use ::directory::RevokedRow;
 use shared::config::identity::{Session as Config, SessionStore};
 
 pub(in crate::identity) use record::random;
-pub use record::{Session, SessionId, Tokens};
+pub use record::{Made, Session, SessionId, Tokens};
 
 use self::cookie::{Found, Jar};
-pub use self::kept::Way;
-use self::kept::{Kept, Place};
+use self::kept::Kept;
+use self::place::Place;
+pub use self::place::{Lock, Way};
 use super::seal::{Purpose, Seals};
 use super::state::State;
 use crate::exchange::{Denial, Headers, Ledger, Value};
@@ -105,9 +108,14 @@ impl Sessions {
         }
     }
 
-    /// A worker's way to the store.
-    pub fn way(&self, ledger: &Ledger) -> Way {
-        self.kept.as_ref().map(|kept| kept.way(ledger)).unwrap_or_default()
+    /// A request's way to the store.
+    pub fn way(&self, ledger: &Ledger, client: IpAddr) -> Way {
+        self.kept.as_ref().map(|kept| kept.way(ledger, client)).unwrap_or_default()
+    }
+
+    /// Whether they are in a store, and not in their cookies.
+    pub fn are_kept(&self) -> bool {
+        self.kept.is_some()
     }
 
     /// What this request's cookie stands for.
@@ -181,6 +189,35 @@ impl Sessions {
         }
     }
 
+    /// A session as it stands in its store now, whatever is remembered of it; one that is in its cookie is as it came. None: it
+    /// has ended.
+    pub async fn again(
+        &self,
+        session: &Arc<Session>,
+        way: &Way,
+        now_s: i64,
+    ) -> Result<Option<Arc<Session>>, KeepError> {
+        match &self.kept {
+            None => Ok((!self.has_ended(session)).then(|| Arc::clone(session))),
+            Some(kept) => kept.again(&session.id, way, now_s).await,
+        }
+    }
+
+    /// Takes a session for oneself, among all proxies that share its store and for so long at most; none while another has it.
+    pub async fn lock(&self, session: &Session, lasts: Duration, way: &Way) -> Result<Option<Lock>, KeepError> {
+        match &self.kept {
+            None => Ok(Some(Lock::none())),
+            Some(kept) => kept.lock(&session.id, lasts, way).await,
+        }
+    }
+
+    /// Gives it back.
+    pub async fn unlock(&self, lock: Option<Lock>, way: &Way) {
+        if let (Some(kept), Some(lock)) = (&self.kept, lock) {
+            kept.unlock(lock, way).await;
+        }
+    }
+
     /// A cookie's text. Where not all of it fits, what can be done without is left out: first what tells the provider who
     /// logs out, then what refreshes.
     fn sealed(&self, session: &Session, https: bool) -> Result<String, KeepError> {
@@ -203,8 +240,8 @@ impl Sessions {
     /// The cookie that a good session's answer must set, where there is one: its use is noted once in a while. Sessions in a
     /// store are noted there, by a task.
     pub fn renew(&self, session: &Arc<Session>, https: bool, way: &Way, now_s: i64) -> Option<Value> {
-        let is_due = now_s.saturating_sub(session.seen_s) >= (self.idle_s / TOUCHES).max(1);
-        if !is_due && !session.is_fresh {
+        let is_due = self.is_due(session, now_s);
+        if !is_due && !session.is_fresh || self.kept.is_none() && self.has_ended(session) {
             return None;
         }
         let seen = Session { seen_s: now_s, is_fresh: false, ..(**session).clone() };
@@ -220,6 +257,15 @@ impl Sessions {
                 None
             }
         }
+    }
+
+    /// Whether its use must be noted, or its owner told that it was refreshed.
+    pub fn is_news(&self, session: &Session, now_s: i64) -> bool {
+        session.is_fresh || self.is_due(session, now_s)
+    }
+
+    fn is_due(&self, session: &Session, now_s: i64) -> bool {
+        now_s.saturating_sub(session.seen_s) >= (self.idle_s / TOUCHES).max(1)
     }
 
     /// Ends a session where it is kept.

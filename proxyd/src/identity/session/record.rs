@@ -1,10 +1,14 @@
 //! One session: who logged in, when, and what the provider gave. Pure.
 
 use std::fmt::{self, Write};
+use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+
+use crate::exchange::Principal;
 
 /// Bytes of randomness in an id.
 const ID_BYTES: usize = 32;
@@ -43,12 +47,62 @@ pub struct Session {
     /// It was refreshed, and whoever sent its cookie does not know yet.
     #[serde(skip)]
     pub is_fresh: bool,
+    #[serde(skip)]
+    pub made: Made,
+}
+
+/// The principal that was made of a session, and the generation of the config that it was made for. A copy of the session begins
+/// without: it may be of somebody else by the time that it is asked.
+#[derive(Default)]
+pub struct Made(ArcSwapOption<(u64, Arc<Principal>)>);
+
+impl Clone for Made {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Made {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Made {}
+
+impl fmt::Debug for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Made")
+    }
 }
 
 impl Session {
     /// A claim that goes upstream.
     pub fn claim(&self, path: &str) -> Option<&str> {
         self.claims.iter().find_map(|(own, text)| (**own == *path).then_some(&**text))
+    }
+
+    /// Who it is, made once for each generation of the config and shared by all requests with this session.
+    pub fn principal(&self, generation: u64, make: impl FnOnce() -> Option<Principal>) -> Option<Arc<Principal>> {
+        if let Some(made) = &*self.made.0.load()
+            && made.0 == generation
+        {
+            return Some(Arc::clone(&made.1));
+        }
+        let principal = Arc::new(make()?);
+        self.made.0.store(Some(Arc::new((generation, Arc::clone(&principal)))));
+        Some(principal)
+    }
+
+    /// Takes over who it is from the same session as it was before, where that has not changed: with it goes the token of our own
+    /// that upstreams are told with.
+    pub fn take_over(&self, before: &Self) {
+        let Self { id, provider, user, roles, scopes, claims, .. } = before;
+        let is_same = (&self.id, &self.provider, &self.user) == (id, provider, user)
+            && (&self.roles, &self.scopes, &self.claims) == (roles, scopes, claims);
+        if is_same {
+            self.made.0.store(before.made.0.load_full());
+        }
     }
 
     /// The name of the login that it came by.

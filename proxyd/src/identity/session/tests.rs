@@ -26,6 +26,7 @@ fn session(sessions: &Sessions, now_s: i64) -> Session {
         seen_s: now_s,
         tokens: Tokens::default(),
         is_fresh: false,
+        made: Made::default(),
     }
 }
 
@@ -218,6 +219,120 @@ async fn a_cookie_that_was_copied_is_no_good_after_the_logout() {
     let rows = state.directory(|directory| directory.revoked(1)).unwrap();
     assert_eq!(rows.len(), 1);
     assert!(!format!("{rows:?}").contains(new.id.reveal()));
+}
+
+#[tokio::test]
+async fn a_shorter_idle_time_holds_for_sessions_that_there_are() {
+    let state = State::in_memory();
+    let of = |seconds| {
+        let idle = Duration::from_secs(seconds);
+        sessions(&Config { store: SessionStore::Local, idle, ..config() }, KEY, &state)
+    };
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let ours = of(100);
+            let cookie = pair(&ours.keep(&session(&ours, 0), true, &Way::default(), 0).await.unwrap());
+            assert_eq!(opened(&of(30), &cookie, 30).await, Err(Denial::SessionExpired));
+            assert!(opened(&of(30), &cookie, 29).await.is_ok());
+            let found = opened(&ours, &cookie, 50).await.unwrap().unwrap();
+            ours.renew(&found, true, &Way::default(), 50);
+            let until = std::time::Instant::now() + Duration::from_secs(5);
+            while opened(&of(100), &cookie, 60).await.unwrap().unwrap().seen_s != 50 {
+                assert!(std::time::Instant::now() < until, "its use was not noted");
+                tokio::task::yield_now().await;
+            }
+            assert!(opened(&of(30), &cookie, 79).await.is_ok());
+            assert_eq!(opened(&of(30), &cookie, 80).await, Err(Denial::SessionExpired));
+            assert!(opened(&of(100), &cookie, 80).await.is_ok());
+        })
+        .await;
+}
+
+/// What is known of a question once it was looked at.
+async fn looked_at(question: &mut Asking) -> Option<Answered> {
+    std::future::poll_fn(|context| match question.as_mut().poll(context) {
+        std::task::Poll::Ready(answered) => std::task::Poll::Ready(Some(answered)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn ids_that_are_made_up_take_few_turns_and_none_of_those_who_are_in() {
+    let state = State::in_memory();
+    let ours = sessions(&Config { store: SessionStore::Local, ..config() }, KEY, &state);
+    let cookie = pair(&ours.keep(&session(&ours, 0), true, &Way::default(), 0).await.unwrap());
+    let asked =
+        |cookie: &str, network: &str| match ours.open(&sent(cookie), true, &Way::from(network.parse().unwrap()), 5) {
+            Opened::Ask(question) => question,
+            Opened::None | Opened::Good(_) | Opened::Denied(_) => panic!("{cookie}"),
+        };
+    let made_up = || format!("__Host-proxyd_session={}", SessionId::draw().unwrap().reveal());
+    let (free, held) = std::sync::mpsc::channel::<()>();
+    let slow = Arc::clone(&state);
+    let slow = std::thread::spawn(move || {
+        slow.directory(|_| {
+            held.recv().unwrap();
+            Ok(())
+        })
+    });
+    while !state.is_directory_busy() {
+        std::thread::yield_now();
+    }
+    let mut waiting = Vec::new();
+    for _ in 0..100 {
+        let mut question = asked(&made_up(), "192.0.2.1");
+        match looked_at(&mut question).await {
+            None => waiting.push(question),
+            Some(answered) => assert_eq!(answered, Answered::Unavailable),
+        }
+    }
+    // Two are asked about, and sixteen of one network wait.
+    assert_eq!(waiting.len(), 18);
+    let mut in_already: Vec<_> = std::iter::repeat_with(|| asked(&cookie, "192.0.2.1")).take(100).collect();
+    for question in &mut in_already {
+        assert_eq!(looked_at(question).await, None);
+    }
+    free.send(()).unwrap();
+    slow.join().unwrap().unwrap();
+    for question in waiting {
+        assert_eq!(question.await, Answered::Denied(Denial::SessionInvalid));
+    }
+    for question in in_already {
+        assert!(matches!(question.await, Answered::Good(_)));
+    }
+    // Nobody asks again for a second.
+    let cookie = made_up();
+    assert_eq!(asked(&cookie, "192.0.2.1").await, Answered::Denied(Denial::SessionInvalid));
+    let again = looked_at(&mut asked(&cookie, "192.0.2.1")).await;
+    assert_eq!(again, Some(Answered::Denied(Denial::SessionInvalid)));
+}
+
+#[tokio::test]
+async fn who_it_is_is_made_once_and_again_where_something_changes() {
+    let ours = sessions(&Config { store: SessionStore::Local, ..config() }, KEY, &State::in_memory());
+    let cookie = pair(&ours.keep(&session(&ours, 0), true, &Way::default(), 0).await.unwrap());
+    let made = std::cell::Cell::new(0);
+    let make = || {
+        made.set(made.get() + 1);
+        Some(crate::exchange::Principal::default())
+    };
+    for now_s in [0, 0, 1, 5] {
+        let found = opened(&ours, &cookie, now_s).await.unwrap().unwrap();
+        found.principal(1, make).unwrap();
+    }
+    assert_eq!(made.get(), 1);
+    let found = opened(&ours, &cookie, 5).await.unwrap().unwrap();
+    found.principal(2, make).unwrap();
+    assert_eq!(made.get(), 2, "another config");
+    let copy = Session::clone(&found);
+    copy.principal(2, make).unwrap();
+    assert_eq!(made.get(), 3);
+    let other = Session { roles: Vec::new(), ..Session::clone(&found) };
+    other.take_over(&found);
+    other.principal(2, make).unwrap();
+    assert_eq!(made.get(), 4, "other roles");
 }
 
 #[test]
