@@ -23,6 +23,7 @@ pub mod home;
 pub mod http2;
 pub mod load;
 pub mod message;
+pub mod oidc;
 pub mod redis;
 pub mod smtp;
 pub mod tls;

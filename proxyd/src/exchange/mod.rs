@@ -102,6 +102,23 @@ pub struct Exchange {
     pub notes: Notes,
 }
 
+/// A line that the client is told beside the answer.
+pub enum Back {
+    Now(Name, Value),
+    /// It is known when the answer leaves, or there is none then.
+    Later(Box<dyn FnOnce() -> Option<(Name, Value)>>),
+}
+
+impl Back {
+    /// The line, now that the answer leaves.
+    pub fn told(self) -> Option<(Name, Value)> {
+        match self {
+            Self::Now(name, value) => Some((name, value)),
+            Self::Later(make) => make(),
+        }
+    }
+}
+
 /// What the request side of a filter tells its response side.
 #[derive(Default)]
 pub struct Notes {
@@ -111,7 +128,7 @@ pub struct Notes {
     /// The code of a refusal that was answered by somebody else's words.
     pub refused: Option<&'static str>,
     /// What whoever recognised the client tells it beside the answer.
-    pub back: Vec<(Name, Value)>,
+    pub back: Vec<Back>,
     /// What the request is to suffer on purpose.
     pub injected: Option<Injected>,
     /// What upstreams see in place of the request's query; an empty one is none.

@@ -9,7 +9,7 @@ use shared::config::identity::ForwardAuth;
 use super::recogniser::{Answer, Recognised};
 use super::send::{Sends, Told};
 use crate::exchange::{
-    Body, Denial, Exchange, Ledger, Name, Principal, RequestHead, Response, ResponseHead, Value, name,
+    Back, Body, Denial, Exchange, Ledger, Name, Principal, RequestHead, Response, ResponseHead, Value, name,
 };
 use crate::outside;
 
@@ -168,6 +168,7 @@ impl Forward {
             ..Principal::default()
         };
         let back = copied(&self.copy_back, headers)?;
+        let back = back.into_iter().map(|(name, value)| Back::Now(name, value)).collect();
         Ok(Recognised { principal: Arc::new(principal), back })
     }
 }

@@ -17,7 +17,7 @@ use super::login::Logins;
 use super::password;
 use super::send::{Sends, Told};
 use super::state::State;
-use crate::exchange::{Denial, Exchange, KeyMark, Ledger, Name, Principal, Request, Response, Value};
+use crate::exchange::{Back, Denial, Exchange, KeyMark, Ledger, Principal, Request, Response};
 
 /// A longer name with its password is none.
 const MAX_BASIC: usize = 1024;
@@ -65,7 +65,7 @@ pub enum Answer {
 /// Somebody, and what the client is to be told beside the answer, such as a cookie that goes on.
 pub struct Recognised {
     pub principal: Arc<Principal>,
-    pub back: Vec<(Name, Value)>,
+    pub back: Vec<Back>,
 }
 
 impl From<Arc<Principal>> for Answer {

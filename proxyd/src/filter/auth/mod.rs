@@ -15,7 +15,7 @@ use self::challenge::Told401;
 use self::evidence::{Found, Place};
 use self::reckon::{Reckoning, Settled, is_certain};
 use super::{Then, Verdict};
-use crate::exchange::{Denial, Exchange, Headers, Ledger, Rejection, Request, RequestHead, Response, name};
+use crate::exchange::{Back, Denial, Exchange, Headers, Ledger, Rejection, Request, RequestHead, Response, name};
 use crate::identity::{Answer, Asking, Identities, Recognised, Recogniser, Said, Sends};
 
 /// The policy, with its providers made ready.
@@ -274,10 +274,10 @@ fn now_s(exchange: &Exchange) -> i64 {
 /// somebody's cookie is theirs alone, whatever its service says of caches in between.
 pub(super) fn on_response(exchange: &mut Exchange, response: &mut Response) {
     let headers = response.head.headers_mut();
-    if exchange.notes.back.iter().any(|(told, _)| *told == name::SET_COOKIE) {
-        keep_private(headers);
-    }
-    for (name, value) in exchange.notes.back.drain(..) {
+    for (name, value) in exchange.notes.back.drain(..).filter_map(Back::told) {
+        if name == name::SET_COOKIE {
+            keep_private(headers);
+        }
         headers.add(&name, value);
     }
 }

@@ -33,7 +33,7 @@ use super::seal::Seals;
 use super::send::{Sends, Told};
 use super::session::{Answered, Opened, Session, Sessions, Way};
 use super::state::State;
-use crate::exchange::{Denial, Exchange, Ledger, Principal, Rejection, Request, Response, name};
+use crate::exchange::{Back, Denial, Exchange, Ledger, Principal, Rejection, Request, Response, name};
 use crate::fleet::Engine;
 
 /// Who can log in, and who has.
@@ -118,7 +118,7 @@ impl Logins {
         let way = self.sessions.way(ledger, exchange.client);
         let opened = self.sessions.open(request.head.headers(), https, &way, now_s);
         let ours = Ours { logins: Arc::clone(self), provider: Arc::clone(provider), https, way, now_s };
-        match self.asked(opened, || self.reach(ledger, exchange), now_s) {
+        match self.asked(opened, provider, || self.reach(ledger, exchange), now_s) {
             Opened::None => Reply::Denied(Denial::Missing).into(),
             Opened::Denied(denial) => Reply::Denied(denial).into(),
             Opened::Good(session) => ours.about(&session, sends).into(),
@@ -135,21 +135,30 @@ impl Logins {
         }
     }
 
-    /// The same once the provider has said that it goes on, where it must be asked.
-    fn asked(self: &Arc<Self>, opened: Opened, reach: impl FnOnce() -> Option<Reach>, now_s: i64) -> Opened {
+    /// The same once the provider has said that it goes on, where it must be asked. A session of another login is none here: what
+    /// its provider said would be lost with it.
+    fn asked(
+        self: &Arc<Self>,
+        opened: Opened,
+        provider: &Arc<Provider>,
+        reach: impl FnOnce() -> Option<Reach>,
+        now_s: i64,
+    ) -> Opened {
         let logins = Arc::clone(self);
         match opened {
             Opened::None | Opened::Denied(_) => opened,
-            Opened::Good(ref session) if !refresh::is_due(session, now_s) => opened,
+            Opened::Good(ref session) if !provider.is_of(session) || !refresh::is_due(session, now_s) => opened,
             Opened::Good(session) => match reach() {
                 Some(reach) => Opened::Ask(Box::pin(refresh::ask(logins, session, reach, now_s))),
                 None => Answered::Unavailable.into(),
             },
             Opened::Ask(question) => {
-                let reach = reach();
+                let (reach, provider) = (reach(), Arc::clone(provider));
                 Opened::Ask(Box::pin(async move {
                     match (question.await, reach) {
-                        (Answered::Good(session), Some(reach)) if refresh::is_due(&session, now_s) => {
+                        (Answered::Good(session), Some(reach))
+                            if provider.is_of(&session) && refresh::is_due(&session, now_s) =>
+                        {
                             refresh::ask(logins, session, reach, now_s).await
                         }
                         (answered, _) => answered,
@@ -248,19 +257,37 @@ struct Ours {
 }
 
 impl Ours {
-    fn about(&self, session: &Arc<Session>, sends: &Sends) -> Reply {
-        if session.login() != &*self.provider.config.name {
+    fn about(self, session: &Arc<Session>, sends: &Sends) -> Reply {
+        if !self.provider.is_of(session) {
             return Reply::Denied(Denial::Missing);
         }
-        let (user, provider) = (&*session.user, &*session.provider);
-        let told = Told { user, provider, roles: &session.roles, scopes: &session.scopes, key: None };
-        let Some(sent) = sends.about(&told, |path| session.claim(path).map(Into::into)) else {
-            return Reply::Denied(Denial::SessionInvalid);
-        };
-        let principal = Principal { sent, ..who(session) };
-        let renewed = self.logins.sessions.renew(session, self.https, &self.way, self.now_s);
-        let back = renewed.map(|cookie| (name::SET_COOKIE.clone(), cookie)).into_iter().collect();
-        Reply::Who(Recognised { principal: Arc::new(principal), back })
+        let made = session.principal(sends.generation, || {
+            let (user, provider) = (&*session.user, &*session.provider);
+            let told = Told { user, provider, roles: &session.roles, scopes: &session.scopes, key: None };
+            let sent = sends.about(&told, |path| session.claim(path).map(Into::into))?;
+            Some(Principal { sent, ..who(session) })
+        });
+        let Some(principal) = made else { return Reply::Denied(Denial::SessionInvalid) };
+        Reply::Who(Recognised { principal, back: self.news(session).into_iter().collect() })
+    }
+
+    /// What the client is told of its session. A cookie is made when the answer leaves: until then somebody else may have refreshed
+    /// the session, and the one of now would put the spent tokens back.
+    fn news(self, session: &Arc<Session>) -> Option<Back> {
+        let Self { logins, https, way, now_s, .. } = self;
+        if !logins.sessions.is_news(session, now_s) {
+            return None;
+        }
+        if logins.sessions.are_kept() {
+            logins.sessions.renew(session, https, &way, now_s);
+            return None;
+        }
+        let session = Arc::clone(session);
+        Some(Back::Later(Box::new(move || {
+            let latest = logins.refreshes.latest(&session, now_s).unwrap_or(session);
+            let cookie = logins.sessions.renew(&latest, https, &way, now_s)?;
+            Some((name::SET_COOKIE.clone(), cookie))
+        })))
     }
 }
 

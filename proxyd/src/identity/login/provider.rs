@@ -10,7 +10,7 @@ use shared::config::identity::{Login, LoginKind};
 use super::github::GitHub;
 use super::oidc::Oidc;
 use crate::identity::claims::Claims;
-use crate::identity::session::Tokens;
+use crate::identity::session::{Session, Tokens};
 use crate::outside::{self, OutsideError};
 
 /// Bytes of an answer that are read.
@@ -172,6 +172,11 @@ impl Provider {
             }
         };
         Ok(Self { config: Arc::clone(config), sent: Arc::clone(sent), is_here, kind })
+    }
+
+    /// Whether somebody came by this login.
+    pub(super) fn is_of(&self, session: &Session) -> bool {
+        session.login() == &*self.config.name
     }
 
     /// Calls to it.

@@ -1,17 +1,20 @@
-//! Sessions whose provider must be asked whether they go on: once for each, however many requests come at the same time.
+//! Sessions whose provider must be asked whether they go on: once for each, however many requests come at the same time, and to
+//! however many proxies that share a store.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
 
 use super::allow::{self, Times};
-use super::provider::Refreshed;
+use super::provider::{Provider, Refreshed};
 use super::{Logins, Reach};
 use crate::exchange::Denial;
-use crate::identity::session::{Answered, Session};
+use crate::identity::session::{Answered, KeepError, Lock, Session};
 
-/// How long an answer is remembered: as long as a browser may go on sending the cookie of before.
+/// How long an answer is remembered that does not say itself how long it holds.
 const KEPT_S: i64 = 60;
 
 /// How long a provider that did not answer is not asked again for one session.
@@ -20,8 +23,21 @@ const PAUSE_S: i64 = 10;
 /// How long a session goes on while its provider does not answer.
 const GRACE_S: i64 = 300;
 
-/// Sessions that are refreshed within [`KEPT_S`].
+/// Sessions whose questions are remembered.
 const MOST: usize = 16_384;
+
+/// Calls that a refresh takes, one after the other: discovery, tokens, keys, userinfo, and the keys once more.
+const CALLS: u32 = 5;
+
+/// How often one looks whether another proxy has done: …
+const LOOKS: Duration = Duration::from_millis(50);
+
+/// … at first, and less and less often.
+const LOOKS_LAST: Duration = Duration::from_millis(500);
+
+/// A provider may refuse a token because another process has just spent it, and is about to write down what it got.
+const CROSSED: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
 
 /// Questions under way and answered, by session.
 #[derive(Default)]
@@ -31,6 +47,8 @@ struct Question {
     asked_s: i64,
     turn: Semaphore,
     answer: OnceLock<Told>,
+    /// What came of the question before this one. Whoever brings a cookie of before brings tokens that are spent.
+    before: Option<Arc<Session>>,
 }
 
 #[derive(Clone)]
@@ -39,28 +57,73 @@ struct Told {
     until_s: i64,
 }
 
+impl Question {
+    fn is_good(&self, now_s: i64) -> bool {
+        match self.answer.get() {
+            Some(told) => now_s < told.until_s,
+            None => now_s < self.asked_s + KEPT_S,
+        }
+    }
+
+    /// The session as it is known to go on.
+    fn latest(&self) -> Option<&Arc<Session>> {
+        match self.answer.get() {
+            Some(Told { answered: Answered::Good(session), .. }) => Some(session),
+            Some(_) | None => self.before.as_ref(),
+        }
+    }
+}
+
 impl Refreshes {
     /// The question about this session; none where there are too many.
     fn about(&self, session: &Session, now_s: i64) -> Option<Arc<Question>> {
-        let is_good = |question: &Question| match question.answer.get() {
-            Some(told) => now_s < told.until_s,
-            None => now_s < question.asked_s + KEPT_S,
-        };
         let mut questions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = session.id.hash();
-        if let Some(question) = questions.get(&key).filter(|question| is_good(question)) {
+        let earlier = questions.get(&key);
+        if let Some(question) = earlier.filter(|question| question.is_good(now_s)) {
             return Some(Arc::clone(question));
         }
+        let before = earlier.and_then(|question| question.latest()).map(Arc::clone);
         if questions.len() >= MOST {
-            questions.retain(|_, question| is_good(question));
+            make_room(&mut questions, now_s);
         }
         if questions.len() >= MOST {
             return None;
         }
-        let question = Arc::new(Question { asked_s: now_s, turn: Semaphore::new(1), answer: OnceLock::new() });
+        let (turn, answer) = (Semaphore::new(1), OnceLock::new());
+        let question = Arc::new(Question { asked_s: now_s, turn, answer, before });
         questions.insert(key, Arc::clone(&question));
         Some(question)
     }
+
+    /// The same session as it was refreshed since, if it was.
+    pub(super) fn latest(&self, session: &Session, now_s: i64) -> Option<Arc<Session>> {
+        let questions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = questions.get(&session.id.hash())?.latest()?;
+        (is_later(latest, session) && now_s < latest.ends_s).then(|| Arc::clone(latest))
+    }
+}
+
+/// Lets go of what is over, and where that is not enough of the older half of what was answered.
+fn make_room(questions: &mut HashMap<[u8; 32], Arc<Question>>, now_s: i64) {
+    questions.retain(|_, question| question.is_good(now_s));
+    if questions.len() < MOST {
+        return;
+    }
+    let answered = questions.values().filter(|question| question.answer.get().is_some());
+    let mut ages: Vec<i64> = answered.map(|question| question.asked_s).collect();
+    let middle = ages.len() / 2;
+    if middle < ages.len() {
+        let (_, oldest_s, _) = ages.select_nth_unstable(middle);
+        let oldest_s = *oldest_s;
+        questions.retain(|_, question| question.answer.get().is_none() || question.asked_s > oldest_s);
+    }
+}
+
+/// Whether a session has tokens that were given after the other's.
+fn is_later(one: &Session, other: &Session) -> bool {
+    let until_s = |session: &Session| session.tokens.until_s.unwrap_or(i64::MAX);
+    one.tokens != other.tokens && until_s(one) >= until_s(other)
 }
 
 /// Whether the provider must be asked.
@@ -77,26 +140,121 @@ pub(super) async fn ask(logins: Arc<Logins>, session: Arc<Session>, reach: Reach
         if let Some(told) = question.answer.get() {
             return told.answered.clone();
         }
-        let told = answer(&logins, &session, &reach, now_s).await;
+        let before = question.before.as_ref().filter(|before| is_later(before, &session));
+        let told = answer(&logins, before.unwrap_or(&session), &reach, now_s).await;
         question.answer.get_or_init(|| told).answered.clone()
     });
     task.await.unwrap_or(Answered::Unavailable)
 }
 
+impl Told {
+    fn for_now(answered: Answered, now_s: i64) -> Self {
+        Self { answered, until_s: now_s.saturating_add(1) }
+    }
+
+    fn denied(denial: Denial, now_s: i64) -> Self {
+        Self { answered: Answered::Denied(denial), until_s: now_s.saturating_add(KEPT_S) }
+    }
+
+    /// Remembered for as long as its tokens are good, for cookies of before may be sent so long; where there is a store it tells
+    /// more.
+    fn good(session: Arc<Session>, is_kept: bool, now_s: i64) -> Self {
+        let until_s = session.tokens.until_s.unwrap_or(session.ends_s).min(session.ends_s);
+        let most_s = if is_kept { KEPT_S } else { i64::MAX };
+        let until_s = until_s.min(now_s.saturating_add(most_s)).max(now_s.saturating_add(PAUSE_S));
+        Self { answered: Answered::Good(session), until_s }
+    }
+
+    /// The provider, or another proxy that asks it, says nothing: the session goes on for a while.
+    fn waiting(session: &Arc<Session>, until_s: i64, now_s: i64) -> Self {
+        let ends_s = session.tokens.until_s.unwrap_or(i64::MIN).saturating_add(GRACE_S);
+        let lasts = now_s < ends_s;
+        let answered = if lasts { Answered::Good(Arc::clone(session)) } else { Answered::Unavailable };
+        Self { answered, until_s }
+    }
+}
+
+/// Whose turn it is to ask the provider.
+enum Turn {
+    /// Ours, with the session as it is now.
+    Ours(Lock, Arc<Session>),
+    /// Nobody's, any more.
+    Told(Told),
+}
+
 async fn answer(logins: &Logins, session: &Arc<Session>, reach: &Reach, now_s: i64) -> Told {
-    let for_good = |answered| Told { answered, until_s: now_s + KEPT_S };
     let Some(provider) = logins.provider(session.login()) else {
-        return for_good(Answered::Denied(Denial::SessionInvalid));
+        return Told::denied(Denial::SessionInvalid, now_s);
     };
+    let told = match turn(logins, provider, session, reach, now_s).await {
+        Ok(Turn::Told(told)) => Ok(told),
+        Ok(Turn::Ours(lock, session)) => {
+            let told = alone(logins, provider, &session, reach, now_s).await;
+            logins.sessions.unlock(Some(lock), &reach.store).await;
+            told
+        }
+        Err(error) => Err(error),
+    };
+    told.unwrap_or_else(|error| {
+        tracing::warn!(%error, "a session is not refreshed");
+        Told::for_now(Answered::Unavailable, now_s)
+    })
+}
+
+/// Waits until it is ours to ask, or somebody else has asked.
+async fn turn(
+    logins: &Logins,
+    provider: &Provider,
+    session: &Arc<Session>,
+    reach: &Reach,
+    now_s: i64,
+) -> Result<Turn, KeepError> {
+    let (sessions, store) = (&logins.sessions, &reach.store);
+    let (lasts, began) = (provider.config.timeout.saturating_mul(CALLS), Instant::now());
+    let mut pause = LOOKS;
+    loop {
+        let lock = sessions.lock(session, lasts, store).await?;
+        // Read again with every turn: what was brought or remembered may be of before another's refresh.
+        let current = match sessions.again(session, store, now_s).await {
+            Ok(current) => current,
+            Err(error) => {
+                sessions.unlock(lock, store).await;
+                return Err(error);
+            }
+        };
+        match (current, lock) {
+            (Some(current), Some(lock)) if is_due(&current, now_s) => return Ok(Turn::Ours(lock, current)),
+            (Some(current), None) if is_due(&current, now_s) && began.elapsed() < provider.config.timeout => {
+                sleep(pause).await;
+                pause = (pause * 2).min(LOOKS_LAST);
+            }
+            (current, lock) => {
+                sessions.unlock(lock, store).await;
+                return Ok(Turn::Told(match current {
+                    Some(current) if is_due(&current, now_s) => Told::waiting(&current, now_s.saturating_add(1), now_s),
+                    Some(current) => Told::good(current, sessions.are_kept(), now_s),
+                    None => Told::denied(Denial::SessionInvalid, now_s),
+                }));
+            }
+        }
+    }
+}
+
+/// Asks the provider, and writes down what it says.
+async fn alone(
+    logins: &Logins,
+    provider: &Provider,
+    session: &Arc<Session>,
+    reach: &Reach,
+    now_s: i64,
+) -> Result<Told, KeepError> {
     let refreshed = provider.refresh(&session.tokens, &provider.calls(&reach.client, now_s)).await;
     let renewed = match refreshed {
-        Refreshed::Ended => None,
-        Refreshed::Unavailable => {
-            let until_s = session.tokens.until_s.unwrap_or(i64::MIN);
-            let lasts = now_s < until_s.saturating_add(GRACE_S);
-            let answered = if lasts { Answered::Good(Arc::clone(session)) } else { Answered::Unavailable };
-            return Told { answered, until_s: now_s + PAUSE_S };
-        }
+        Refreshed::Unavailable => return Ok(Told::waiting(session, now_s.saturating_add(PAUSE_S), now_s)),
+        Refreshed::Ended => match crossed(logins, session, reach, now_s).await? {
+            Some(told) => return Ok(told),
+            None => None,
+        },
         Refreshed::Good(tokens, None) => Some(Session { tokens, ..(**session).clone() }),
         Refreshed::Good(tokens, Some(recognised)) => {
             let times = Times { started_s: session.started_s, ends_s: session.ends_s, seen_s: now_s };
@@ -108,16 +266,42 @@ async fn answer(logins: &Logins, session: &Arc<Session>, reach: &Reach, now_s: i
         if let Err(error) = logins.sessions.end(session, &reach.store, now_s).await {
             tracing::warn!(%error, "a session that its provider has ended is not removed");
         }
-        return for_good(Answered::Denied(Denial::SessionExpired));
+        return Ok(Told::denied(Denial::SessionExpired, now_s));
     };
     let renewed = Session { seen_s: now_s, is_fresh: true, ..renewed };
+    renewed.take_over(session);
+    // Somebody may have logged out while the provider was asked.
     match logins.sessions.change(&renewed, &reach.store, now_s).await {
-        Ok(true) => for_good(Answered::Good(Arc::new(renewed))),
-        // Somebody logged out while the provider was asked.
-        Ok(false) => for_good(Answered::Denied(Denial::SessionInvalid)),
+        Ok(true) => Ok(Told::good(Arc::new(renewed), logins.sessions.are_kept(), now_s)),
+        Ok(false) => Ok(Told::denied(Denial::SessionInvalid, now_s)),
         Err(error) => {
             tracing::warn!(%error, "a session that was refreshed is not kept");
-            for_good(Answered::Unavailable)
+            Ok(Told { answered: Answered::Unavailable, until_s: now_s.saturating_add(KEPT_S) })
         }
     }
+}
+
+/// What there is to say where the provider refuses a token that another process has spent: one of an earlier version, or the one
+/// that we take over from. None: nobody has, and the session is over.
+async fn crossed(
+    logins: &Logins,
+    session: &Arc<Session>,
+    reach: &Reach,
+    now_s: i64,
+) -> Result<Option<Told>, KeepError> {
+    if !logins.sessions.are_kept() {
+        return Ok(None);
+    }
+    for pause in CROSSED {
+        sleep(pause).await;
+        match logins.sessions.again(session, &reach.store, now_s).await? {
+            None => return Ok(Some(Told::denied(Denial::SessionInvalid, now_s))),
+            Some(current) if current.tokens == session.tokens => {}
+            Some(current) if is_due(&current, now_s) => {
+                return Ok(Some(Told::for_now(Answered::Unavailable, now_s)));
+            }
+            Some(current) => return Ok(Some(Told::good(current, true, now_s))),
+        }
+    }
+    Ok(None)
 }

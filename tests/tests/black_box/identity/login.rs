@@ -21,18 +21,18 @@ fn yaml(github: &Upstream, upstream: &Upstream, session: &str, allow: &str) -> S
 
 /// Somebody with a browser.
 #[derive(Clone, Default)]
-struct Person {
-    cookies: Vec<(String, String)>,
+pub(super) struct Person {
+    pub cookies: Vec<(String, String)>,
 }
 
 impl Person {
-    fn request(&self, method: &str, target: &str) -> Request {
+    pub(super) fn request(&self, method: &str, target: &str) -> Request {
         let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = Request::new(method, target).header("Accept", "text/html,*/*;q=0.8");
         if cookies.is_empty() { request } else { request.header("Cookie", &cookies.join("; ")) }
     }
 
-    fn send(&mut self, request: &Request, address: SocketAddr) -> Response {
+    pub(super) fn send(&mut self, request: &Request, address: SocketAddr) -> Response {
         let response = request.send(address);
         for cookie in response.headers.all("set-cookie") {
             let (name, value) = cookie.split(';').next().unwrap().split_once('=').unwrap();
@@ -44,7 +44,7 @@ impl Person {
         response
     }
 
-    fn go(&mut self, proxyd: &Proxyd, target: &str) -> Response {
+    pub(super) fn go(&mut self, proxyd: &Proxyd, target: &str) -> Response {
         self.send(&self.request("GET", target), proxyd.address())
     }
 
@@ -60,7 +60,7 @@ impl Person {
     }
 
     /// The same to its end.
-    fn log_in(&mut self, proxyd: &Proxyd, github: &Upstream, page: &str) -> Response {
+    pub(super) fn log_in(&mut self, proxyd: &Proxyd, github: &Upstream, page: &str) -> Response {
         let callback = self.sent_back(proxyd, github, page);
         self.go(proxyd, &callback)
     }

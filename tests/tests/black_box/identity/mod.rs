@@ -12,6 +12,7 @@ mod places;
 mod recorded;
 mod redis;
 mod revoked;
+mod sessions;
 mod signing;
 mod threats;
 mod tokens;

@@ -53,10 +53,19 @@ pub(super) fn logins_of(stub: &Stub, change: impl FnOnce(&mut Identity)) -> Arc<
 }
 
 pub(super) fn compile(identity: Identity, before: Option<&Logins>) -> Result<Arc<Logins>, String> {
+    compile_with(identity, &State::in_memory(), before)
+}
+
+/// The same over what another process may know too.
+pub(super) fn compile_with(
+    identity: Identity,
+    state: &Arc<State>,
+    before: Option<&Logins>,
+) -> Result<Arc<Logins>, String> {
     let text = "routes: [{path: /, respond: {status: 200}}]\n";
     let checked = shared::config::load(&Input::text("t.yaml", text), &References::Refuse);
     let whole = checked.unwrap_or_else(|problems| panic!("{problems:?}")).config;
-    Logins::compile(&Config { identity, ..(*whole).clone() }, &State::in_memory(), None, before)
+    Logins::compile(&Config { identity, ..(*whole).clone() }, state, None, before)
 }
 
 #[derive(Clone)]
@@ -105,7 +114,7 @@ impl Browser {
         Ok(answer)
     }
 
-    fn take(&mut self, cookie: &Value) {
+    pub(super) fn take(&mut self, cookie: &Value) {
         let text = String::from_utf8(cookie.as_bytes().to_vec()).unwrap();
         let (name, value) = text.split(';').next().unwrap().split_once('=').unwrap();
         self.cookies.retain(|(known, _)| known != name);
@@ -141,8 +150,14 @@ impl Browser {
 
     /// What its cookie stands for, as a route asks.
     pub(super) async fn answered(&self) -> Answered {
+        self.answered_for("corp").await
+    }
+
+    /// The same on a route that wants this login.
+    pub(super) async fn answered_for(&self, login: &str) -> Answered {
         let opened = self.logins.sessions.open(&self.headers(), true, &self.reach.store, self.now_s);
-        match self.logins.asked(opened, || Some(self.reach.clone()), self.now_s) {
+        let provider = self.logins.provider(login).unwrap();
+        match self.logins.asked(opened, provider, || Some(self.reach.clone()), self.now_s) {
             Opened::None => Answered::Denied(crate::exchange::Denial::Missing),
             Opened::Good(session) => Answered::Good(session),
             Opened::Denied(denial) => Answered::Denied(denial),
@@ -159,6 +174,13 @@ impl Browser {
 
     pub(super) async fn session_of(self) -> Option<Arc<Session>> {
         self.session().await
+    }
+
+    /// What the answer tells it of its session, once it leaves.
+    pub(super) fn news(&self, session: &Arc<Session>) -> Option<crate::exchange::Back> {
+        let provider = Arc::clone(self.logins.provider(session.login()).unwrap());
+        let (logins, way) = (Arc::clone(&self.logins), self.reach.store.clone());
+        Ours { logins, provider, https: true, way, now_s: self.now_s }.news(session)
     }
 
     /// Takes the cookie that the answer sets, if it does.

@@ -30,6 +30,8 @@ pub(super) struct Script {
     pub down: Option<u16>,
     /// The token endpoint refuses.
     pub refuses: bool,
+    /// Each refresh spends its token: `r1` is good first, then `r2`.
+    pub rotates: Option<usize>,
     /// What GitHub says to `/user/emails` and `/user/orgs`.
     pub emails: Value,
     pub organisations: Value,
@@ -67,6 +69,7 @@ impl Stub {
             keys: vec![key("one")],
             down: None,
             refuses: false,
+            rotates: None,
             emails: json!([{"email": "eve@a.example", "primary": true, "verified": true}]),
             organisations: json!([{"login": "acme"}]),
             nonce: String::new(),
@@ -178,8 +181,16 @@ impl Script {
         URL_SAFE_NO_PAD.encode(digest.as_ref()) == self.challenge && value("code") == "good"
     }
 
-    fn token(&self, issuer: &str, form: &[(String, String)]) -> (u16, Value) {
+    fn token(&mut self, issuer: &str, form: &[(String, String)]) -> (u16, Value) {
         let is_refresh = form.contains(&("grant_type".to_owned(), "refresh_token".to_owned()));
+        if is_refresh && let Some(good) = &mut self.rotates {
+            if !form.contains(&("refresh_token".to_owned(), format!("r{good}"))) {
+                return (400, json!({"error": "invalid_grant"}));
+            }
+            *good += 1;
+            self.tokens = json!({"refresh_token": format!("r{good}"), "expires_in": 300});
+            self.claims = json!({"nonce": null});
+        }
         let basic = format!("Basic {}", STANDARD.encode("client:s%26cret"));
         if self.refuses || self.authorization != basic || !(is_refresh || self.proves(form)) {
             return (400, json!({"error": "invalid_grant"}));

@@ -1,0 +1,119 @@
+//! What becomes of a session that several ask for at once, here and in another process, with cookies of now and of before.
+
+use super::browser::compile_with;
+use super::*;
+
+fn rotating(stub: &Stub) {
+    stub.set(|script| {
+        script.rotates = Some(1);
+        script.tokens = json!({"refresh_token": "r1", "expires_in": 300});
+    });
+}
+
+#[tokio::test]
+async fn two_processes_of_one_store_lose_no_session_to_each_other() {
+    on_worker(async {
+        let stub = Stub::start().await;
+        rotating(&stub);
+        let mut identity = config(&stub);
+        identity.session.store = SessionStore::Local;
+        let state = State::in_memory();
+        let process = || compile_with(identity.clone(), &state, None).unwrap();
+        let mut old = Browser::new(process());
+        old.log_in(&stub, "corp", "/").await;
+        let mut new = Browser::new(process());
+        new.cookies.clone_from(&old.cookies);
+        new.now_s = old.now_s;
+        for _ in 0..3 {
+            // Both ask at once when its tokens end.
+            (old.now_s, new.now_s) = (old.now_s + 300, new.now_s + 300);
+            let asked = [old.clone(), new.clone(), old.clone(), new.clone()].map(Browser::session_of);
+            for session in asked.map(tokio::task::spawn_local) {
+                assert!(session.await.unwrap().is_some());
+            }
+            let good = |session: Option<Arc<Session>>| session.unwrap().tokens.refresh.clone();
+            assert_eq!(good(old.session().await), good(new.session().await));
+        }
+        // One after the other.
+        (old.now_s, new.now_s) = (old.now_s + 300, new.now_s + 300);
+        let before = stub.count("POST /token");
+        assert!(old.session().await.is_some() && new.session().await.is_some());
+        assert_eq!(stub.count("POST /token"), before + 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_session_is_refreshed_for_its_own_login_alone() {
+    on_worker(async {
+        for store in [SessionStore::Cookie, SessionStore::Local] {
+            let stub = Stub::start().await;
+            rotating(&stub);
+            let mut browser = Browser::new(logins_of(&stub, |identity| identity.session.store = store));
+            browser.log_in(&stub, "corp", "/").await;
+            let before = stub.count("POST /token");
+            browser.now_s += 300;
+            // The session as it is, which is none there.
+            let Answered::Good(session) = browser.answered_for("other").await else { panic!("{store:?}") };
+            assert_eq!((session.login(), session.tokens.refresh.as_deref()), ("corp", Some("r1")));
+            assert_eq!(stub.count("POST /token"), before);
+            assert!(browser.session().await.is_some());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_leaves_late_does_not_put_spent_tokens_back() {
+    on_worker(async {
+        let stub = Stub::start().await;
+        rotating(&stub);
+        let mut browser = Browser::new(logins_of(&stub, |_| {}));
+        browser.log_in(&stub, "corp", "/").await;
+        browser.now_s += 299;
+        let mut session = Session::clone(&*browser.session().await.unwrap());
+        // Its use is due to be noted too.
+        session.seen_s -= 3600;
+        let late = browser.news(&Arc::new(session)).unwrap();
+        let before = browser.cookies.clone();
+        browser.now_s += 1;
+        let refreshed = browser.session().await.unwrap();
+        assert!(browser.renew(&refreshed));
+        let (_, cookie) = late.told().unwrap();
+        browser.take(&cookie);
+        assert_eq!(browser.session().await.unwrap().tokens.refresh.as_deref(), Some("r2"));
+        // A cookie of before may come for as long as it likes: its tokens are never tried.
+        for turn in 0..3 {
+            browser.now_s += 299;
+            browser.cookies.clone_from(&before);
+            let session = browser.session().await.unwrap();
+            assert_eq!(session.tokens.refresh, Some(format!("r{}", turn + 2).into()));
+            browser.now_s += 1;
+            assert_eq!(browser.session().await.unwrap().tokens.refresh, Some(format!("r{}", turn + 3).into()));
+        }
+        // Nothing is set for whoever has logged out in the meantime.
+        let session = browser.session().await.unwrap();
+        let late = browser.news(&session).unwrap();
+        assert_eq!(browser.send("POST", "logout").await.status, 303);
+        assert!(late.told().is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_cannot_be_logged_out_is_told_so_and_keeps_the_cookie() {
+    on_worker(async {
+        let stub = Stub::start().await;
+        // There is no store, so that every question fails.
+        let mut browser = Browser::new(logins_of(&stub, |identity| identity.session.store = SessionStore::Redis));
+        assert_eq!(browser.send("POST", "logout").await.status, 303, "nobody is logged in");
+        browser.cookies = vec![("__Host-proxyd_session".to_owned(), "A".repeat(43))];
+        let kept = browser.cookies.clone();
+        assert_eq!(browser.try_send("POST", "logout").await.err(), Some(Rejection::AuthUnavailable));
+        assert_eq!(browser.cookies, kept);
+        browser.cookies[0].1 = "made up".to_owned();
+        assert_eq!(browser.send("POST", "logout").await.status, 303);
+        assert!(browser.cookies.is_empty());
+    })
+    .await;
+}

@@ -1,0 +1,86 @@
+//! Sessions over time and over several proxies: refreshed once, noted, ended, and read by whoever makes their ids up.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tests::oidc::{CLIENT, Provider};
+use tests::token::in_seconds;
+use tests::{Proxyd, Redis, Upstream, eventually};
+
+use super::login::Person;
+
+fn yaml(provider: &Provider, upstream: &Upstream, session: &str) -> String {
+    let (id, secret) = CLIENT;
+    format!(
+        "identity:\n  login:\n    corp: {{kind: oidc, issuer: '{}', client_id: {id}, client_secret: {secret}}}\n  session: {session}\n  send: {{user: x-user}}\n\
+         routes:\n  - {{path: /, target: '{}', auth: login.corp}}\n",
+        provider.url(),
+        upstream.url()
+    )
+}
+
+fn shared(redis: &Redis, rest: &str) -> String {
+    format!("redis: {{url: '{}', timeout: 2s, connect_timeout: 2s}}\n{rest}", redis.url())
+}
+
+const SESSION: &str = "{store: redis, secrets: ['0123456789abcdef0123456789abcdef']}";
+
+#[test]
+fn two_proxies_of_one_store_refresh_a_session_once() {
+    let (provider, upstream, redis) = (Provider::start(1), Upstream::echo(), Redis::start());
+    let yaml = shared(&redis, &yaml(&provider, &upstream, SESSION));
+    let proxies = [Proxyd::start(&yaml), Proxyd::start(&yaml)];
+    for round in 1..=3 {
+        let mut person = Person::default();
+        let entered = person.log_in(&proxies[0], &provider.upstream, "/");
+        assert_eq!(entered.status, 302, "{}", entered.text());
+        // Both know the session, and ask for it without a pause when its tokens end.
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for proxyd in proxies.iter().chain(&proxies) {
+                let (mut person, is_over) = (person.clone(), &is_over);
+                scope.spawn(move || {
+                    while !is_over.load(Ordering::SeqCst) {
+                        let page = person.go(proxyd, "/");
+                        assert_eq!(page.status, 200, "round {round}: {}", page.text());
+                    }
+                });
+            }
+            eventually("the session is refreshed", || (provider.refreshes().0 >= round).then_some(()));
+            for proxyd in &proxies {
+                assert_eq!(person.clone().go(proxyd, "/").status, 200);
+            }
+            is_over.store(true, Ordering::SeqCst);
+        });
+        for proxyd in &proxies {
+            assert_eq!(person.clone().go(proxyd, "/").status, 200);
+        }
+        assert_eq!(provider.refreshes(), (round, 0));
+    }
+    assert_eq!(redis.ask(&["KEYS", "*:lock"]), "", "whoever had asked gave it back");
+    // The last use stands beside each session.
+    let used = redis.ask(&["KEYS", "*:used"]);
+    let used: Vec<_> = used.lines().collect();
+    assert_eq!(used.len(), 3, "{used:?}");
+    for key in used {
+        let seen_s: i64 = redis.ask(&["GET", key]).parse().unwrap();
+        assert!((in_seconds(0) - seen_s).abs() < 300, "{key} {seen_s}");
+    }
+}
+
+#[test]
+fn nobody_is_told_that_they_are_out_where_the_store_does_not_answer() {
+    let (provider, upstream, mut redis) = (Provider::start(3600), Upstream::echo(), Redis::start());
+    let proxyd = Proxyd::start(&shared(&redis, &yaml(&provider, &upstream, SESSION)));
+    let mut person = Person::default();
+    person.log_in(&proxyd, &provider.upstream, "/");
+    redis.end();
+    let out = person.request("POST", "/.proxyd/logout").header("Origin", "http://proxy.test");
+    let kept = person.cookies.clone();
+    let answer = person.send(&out, proxyd.address());
+    assert_eq!((answer.status, answer.error_code()), (503, "auth_unavailable".to_owned()), "{}", answer.text());
+    assert_eq!(person.cookies, kept, "the cookie stays");
+    // Whoever has no session is out.
+    let mut stranger = Person::default();
+    let out = stranger.request("POST", "/.proxyd/logout").header("Origin", "http://proxy.test");
+    assert_eq!(stranger.send(&out, proxyd.address()).status, 303);
+}
