@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod bans;
+mod cache;
 pub mod claims;
 pub mod forward;
 mod identities;

@@ -4,7 +4,6 @@
 //! come from the config, and what does not fit them is refused.
 
 mod algorithm;
-mod cache;
 mod fetch;
 mod jwks;
 mod key;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use arc_swap::Guard;
 use shared::config::identity::{Jwt, JwtAlgorithm, JwtKeys};
 
-use super::cache::{Cache, TokenHash, Verdict};
 use super::fetch::{Fetches, KeySource};
 use super::jwks::{self, Origin};
 use super::key_set::{Found, KeySet};
@@ -16,6 +15,7 @@ use super::token::{MAX_TOKEN, Token, Typ};
 use super::verified::Verified;
 use super::{pem, rules};
 use crate::exchange::Denial;
+use crate::identity::cache::{Cache, TokenHash};
 use crate::identity::mint::Mint;
 
 /// Which tokens were revoked.
@@ -27,6 +27,16 @@ pub trait Revocations: fmt::Debug + Send + Sync {
     fn is_revoked(&self, provider: &str, jti: &str) -> bool;
 }
 
+/// What was found of a token that was good, and with what.
+#[derive(Clone, Debug)]
+struct Verdict {
+    verified: Arc<Verified>,
+    /// The set of keys that its signature was checked with.
+    keys: u64,
+    /// The revocations that it was looked for in.
+    epoch: u64,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Verifier {
@@ -36,7 +46,7 @@ pub struct Verifier {
     keys: Keys,
     /// Whether only access tokens are taken (RFC 9068), not tokens of no particular kind.
     only_access: bool,
-    cache: Cache,
+    cache: Cache<Verdict>,
     /// Hits and misses of namesakes before.
     counted: (u64, u64),
     revoked: Arc<dyn Revocations>,
@@ -201,7 +211,7 @@ impl Verifier {
         // Before anything is looked up: a token that is revoked meanwhile is looked for again at the next hit.
         let epoch = self.revoked.epoch();
         let hash = self.cache.hash(token);
-        let checked = match self.cache.find(hash, keys.id()) {
+        let checked = match self.cache.find(hash, |verdict| verdict.keys == keys.id()) {
             Some(verdict) => self.judge_again(hash, verdict, epoch, now_s),
             None => self.judge(token, &keys, now_s).map(|verified| {
                 let verified = Arc::new(verified);

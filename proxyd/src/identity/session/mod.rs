@@ -23,6 +23,7 @@ use self::cookie::{Found, Jar};
 use self::kept::Kept;
 use self::place::Place;
 pub use self::place::{Lock, Way};
+use super::cache::Cache;
 use super::seal::{Purpose, Seals};
 use super::state::State;
 use crate::exchange::{Denial, Headers, Ledger, Value};
@@ -70,6 +71,16 @@ pub enum KeepError {
     Randomness,
 }
 
+/// A cookie that was opened.
+#[derive(Clone)]
+struct Unsealed {
+    session: Arc<Session>,
+    /// Under which of its two names.
+    https: bool,
+    /// The revocations that it was looked for in.
+    epoch: u64,
+}
+
 /// The sessions of one config.
 pub struct Sessions {
     idle_s: i64,
@@ -78,6 +89,8 @@ pub struct Sessions {
     seals: Arc<Seals>,
     /// None: in the cookies themselves.
     kept: Option<Arc<Kept>>,
+    /// Cookies that were opened lately. None: each is opened anew.
+    unsealed: Option<Cache<Unsealed>>,
     /// Knows which sessions in cookies have ended before their time.
     state: Arc<State>,
 }
@@ -103,6 +116,8 @@ impl Sessions {
             absolute_s: seconds(config.absolute),
             jar: Jar::of(config),
             kept: place.map(|place| Arc::new(Kept::new(Arc::clone(&seals), place, idle_s))),
+            // Without randomness for its hash there is none.
+            unsealed: (config.store == SessionStore::Cookie).then(|| Cache::new().ok()).flatten(),
             seals,
             state: Arc::clone(state),
         }
@@ -130,10 +145,7 @@ impl Sessions {
             return Opened::Denied(Denial::TooLarge);
         }
         let Some(kept) = &self.kept else {
-            let session = self.seals.open(Purpose::Session, name, value);
-            let session = session.and_then(|text| serde_json::from_slice::<Session>(&text).ok());
-            return match session.map(Arc::new) {
-                Some(session) if self.has_ended(&session) => Opened::Denied(Denial::SessionInvalid),
+            return match self.unseal(name, value, https) {
                 Some(session) => self.judge(session, now_s).into(),
                 None => Opened::Denied(Denial::SessionInvalid),
             };
@@ -153,6 +165,30 @@ impl Sessions {
                 }
             }
         }))
+    }
+
+    /// The session that a cookie holds, unless it has ended. The same cookie comes with each request: what was opened, and who it is,
+    /// is remembered.
+    fn unseal(&self, name: &str, value: &[u8], https: bool) -> Option<Arc<Session>> {
+        // Before anything is looked up: a session that is ended meanwhile is looked for again at the next hit.
+        let epoch = self.state.revoked.epoch();
+        let remembered = self.unsealed.as_ref().map(|cache| (cache, cache.hash(value)));
+        let known = remembered.and_then(|(cache, hash)| cache.find(hash, |known| known.https == https));
+        let session = match known {
+            Some(known) if known.epoch == epoch => return Some(known.session),
+            Some(known) => known.session,
+            None => {
+                let text = self.seals.open(Purpose::Session, name, value)?;
+                Arc::new(serde_json::from_slice(&text).ok()?)
+            }
+        };
+        if self.has_ended(&session) {
+            return None;
+        }
+        if let Some((cache, hash)) = remembered {
+            cache.keep(hash, Unsealed { session: Arc::clone(&session), https, epoch });
+        }
+        Some(session)
     }
 
     fn judge(&self, session: Arc<Session>, now_s: i64) -> Answered {

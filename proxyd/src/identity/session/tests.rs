@@ -310,29 +310,56 @@ async fn ids_that_are_made_up_take_few_turns_and_none_of_those_who_are_in() {
 }
 
 #[tokio::test]
+async fn a_cookie_that_is_remembered_is_judged_as_one_that_is_not() {
+    let state = State::in_memory();
+    let ours = sessions(&config(), KEY, &state);
+    let new = session(&ours, 0);
+    let cookie = pair(&ours.keep(&new, true, &Way::default(), 0).await.unwrap());
+    let other = session(&ours, 0);
+    let first = opened(&ours, &cookie, 0).await.unwrap().unwrap();
+    let again = opened(&ours, &cookie, 99).await.unwrap().unwrap();
+    assert!(Arc::ptr_eq(&first, &again), "it was remembered");
+    // It is sealed for its name.
+    let plain = cookie.trim_start_matches("__Host-");
+    assert!(matches!(ours.open(&sent(plain), false, &Way::default(), 0), Opened::Denied(Denial::SessionInvalid)));
+    assert_eq!(opened(&ours, &cookie, 100).await, Err(Denial::SessionExpired));
+    ours.end(&other, &Way::default(), 1).await.unwrap();
+    assert!(opened(&ours, &cookie, 1).await.is_ok(), "another one has ended");
+    ours.end(&new, &Way::default(), 1).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(opened(&ours, &cookie, 1).await, Err(Denial::SessionInvalid));
+    }
+    state.token_unrevoke(ENDED, &new.id.name()).unwrap();
+    assert!(opened(&ours, &cookie, 1).await.is_ok());
+}
+
+#[tokio::test]
 async fn who_it_is_is_made_once_and_again_where_something_changes() {
-    let ours = sessions(&Config { store: SessionStore::Local, ..config() }, KEY, &State::in_memory());
-    let cookie = pair(&ours.keep(&session(&ours, 0), true, &Way::default(), 0).await.unwrap());
     let made = std::cell::Cell::new(0);
     let make = || {
         made.set(made.get() + 1);
         Some(crate::exchange::Principal::default())
     };
-    for now_s in [0, 0, 1, 5] {
-        let found = opened(&ours, &cookie, now_s).await.unwrap().unwrap();
-        found.principal(1, make).unwrap();
+    for store in [SessionStore::Cookie, SessionStore::Local] {
+        let ours = sessions(&Config { store, ..config() }, KEY, &State::in_memory());
+        let cookie = pair(&ours.keep(&session(&ours, 0), true, &Way::default(), 0).await.unwrap());
+        made.set(0);
+        for now_s in [0, 0, 1, 5] {
+            let found = opened(&ours, &cookie, now_s).await.unwrap().unwrap();
+            found.principal(1, make).unwrap();
+        }
+        assert_eq!(made.get(), 1, "{store:?}");
+        let found = opened(&ours, &cookie, 5).await.unwrap().unwrap();
+        found.principal(2, make).unwrap();
+        assert_eq!(made.get(), 2, "another config");
+        let copy = Session::clone(&found);
+        copy.principal(2, make).unwrap();
+        assert_eq!(made.get(), 3);
+        let other = Session { roles: Vec::new(), ..Session::clone(&found) };
+        other.take_over(&found);
+        other.principal(2, make).unwrap();
+        assert_eq!(made.get(), 4, "other roles");
     }
-    assert_eq!(made.get(), 1);
-    let found = opened(&ours, &cookie, 5).await.unwrap().unwrap();
-    found.principal(2, make).unwrap();
-    assert_eq!(made.get(), 2, "another config");
-    let copy = Session::clone(&found);
-    copy.principal(2, make).unwrap();
-    assert_eq!(made.get(), 3);
-    let other = Session { roles: Vec::new(), ..Session::clone(&found) };
-    other.take_over(&found);
-    other.principal(2, make).unwrap();
-    assert_eq!(made.get(), 4, "other roles");
 }
 
 #[test]

@@ -1,67 +1,61 @@
-//! Verdicts on tokens that were good: bounded in number, in shards, so that two workers rarely want the same lock. Bad tokens
-//! are not remembered: they would push out the good ones.
+//! What was found of credentials that were good, such as tokens and cookies: bounded in number, in shards, so that two workers
+//! rarely want the same lock. Bad ones are not remembered: they would push out the good ones. Knows nothing of what it keeps.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
 
-use super::verified::Verified;
-
 /// A power of two, as with the counters of rate limits.
 const SHARDS: usize = 64;
 
-/// Tokens that one verifier remembers.
+/// Credentials that one of them remembers.
 const CAPACITY: usize = 8192;
 
 const SHARE: usize = CAPACITY / SHARDS;
 
-/// A token's keyed hash: what is kept instead of the token. 128 bits: nobody finds another token with the same one.
+/// A credential's keyed hash: what is kept instead of it. 128 bits: nobody finds another one with the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TokenHash(u128);
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Cache {
+pub(super) struct Cache<V> {
     secret: (u64, u64),
-    shards: Box<[Apart]>,
+    shards: Box<[Apart<V>]>,
 }
 
 /// On cache lines of its own.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Apart(Mutex<Shard>);
+struct Apart<V>(Mutex<Shard<V>>);
 
-#[derive(Debug, Default)]
-struct Shard {
+#[derive(Debug)]
+struct Shard<V> {
     /// Indices into `entries`, by the low half of the hash.
     slots: HashTable<u32>,
-    entries: Vec<Entry>,
+    entries: Vec<Entry<V>>,
     /// Where the search for room goes on (second chance).
     hand: usize,
     hits: u64,
     misses: u64,
 }
 
+impl<V> Default for Shard<V> {
+    fn default() -> Self {
+        Self { slots: HashTable::new(), entries: Vec::new(), hand: 0, hits: 0, misses: 0 }
+    }
+}
+
 #[derive(Debug)]
-struct Entry {
+struct Entry<V> {
     token: TokenHash,
-    verdict: Verdict,
+    verdict: V,
     used: bool,
 }
 
-/// What was found, and with what.
-#[derive(Clone, Debug)]
-pub(super) struct Verdict {
-    pub(super) verified: Arc<Verified>,
-    /// The set of keys that its signature was checked with.
-    pub(super) keys: u64,
-    /// The revocations that it was looked for in.
-    pub(super) epoch: u64,
-}
-
-impl Cache {
+impl<V: Clone> Cache<V> {
     /// Fails where there is no randomness: with a hash that others can compute, they could make a token look like another.
     pub(super) fn new() -> Result<Self, getrandom::Error> {
         let mut secret = [0; 16];
@@ -77,17 +71,17 @@ impl Cache {
         TokenHash(hasher.finish128().as_u128())
     }
 
-    fn shard(&self, token: TokenHash) -> Option<MutexGuard<'_, Shard>> {
+    fn shard(&self, token: TokenHash) -> Option<MutexGuard<'_, Shard<V>>> {
         let Apart(shard) = self.shards.get((token.0 >> 64) as usize % SHARDS)?;
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The verdict on a token, if it was reached with these keys.
-    pub(super) fn find(&self, token: TokenHash, keys: u64) -> Option<Verdict> {
+    /// The verdict on a token, if it still holds.
+    pub(super) fn find(&self, token: TokenHash, holds: impl FnOnce(&V) -> bool) -> Option<V> {
         let mut shard = self.shard(token)?;
         let index = shard.find(token);
         match index.and_then(|index| shard.entries.get_mut(index)) {
-            Some(entry) if entry.verdict.keys == keys => {
+            Some(entry) if holds(&entry.verdict) => {
                 entry.used = true;
                 let verdict = entry.verdict.clone();
                 shard.hits += 1;
@@ -101,7 +95,7 @@ impl Cache {
     }
 
     /// Remembers a verdict, in place of an earlier one on the same token.
-    pub(super) fn keep(&self, token: TokenHash, verdict: Verdict) {
+    pub(super) fn keep(&self, token: TokenHash, verdict: V) {
         if let Some(mut shard) = self.shard(token) {
             let gone = shard.keep(Entry { token, verdict, used: false });
             drop(shard);
@@ -112,7 +106,7 @@ impl Cache {
 
     /// Hits and misses.
     pub(super) fn counts(&self) -> (u64, u64) {
-        let count = |Apart(shard): &Apart| {
+        let count = |Apart(shard): &Apart<V>| {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             (shard.hits, shard.misses)
         };
@@ -125,14 +119,14 @@ impl Cache {
     }
 }
 
-impl Shard {
+impl<V> Shard<V> {
     fn find(&self, token: TokenHash) -> Option<usize> {
         let same = |slot: &u32| self.entries.get(*slot as usize).is_some_and(|entry| entry.token == token);
         self.slots.find(token.0 as u64, same).map(|slot| *slot as usize)
     }
 
     /// Puts an entry in. Who had to go for it.
-    fn keep(&mut self, entry: Entry) -> Option<Entry> {
+    fn keep(&mut self, entry: Entry<V>) -> Option<Entry<V>> {
         let token = entry.token;
         if let Some(before) = self.find(token).and_then(|index| self.entries.get_mut(index)) {
             return Some(std::mem::replace(before, entry));
@@ -150,7 +144,7 @@ impl Shard {
         gone
     }
 
-    fn replace(&mut self, index: usize, fresh: Entry) -> Option<Entry> {
+    fn replace(&mut self, index: usize, fresh: Entry<V>) -> Option<Entry<V>> {
         let old = std::mem::replace(self.entries.get_mut(index)?, fresh);
         if let Ok(occupied) = self.slots.find_entry(old.token.0 as u64, |slot| *slot as usize == index) {
             occupied.remove();
@@ -177,31 +171,26 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::claims::Claims;
 
     #[test]
     fn it_is_bounded_and_keeps_what_is_used() {
         let cache = Cache::new().unwrap();
-        let verdict = |user: &str, keys| Verdict {
-            verified: Arc::new(Verified::new(Claims::default(), user.into())),
-            keys,
-            epoch: 0,
-        };
+        let with = |keys: u64| move |verdict: &(&str, u64)| verdict.1 == keys;
         let kept = cache.hash(b"kept");
-        cache.keep(kept, verdict("ada", 1));
+        cache.keep(kept, ("ada", 1));
         for number in 0..CAPACITY * 4 {
             let token = cache.hash(&number.to_le_bytes());
-            assert!(cache.find(token, 1).is_none());
-            cache.keep(token, verdict("bob", 1));
-            assert_eq!(&*cache.find(kept, 1).unwrap().verified.user, "ada");
+            assert!(cache.find(token, with(1)).is_none());
+            cache.keep(token, ("bob", 1));
+            assert_eq!(cache.find(kept, with(1)).unwrap().0, "ada");
         }
         assert!(cache.len() <= CAPACITY);
         let newest = cache.hash(&(CAPACITY * 4 - 1).to_le_bytes());
-        assert_eq!(&*cache.find(newest, 1).unwrap().verified.user, "bob");
-        assert!(cache.find(kept, 2).is_none(), "other keys know nothing of it");
-        cache.keep(kept, verdict("eve", 2));
-        assert_eq!(&*cache.find(kept, 2).unwrap().verified.user, "eve");
+        assert_eq!(cache.find(newest, with(1)).unwrap().0, "bob");
+        assert!(cache.find(kept, with(2)).is_none(), "other keys know nothing of it");
+        cache.keep(kept, ("eve", 2));
+        assert_eq!(cache.find(kept, with(2)).unwrap().0, "eve");
         assert_eq!(cache.counts().1, CAPACITY as u64 * 4 + 1);
-        assert_ne!(Cache::new().unwrap().hash(b"kept"), kept, "each has a hash of its own");
+        assert_ne!(Cache::<()>::new().unwrap().hash(b"kept"), kept, "each has a hash of its own");
     }
 }
