@@ -1,4 +1,4 @@
-//! A provider of OpenID Connect as far as a login sees it: it knows one person, asks nothing and sends them back with a code. Each
+//! A provider of `OpenID` Connect as far as a login sees it: it knows one person, asks nothing and sends them back with a code. Each
 //! refresh spends its token, and one that is brought a second time ends the login, as RFC 9700 section 4.14.2 advises.
 
 use std::collections::HashMap;

@@ -269,7 +269,7 @@ async fn ids_that_are_made_up_take_few_turns_and_none_of_those_who_are_in() {
             Opened::None | Opened::Good(_) | Opened::Denied(_) => panic!("{cookie}"),
         };
     let made_up = || format!("__Host-proxyd_session={}", SessionId::draw().unwrap().reveal());
-    let (free, held) = std::sync::mpsc::channel::<()>();
+    let (free, held) = std::sync::mpsc::sync_channel::<()>(1);
     let slow = Arc::clone(&state);
     let slow = std::thread::spawn(move || {
         slow.directory(|_| {
