@@ -29,6 +29,9 @@ pub enum DirectoryError {
     /// Another has it already.
     #[error("there is another {what} {which:?}")]
     Taken { what: &'static str, which: String },
+    /// It is not what it was when it was read.
+    #[error("the user {which:?} was changed in the meantime")]
+    Changed { which: String },
     /// More than one is meant.
     #[error("{which:?} is the prefix of several API keys: name one by its id")]
     Ambiguous { which: String },
@@ -84,6 +87,7 @@ impl DirectoryError {
         match self {
             Self::Unknown { .. }
             | Self::Taken { .. }
+            | Self::Changed { .. }
             | Self::Ambiguous { .. }
             | Self::Ended { .. }
             | Self::Invalid { .. }

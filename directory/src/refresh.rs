@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::{Directory, DirectoryError, bounds, secret};
+use crate::{Directory, DirectoryError, bounds, secret, users};
 
 /// Families of one account: who logs in once more ends the oldest login.
 const FAMILIES: i64 = 100;
@@ -27,16 +27,23 @@ pub enum RefreshUse {
 }
 
 impl Directory {
-    /// Keeps a token, by its SHA-256: of a new family, or the next one of a family that is still there. The family.
-    pub fn refresh_issue(
+    /// A new login of an account, and its first token, by its SHA-256. The family. Refused where the account is not what it was
+    /// when its `epoch` was read: what was proved of it then says nothing of it now.
+    pub fn refresh_begin(
         &mut self,
         user_id: &str,
-        family: Option<&str>,
+        epoch: u32,
         hash: &[u8; 32],
         expires_s: i64,
         now_s: i64,
     ) -> Result<String, DirectoryError> {
-        self.write(|tx| issue(tx, user_id, family, hash, expires_s, now_s))
+        self.write(|tx| {
+            users::unchanged(tx, user_id, epoch)?;
+            let family = issue(tx, user_id, None, hash, expires_s, now_s)?;
+            tx.prepare_cached("UPDATE users SET login_s = max(coalesce(login_s, ?2), ?2) WHERE id = ?1")?
+                .execute(params![user_id, now_s])?;
+            Ok(family)
+        })
     }
 
     /// Uses a token up. One that was used before takes its family with it.

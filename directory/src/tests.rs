@@ -19,6 +19,7 @@ fn word<T>(result: Result<T, DirectoryError>) -> &'static str {
         Ok(_) => "ok",
         Err(DirectoryError::Taken { .. }) => "taken",
         Err(DirectoryError::Unknown { .. }) => "unknown",
+        Err(DirectoryError::Changed { .. }) => "changed",
         Err(DirectoryError::Invalid { .. }) => "invalid",
         Err(DirectoryError::Ambiguous { .. }) => "ambiguous",
         Err(DirectoryError::Ended { .. }) => "ended",
@@ -191,8 +192,8 @@ fn no_table_takes_more_than_a_million() {
     assert_eq!(word(directory.key_create(key("b"), 0)), "full");
     assert_eq!(word(directory.user_add(NewUser { name: "b".into(), ..NewUser::default() }, 0)), "ok");
     assert_eq!(word(directory.user_add(NewUser { name: "c".into(), ..NewUser::default() }, 0)), "full");
-    directory.refresh_issue(&ann.id, None, &[1; 32], 9, 0).unwrap();
-    assert_eq!(word(directory.refresh_issue(&ann.id, None, &[2; 32], 9, 0)), "full");
+    directory.refresh_begin(&ann.id, 0, &[1; 32], 9, 0).unwrap();
+    assert_eq!(word(directory.refresh_begin(&ann.id, 0, &[2; 32], 9, 0)), "full");
     // What goes with an account is counted too.
     directory.user_remove("ann").unwrap();
     let left: i64 =
@@ -239,13 +240,13 @@ fn what_a_change_of_an_account_ends() {
     let mut now = 0;
     let mut check = |act: &dyn Fn(&mut Directory) -> UserRow, ends: bool, letters: bool| {
         now += 1;
-        directory.refresh_issue(&ann.id, None, &[now; 32], 99, 0).unwrap();
-        directory.one_time_put("reset", &[now; 32], &ann.id, 99).unwrap();
         let before = directory.user("ann").unwrap().unwrap();
+        directory.refresh_begin(&ann.id, before.epoch, &[now; 32], 99, 0).unwrap();
+        directory.one_time_put("reset", &[now; 32], &ann.id, 99).unwrap();
         let after = act(&mut directory);
         assert_eq!(after.epoch, before.epoch + u32::from(ends), "{now}");
         if after.disabled {
-            assert_eq!(word(directory.refresh_issue(&ann.id, None, &[77; 32], 99, 0)), "unknown");
+            assert_eq!(word(directory.refresh_begin(&ann.id, after.epoch, &[77; 32], 99, 0)), "unknown");
             directory.user_set("ann", UserChange { disabled: Some(false), ..UserChange::default() }, 0).unwrap();
         }
         let used = directory.refresh_use(&[now; 32], 0).unwrap();
@@ -268,8 +269,9 @@ fn what_a_change_of_an_account_ends() {
     check(&set(UserChange { disabled: Some(true), ..UserChange::default() }), true, true);
     check(&|directory| directory.user_password("ann", "$argon2id$…", 8).unwrap(), true, true);
     check(&|directory| directory.user_sign_out("ann").unwrap(), true, false);
-    directory.user_logged_in(&ann.id, 50).unwrap();
-    directory.user_logged_in(&ann.id, 40).unwrap();
+    let epoch = directory.user("ann").unwrap().unwrap().epoch;
+    directory.refresh_begin(&ann.id, epoch, &[78; 32], 99, 50).unwrap();
+    directory.refresh_begin(&ann.id, epoch, &[79; 32], 99, 40).unwrap();
     let ann = directory.user_remove("ann").unwrap();
     assert_eq!(ann.login_s, Some(50));
     assert!(!format!("{ann:?}").contains("argon2id"));
@@ -277,10 +279,26 @@ fn what_a_change_of_an_account_ends() {
 }
 
 #[test]
+fn who_proved_the_password_of_before_does_nothing_with_it() {
+    let mut directory = Directory::open_in_memory().unwrap();
+    let seen = user(&mut directory, "ann");
+    let reset = directory.user_password("ann", "$argon2id$new", 1).unwrap();
+    assert_eq!(word(directory.refresh_begin(&seen.id, seen.epoch, &[1; 32], 99, 2)), "changed");
+    assert_eq!(word(directory.user_password_since(&seen.id, seen.epoch, "$argon2id$old", 2)), "changed");
+    assert_eq!(directory.user("ann").unwrap(), Some(reset.clone()));
+    assert_eq!(directory.refresh_use(&[1; 32], 2).unwrap(), RefreshUse::Unknown);
+    let own = directory.user_password_since(&seen.id, reset.epoch, "$argon2id$own", 3).unwrap();
+    directory.refresh_begin(&seen.id, own.epoch, &[1; 32], 99, 3).unwrap();
+    let change = UserChange { disabled: Some(true), ..UserChange::default() };
+    let disabled = directory.user_set("ann", change, 4).unwrap();
+    assert_eq!(word(directory.user_password_since(&seen.id, disabled.epoch, "$argon2id$own", 5)), "unknown");
+}
+
+#[test]
 fn other_roles_end_access_tokens_and_no_login() {
     let mut directory = Directory::open_in_memory().unwrap();
     let ann = user(&mut directory, "ann").id;
-    directory.refresh_issue(&ann, None, &[1; 32], 99, 0).unwrap();
+    directory.refresh_begin(&ann, 0, &[1; 32], 99, 0).unwrap();
     let mut check = |roles: &[&str], expected: u32| {
         let roles = roles.iter().map(|role| (*role).to_owned()).collect();
         let change = UserChange { roles: Some(roles), ..UserChange::default() };
@@ -300,22 +318,21 @@ fn a_refresh_token_that_is_used_twice_takes_its_family_along() {
     let ann = user(&mut directory, "ann").id;
     let [first, second, third, other, late] = [[1; 32], [2; 32], [3; 32], [4; 32], [5; 32]];
     assert_eq!(directory.refresh_use(&first, 0).unwrap(), RefreshUse::Unknown);
-    let family = directory.refresh_issue(&ann, None, &first, 100, 0).unwrap();
-    let apart = directory.refresh_issue(&ann, None, &other, 100, 0).unwrap();
+    let family = directory.refresh_begin(&ann, 0, &first, 100, 0).unwrap();
+    let apart = directory.refresh_begin(&ann, 0, &other, 100, 0).unwrap();
     assert_ne!(family, apart);
     let good = RefreshUse::Good { user_id: ann.clone(), family: family.clone() };
-    assert_eq!(directory.refresh_use(&first, 1).unwrap(), good);
-    assert_eq!(directory.refresh_issue(&ann, Some(&family), &second, 100, 1).unwrap(), family);
+    assert_eq!(directory.refresh_rotate(&first, &second, 100, 1).unwrap(), good);
     assert_eq!(directory.refresh_rotate(&second, &third, 100, 2).unwrap(), good);
     assert_eq!(directory.refresh_use(&first, 3).unwrap(), RefreshUse::Reused { user_id: ann.clone() });
     // The newest is gone too, and the family does not come back.
     assert_eq!(directory.refresh_use(&third, 3).unwrap(), RefreshUse::Unknown);
-    assert_eq!(word(directory.refresh_issue(&ann, Some(&family), &late, 100, 3)), "unknown");
+    assert_eq!(directory.refresh_rotate(&third, &late, 100, 3).unwrap(), RefreshUse::Unknown);
     // Another login goes on, until it expires.
     assert_eq!(directory.refresh_use(&other, 100).unwrap(), RefreshUse::Expired);
     assert!(matches!(directory.refresh_use(&other, 99).unwrap(), RefreshUse::Good { .. }));
     assert!(directory.refresh_drop_of(&other).unwrap() && !directory.refresh_drop_family(&apart).unwrap());
-    assert_eq!(word(directory.refresh_issue("nobody", None, &late, 100, 3)), "unknown");
+    assert_eq!(word(directory.refresh_begin("nobody", 0, &late, 100, 3)), "unknown");
 }
 
 #[test]
@@ -323,7 +340,7 @@ fn logins_of_one_account_are_bounded_the_oldest_go() {
     let mut directory = Directory::open_in_memory().unwrap();
     let ann = user(&mut directory, "ann").id;
     for number in 0..105 {
-        directory.refresh_issue(&ann, None, &[number; 32], 100, 0).unwrap();
+        directory.refresh_begin(&ann, 0, &[number; 32], 100, 0).unwrap();
     }
     assert_eq!(directory.refresh_use(&[4; 32], 0).unwrap(), RefreshUse::Unknown);
     assert!(matches!(directory.refresh_use(&[5; 32], 0).unwrap(), RefreshUse::Good { .. }));
@@ -335,7 +352,7 @@ fn a_family_remembers_so_many_of_its_tokens() {
     let mut directory = Directory::open_in_memory().unwrap();
     let ann = user(&mut directory, "ann").id;
     let hash = |number: u32| digest(&number.to_le_bytes());
-    directory.refresh_issue(&ann, None, &hash(0), 100, 0).unwrap();
+    directory.refresh_begin(&ann, 0, &hash(0), 100, 0).unwrap();
     for number in 0..2_010 {
         let used = directory.refresh_rotate(&hash(number), &hash(number + 1), 100, 0).unwrap();
         assert!(matches!(used, RefreshUse::Good { .. }), "{number}");
@@ -444,7 +461,7 @@ fn what_has_expired_is_swept() {
     let day = 86_400;
     for (number, expires_s) in [(1, day), (2, day + 1)] {
         let hash = [number; 32];
-        directory.refresh_issue(&ann, None, &hash, expires_s, 0).unwrap();
+        directory.refresh_begin(&ann, 0, &hash, expires_s, 0).unwrap();
         directory.one_time_put("reset", &hash, &ann, expires_s).unwrap();
         directory
             .session_put(&SessionRow {

@@ -199,12 +199,23 @@ impl Directory {
         bounds::text("a password's hash", hash, PASSWORD_HASH)?;
         self.write(|tx| {
             let before = known(tx, which)?;
-            tx.prepare_cached("UPDATE users SET password_hash = ?2, changed_s = ?3 WHERE id = ?1")?
-                .execute(params![before.id, hash, now_s])?;
-            tx.prepare_cached("DELETE FROM one_time_tokens WHERE user_id = ?1 AND kind <> 'verify'")?
-                .execute([&before.id])?;
-            sign_out(tx, &before.id)?;
-            known(tx, &before.id)
+            set_password(tx, &before.id, hash, now_s)
+        })
+    }
+
+    /// The same by the account itself, which proved the password that it had when its `epoch` was read. Refused where the account
+    /// is another since: else who knows the password of before could take a new one away.
+    pub fn user_password_since(
+        &mut self,
+        id: &str,
+        epoch: u32,
+        hash: &str,
+        now_s: i64,
+    ) -> Result<UserRow, DirectoryError> {
+        bounds::text("a password's hash", hash, PASSWORD_HASH)?;
+        self.write(|tx| {
+            unchanged(tx, id, epoch)?;
+            set_password(tx, id, hash, now_s)
         })
     }
 
@@ -223,15 +234,6 @@ impl Directory {
             let before = known(tx, which)?;
             tx.prepare_cached("DELETE FROM users WHERE id = ?1")?.execute([&before.id])?;
             Ok(before)
-        })
-    }
-
-    /// Notes a login.
-    pub fn user_logged_in(&mut self, id: &str, now_s: i64) -> Result<(), DirectoryError> {
-        self.write(|tx| {
-            tx.prepare_cached("UPDATE users SET login_s = max(coalesce(login_s, ?2), ?2) WHERE id = ?1")?
-                .execute(params![id, now_s])?;
-            Ok(())
         })
     }
 }
@@ -256,6 +258,25 @@ fn free(conn: &Connection, what: &'static str, text: &str, id: &str) -> Result<(
     let mut same = conn.prepare_cached("SELECT 1 FROM users WHERE id <> ?1 AND (name_key = ?2 OR email_key = ?2)")?;
     let other = same.query_row(params![id, bounds::fold(text)], |_| Ok(())).optional()?;
     if other.is_none() { Ok(()) } else { Err(DirectoryError::taken(what, text)) }
+}
+
+/// Whether an account may be let in, and its tokens are still those of this epoch.
+pub(crate) fn unchanged(conn: &Connection, id: &str, epoch: u32) -> Result<(), DirectoryError> {
+    let mut user = conn.prepare_cached("SELECT epoch FROM users WHERE id = ?1 AND disabled = 0")?;
+    let now: Option<u32> = user.query_row([id], |row| row.get(0)).optional()?;
+    match now {
+        None => Err(DirectoryError::unknown("user", id)),
+        Some(now) if now != epoch => Err(DirectoryError::Changed { which: id.to_owned() }),
+        Some(_) => Ok(()),
+    }
+}
+
+fn set_password(conn: &Connection, id: &str, hash: &str, now_s: i64) -> Result<UserRow, DirectoryError> {
+    conn.prepare_cached("UPDATE users SET password_hash = ?2, changed_s = ?3 WHERE id = ?1")?
+        .execute(params![id, hash, now_s])?;
+    conn.prepare_cached("DELETE FROM one_time_tokens WHERE user_id = ?1 AND kind <> 'verify'")?.execute([id])?;
+    sign_out(conn, id)?;
+    known(conn, id)
 }
 
 fn set_of(roles: &[String]) -> BTreeSet<&str> {

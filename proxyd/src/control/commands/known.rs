@@ -32,7 +32,9 @@ pub(super) async fn on_disk<T: Send + 'static>(
 fn refused(error: &DirectoryError) -> ControlError {
     let code = match error {
         DirectoryError::Unknown { .. } => ErrorCode::NotFound,
-        DirectoryError::Taken { .. } | DirectoryError::Ended { .. } => ErrorCode::Conflict,
+        DirectoryError::Taken { .. } | DirectoryError::Changed { .. } | DirectoryError::Ended { .. } => {
+            ErrorCode::Conflict
+        }
         DirectoryError::Ambiguous { .. } | DirectoryError::Invalid { .. } => ErrorCode::InvalidArguments,
         DirectoryError::Full { .. }
         | DirectoryError::Io { .. }

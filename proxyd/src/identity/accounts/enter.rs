@@ -167,15 +167,12 @@ impl Accounts {
         Ok(Outcome::told(200, tokens))
     }
 
-    /// A new login of this account: its first tokens.
+    /// A new login of this account as it was read when its password was proved: its first tokens.
     pub(super) async fn begin(self: &Arc<Self>, user: &UserRow, now_s: i64) -> Result<Json, Failure> {
         let next = secret::fresh().ok_or(Failure::Rejected(Rejection::AuthUnavailable))?;
-        let (id, hash, expires_s) = (user.id.clone(), next.hash, self.refresh_until(now_s));
-        let family = self.directory(move |directory| {
-            let family = directory.refresh_issue(&id, None, &hash, expires_s, now_s)?;
-            directory.user_logged_in(&id, now_s)?;
-            Ok(family)
-        });
+        let (id, epoch, hash) = (user.id.clone(), user.epoch, next.hash);
+        let expires_s = self.refresh_until(now_s);
+        let family = self.directory(move |directory| directory.refresh_begin(&id, epoch, &hash, expires_s, now_s));
         let family = family.await.map_err(|error| gone_or(&error, Failure::password_wrong))?;
         self.tokens_of(user, &family, &next.text, now_s)
     }

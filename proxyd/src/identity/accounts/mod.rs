@@ -390,9 +390,12 @@ fn unavailable(error: &DirectoryError) -> Failure {
     Failure::Rejected(Rejection::AuthUnavailable)
 }
 
-/// The account has gone in the meantime, which is told as `gone`; or the directory does not answer.
+/// The account has gone or is another in the meantime, which is told as `gone`; or the directory does not answer.
 fn gone_or(error: &DirectoryError, gone: impl FnOnce() -> Failure) -> Failure {
-    if matches!(error, DirectoryError::Unknown { .. }) { gone() } else { unavailable(error) }
+    match error {
+        DirectoryError::Unknown { .. } | DirectoryError::Changed { .. } => gone(),
+        error => unavailable(error),
+    }
 }
 
 /// The address, or its network of 64 bits.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use directory::{UserChange, UserRow};
+use directory::{Directory, DirectoryError, UserChange, UserRow};
 use serde_json::json;
 
-use super::answer::Failure;
+use super::answer::{Failure, refused};
 use super::enter::of_login;
 use super::guesses::Bounds;
 use super::post::{Place, Post};
@@ -13,6 +13,7 @@ use super::{
     Accounts, Asked, Caller, LONG_TOKEN_S, Outcome, RESET, SHORT_TOKEN_S, VERIFY, fields, gone_or, letters, rules,
     secret, unavailable,
 };
+use crate::exchange::Denial;
 
 /// Mails to one address: nobody's mailbox is filled by us.
 const MAILS: Bounds = Bounds { attempts: 5, within_s: 3600, lasts_s: 3600 };
@@ -36,7 +37,10 @@ impl Accounts {
         }
         self.guesses.forgive(&user.id);
         let password_hash = self.hash(fields.new_password.0, asked.network).await?;
-        let user = self.set_password(user.id, password_hash, now_s).await?;
+        // Whoever had another password set meanwhile is not to lose it to the one of before.
+        let (id, epoch) = (user.id, user.epoch);
+        let set = move |directory: &mut Directory| directory.user_password_since(&id, epoch, &password_hash, now_s);
+        let user = self.set_password(set, || refused(Denial::TokenRevoked)).await?;
         let tokens = self.begin(&user, now_s).await?;
         Ok(Outcome::told(200, tokens))
     }
@@ -92,7 +96,8 @@ impl Accounts {
                 return Err(failure);
             }
         };
-        let user = self.set_password(user.id, password_hash, now_s).await?;
+        let set = move |directory: &mut Directory| directory.user_password(&user.id, &password_hash, now_s);
+        let user = self.set_password(set, || Failure::TokenInvalid).await?;
         // Whoever got the mail has the address.
         let (id, verified) = (user.id.clone(), UserChange { verified: Some(true), ..UserChange::default() });
         let known = self.directory(move |directory| directory.user_set(&id, verified, now_s));
@@ -174,20 +179,29 @@ impl Accounts {
         rules::weakness(password, self.config.min_password, &user.name, user.email.as_deref())
     }
 
-    /// Sets a password, ends all sessions, and tells the owner.
-    async fn set_password(self: &Arc<Self>, id: String, hash: String, now_s: i64) -> Result<UserRow, Failure> {
+    /// Sets a password by `set`, which ends all sessions, and tells the owner, even where nobody waits for the answer any more.
+    /// `gone` is the answer where the account has gone or is another meanwhile.
+    async fn set_password(
+        self: &Arc<Self>,
+        set: impl FnOnce(&mut Directory) -> Result<UserRow, DirectoryError> + Send + 'static,
+        gone: impl FnOnce() -> Failure,
+    ) -> Result<UserRow, Failure> {
         let accounts = Arc::clone(self);
         let user = self.directory(move |directory| {
-            let user = directory.user_password(&id, &hash, now_s)?;
+            let user = set(directory)?;
             accounts.state.standing.note(&user);
+            accounts.tell_changed(&user);
             Ok(user)
         });
-        let user = user.await.map_err(|error| gone_or(&error, || Failure::TokenInvalid))?;
+        user.await.map_err(|error| gone_or(&error, gone))
+    }
+
+    /// Within a runtime.
+    fn tell_changed(&self, user: &UserRow) {
         if let (Some(email), Ok((mail, place))) = (&user.email, self.mail_place()) {
             let letter = letters::changed(email, &user.name);
             tokio::spawn(async move { mail.send(letter, place).await });
         }
-        Ok(user)
     }
 }
 

@@ -10,6 +10,8 @@ use super::*;
 use crate::identity::claims::Claims;
 use crate::identity::mint::{Mint, TokenType};
 
+mod recover;
+
 const PASSWORD: &str = "correct horse battery";
 const OTHER: &str = "staple of another kind";
 const NOW_S: i64 = 1_800_000_000;
@@ -277,38 +279,6 @@ async fn a_password_change_ends_every_session_but_its_own() {
         fails(change(new, PASSWORD, PASSWORD).await, "password_wrong");
     }
     fails(change(new, OTHER, PASSWORD).await, "auth_locked");
-}
-
-#[tokio::test]
-async fn a_reset_is_for_one_account_and_one_use() {
-    let accounts = accounts(config());
-    ann(&accounts).await;
-    let (access, _) = login(&accounts, "ann", PASSWORD).await.unwrap();
-    let put = |kind: &'static str| {
-        let token = secret::fresh().unwrap();
-        let put = accounts.state.directory(|directory| {
-            let id = directory.user("ann")?.unwrap().id;
-            directory.one_time_put(kind, &token.hash, &id, NOW_S + SHORT_TOKEN_S)
-        });
-        put.unwrap();
-        token.text
-    };
-    let reset = async |token: &str, password: &str, now_s: i64| {
-        ask_at(&accounts, "/reset", json!({"token": token, "password": password}), "", now_s, "192.0.2.1").await
-    };
-    fails(reset("", OTHER, NOW_S).await, "token_invalid");
-    fails(reset(&"A".repeat(43), OTHER, NOW_S).await, "token_invalid");
-    fails(reset(&put(VERIFY), OTHER, NOW_S).await, "token_invalid");
-    fails(reset(&put(RESET), OTHER, NOW_S + SHORT_TOKEN_S).await, "token_invalid");
-    let token = put(RESET);
-    fails(ask(&accounts, "/verify", json!({"token": token})).await, "token_invalid");
-    fails(reset(&token, "short", NOW_S).await, "password_weak");
-    fails(reset(&token, "ann@example.com", NOW_S).await, "password_weak");
-    reset(&token, OTHER, NOW_S).await.unwrap();
-    fails(reset(&token, PASSWORD, NOW_S).await, "token_invalid");
-    fails(ask_as(&accounts, &access, "/me", json!({})).await, "token_revoked");
-    let me = ask_as(&accounts, &login(&accounts, "ann", OTHER).await.unwrap().0, "/me", json!({})).await.unwrap();
-    assert_eq!(me["verified"], true, "whoever got the mail has the address");
 }
 
 #[tokio::test]

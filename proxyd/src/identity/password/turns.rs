@@ -134,7 +134,7 @@ impl Turns {
 
     /// Whether nobody waits.
     #[cfg(test)]
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         let waiting = self.waiting.lock().unwrap();
         waiting.all == 0 && waiting.by_network.is_empty()
     }

@@ -1,0 +1,78 @@
+//! New passwords: changed, or set anew by mail.
+
+use super::*;
+
+#[tokio::test]
+async fn what_waits_with_the_old_password_comes_to_nothing_once_there_is_a_new_one() {
+    let accounts = accounts(config());
+    ann(&accounts).await;
+    for path in ["/login", "/change-password"] {
+        let password_hash = password::hash(PASSWORD.as_bytes()).unwrap();
+        let set = |hash: &str| accounts.state.directory(|directory| directory.user_password("ann", hash, NOW_S));
+        accounts.state.standing.note(&set(&password_hash).unwrap());
+        let (access, _) = login(&accounts, "ann", PASSWORD).await.unwrap();
+        // Both turns are taken: whoever comes waits.
+        let (free, held) = std::sync::mpsc::channel::<()>();
+        let held = Arc::new(std::sync::Mutex::new(held));
+        let taken: Vec<_> = (0..2)
+            .map(|_| {
+                let (accounts, held) = (Arc::clone(&accounts), Arc::clone(&held));
+                let wait = move || held.lock().unwrap().recv();
+                tokio::spawn(async move { accounts.state.queues.logins.run(None, wait).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        let body = if path == "/login" {
+            json!({"name": "ann", "password": PASSWORD})
+        } else {
+            json!({"password": PASSWORD, "new_password": OTHER})
+        };
+        let asking = Arc::clone(&accounts);
+        let asked = tokio::spawn(async move { ask_as(&asking, &access, path, body).await });
+        while accounts.state.queues.logins.is_idle() {
+            tokio::task::yield_now().await;
+        }
+        let owners = set(&password::hash(b"the owner's new one").unwrap()).unwrap();
+        accounts.state.standing.note(&owners);
+        drop(free);
+        for taken in taken {
+            taken.await.unwrap();
+        }
+        let code = if path == "/login" { "password_wrong" } else { "token_revoked" };
+        fails(asked.await.unwrap(), code);
+        let now = accounts.state.directory(|directory| directory.user("ann")).unwrap().unwrap();
+        assert!(now == owners, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_reset_is_for_one_account_and_one_use() {
+    let accounts = accounts(config());
+    ann(&accounts).await;
+    let (access, _) = login(&accounts, "ann", PASSWORD).await.unwrap();
+    let put = |kind: &'static str| {
+        let token = secret::fresh().unwrap();
+        let put = accounts.state.directory(|directory| {
+            let id = directory.user("ann")?.unwrap().id;
+            directory.one_time_put(kind, &token.hash, &id, NOW_S + SHORT_TOKEN_S)
+        });
+        put.unwrap();
+        token.text
+    };
+    let reset = async |token: &str, password: &str, now_s: i64| {
+        ask_at(&accounts, "/reset", json!({"token": token, "password": password}), "", now_s, "192.0.2.1").await
+    };
+    fails(reset("", OTHER, NOW_S).await, "token_invalid");
+    fails(reset(&"A".repeat(43), OTHER, NOW_S).await, "token_invalid");
+    fails(reset(&put(VERIFY), OTHER, NOW_S).await, "token_invalid");
+    fails(reset(&put(RESET), OTHER, NOW_S + SHORT_TOKEN_S).await, "token_invalid");
+    let token = put(RESET);
+    fails(ask(&accounts, "/verify", json!({"token": token})).await, "token_invalid");
+    fails(reset(&token, "short", NOW_S).await, "password_weak");
+    fails(reset(&token, "ann@example.com", NOW_S).await, "password_weak");
+    reset(&token, OTHER, NOW_S).await.unwrap();
+    fails(reset(&token, PASSWORD, NOW_S).await, "token_invalid");
+    fails(ask_as(&accounts, &access, "/me", json!({})).await, "token_revoked");
+    let me = ask_as(&accounts, &login(&accounts, "ann", OTHER).await.unwrap().0, "/me", json!({})).await.unwrap();
+    assert_eq!(me["verified"], true, "whoever got the mail has the address");
+}
