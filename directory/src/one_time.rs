@@ -33,19 +33,23 @@ impl Directory {
         })
     }
 
-    /// Uses a token up: whose it was, where it was good. All others of its kind and account go with it.
-    pub fn one_time_take(&mut self, kind: &str, hash: &[u8; 32], now_s: i64) -> Result<Option<String>, DirectoryError> {
-        self.write(|tx| {
-            let sql = "SELECT user_id FROM one_time_tokens WHERE hash = ?1 AND kind = ?2 AND expires_s > ?3";
-            let user: Option<String> =
-                tx.prepare_cached(sql)?.query_row(params![hash, kind, now_s], |row| row.get(0)).optional()?;
-            if let Some(user) = &user {
-                tx.prepare_cached("DELETE FROM one_time_tokens WHERE user_id = ?1 AND kind = ?2")?
-                    .execute([user.as_str(), kind])?;
-            }
-            Ok(user)
-        })
+    /// Whose token this is, where it is good. It stays so.
+    pub fn one_time_look(&self, kind: &str, hash: &[u8; 32], now_s: i64) -> Result<Option<String>, DirectoryError> {
+        self.read(|conn| find(conn, kind, hash, now_s))
     }
+}
+
+fn find(conn: &Connection, kind: &str, hash: &[u8; 32], now_s: i64) -> Result<Option<String>, DirectoryError> {
+    let sql = "SELECT user_id FROM one_time_tokens WHERE hash = ?1 AND kind = ?2 AND expires_s > ?3";
+    Ok(conn.prepare_cached(sql)?.query_row(params![hash, kind, now_s], |row| row.get(0)).optional()?)
+}
+
+/// Uses a token up: whose it was, where it was good. All others of its kind and account go with it.
+pub(crate) fn take(conn: &Connection, kind: &str, hash: &[u8; 32], now_s: i64) -> Result<String, DirectoryError> {
+    let user = find(conn, kind, hash, now_s)?.ok_or_else(|| DirectoryError::unknown("token", kind))?;
+    conn.prepare_cached("DELETE FROM one_time_tokens WHERE user_id = ?1 AND kind = ?2")?
+        .execute([user.as_str(), kind])?;
+    Ok(user)
 }
 
 /// Removes what has expired.

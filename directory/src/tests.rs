@@ -251,8 +251,8 @@ fn what_a_change_of_an_account_ends() {
         }
         let used = directory.refresh_use(&[now; 32], 0).unwrap();
         assert_eq!(used == RefreshUse::Unknown, ends, "{now}: {used:?}");
-        let taken = directory.one_time_take("reset", &[now; 32], 0).unwrap();
-        assert_eq!(taken.is_none(), letters, "{now}");
+        let left = directory.one_time_look("reset", &[now; 32], 0).unwrap();
+        assert_eq!(left.is_none(), letters, "{now}");
         after
     };
     let set =
@@ -372,7 +372,14 @@ fn a_token_of_one_use() {
     directory.one_time_put("verify", &[10; 32], &ann, 100).unwrap();
     directory.one_time_put("reset", &[11; 32], &bob, 100).unwrap();
     let mut check = |kind: &str, number: u8, now_s: i64, expected: Option<&String>| {
-        assert_eq!(directory.one_time_take(kind, &[number; 32], now_s).unwrap().as_ref(), expected, "{number}");
+        for look in [true, false] {
+            let found = if look {
+                directory.one_time_look(kind, &[number; 32], now_s).unwrap()
+            } else {
+                directory.write(|tx| one_time::take(tx, kind, &[number; 32], now_s)).ok()
+            };
+            assert_eq!(found.as_ref(), expected, "{number}");
+        }
     };
     check("reset", 1, 0, None);
     check("reset", 10, 0, None);
@@ -382,6 +389,25 @@ fn a_token_of_one_use() {
     check("reset", 5, 0, None);
     check("verify", 10, 0, Some(&ann));
     check("reset", 11, 0, Some(&bob));
+}
+
+#[test]
+fn a_new_password_and_the_end_of_its_token_are_one_step() {
+    let mut directory = Directory::open_in_memory().unwrap();
+    let new = NewUser { name: "ann".into(), email: Some("ann@example.org".into()), ..NewUser::default() };
+    let ann = directory.user_add(new, 0).unwrap();
+    directory.one_time_put("reset", &[1; 32], &ann.id, 100).unwrap();
+    directory.one_time_put("verify", &[2; 32], &ann.id, 100).unwrap();
+    assert_eq!(word(directory.user_reset("reset", &[1; 32], "", 9)), "invalid");
+    assert_eq!(word(directory.user_reset("reset", &[2; 32], "$argon2id$", 9)), "unknown");
+    assert_eq!(word(directory.user_reset("reset", &[1; 32], "$argon2id$", 100)), "unknown");
+    assert_eq!(directory.user("ann").unwrap(), Some(ann.clone()), "nothing came of it");
+    let reset = directory.user_reset("reset", &[1; 32], "$argon2id$", 99).unwrap();
+    assert!(reset.verified && reset.epoch == 1 && reset.password_hash.as_deref() == Some("$argon2id$"));
+    assert_eq!(word(directory.user_reset("reset", &[1; 32], "$argon2id$", 9)), "unknown");
+    assert_eq!(word(directory.user_verify("verify", &[1; 32], 9)), "unknown");
+    assert!(directory.user_verify("verify", &[2; 32], 9).unwrap().verified);
+    assert_eq!(word(directory.user_verify("verify", &[2; 32], 9)), "unknown");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::{Directory, DirectoryError, bounds, secret};
+use crate::{Directory, DirectoryError, bounds, one_time, secret};
 
 /// Bytes of a password's hash (PHC or modular crypt form).
 const PASSWORD_HASH: usize = 512;
@@ -219,6 +219,35 @@ impl Directory {
         })
     }
 
+    /// The same by whoever has a token that was sent to the account's address, which is theirs then. In one step: the token is good
+    /// until the password is set, and not a moment longer.
+    pub fn user_reset(
+        &mut self,
+        kind: &str,
+        token: &[u8; 32],
+        hash: &str,
+        now_s: i64,
+    ) -> Result<UserRow, DirectoryError> {
+        bounds::text("a password's hash", hash, PASSWORD_HASH)?;
+        self.write(|tx| {
+            let id = one_time::take(tx, kind, token, now_s)?;
+            if known(tx, &id)?.disabled {
+                return Err(DirectoryError::unknown("user", &id));
+            }
+            note_verified(tx, &id, now_s)?;
+            set_password(tx, &id, hash, now_s)
+        })
+    }
+
+    /// Uses up a token that was sent to an account's address: the address is its own.
+    pub fn user_verify(&mut self, kind: &str, token: &[u8; 32], now_s: i64) -> Result<UserRow, DirectoryError> {
+        self.write(|tx| {
+            let id = one_time::take(tx, kind, token, now_s)?;
+            note_verified(tx, &id, now_s)?;
+            known(tx, &id)
+        })
+    }
+
     /// Ends every token of an account: the epoch is raised, and refresh tokens go.
     pub fn user_sign_out(&mut self, which: &str) -> Result<UserRow, DirectoryError> {
         self.write(|tx| {
@@ -269,6 +298,12 @@ pub(crate) fn unchanged(conn: &Connection, id: &str, epoch: u32) -> Result<(), D
         Some(now) if now != epoch => Err(DirectoryError::Changed { which: id.to_owned() }),
         Some(_) => Ok(()),
     }
+}
+
+fn note_verified(conn: &Connection, id: &str, now_s: i64) -> Result<(), DirectoryError> {
+    conn.prepare_cached("UPDATE users SET verified = email IS NOT NULL, changed_s = ?2 WHERE id = ?1")?
+        .execute(params![id, now_s])?;
+    Ok(())
 }
 
 fn set_password(conn: &Connection, id: &str, hash: &str, now_s: i64) -> Result<UserRow, DirectoryError> {

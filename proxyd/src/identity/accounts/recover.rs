@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use directory::{Directory, DirectoryError, UserChange, UserRow};
+use directory::{Directory, DirectoryError, UserRow};
 use serde_json::json;
 
 use super::answer::{Failure, refused};
@@ -71,37 +71,20 @@ impl Accounts {
         let fields: fields::Reset = asked.call.fields("`token` and `password` are expected.")?;
         let onward = asked.call.onward(fields.to)?;
         let now_s = asked.now_s;
-        // What can be said without the account is said before the token is used up.
-        if let Some(why) = rules::weakness(&fields.password.0, self.config.min_password, "", None) {
-            return Err(Failure::PasswordWeak(why));
-        }
-        let hash = secret::hash_of(&fields.token.0).ok_or(Failure::TokenInvalid)?;
-        let user = self.directory(move |directory| {
-            let id = directory.one_time_take(RESET, &hash, now_s)?;
+        let token = secret::hash_of(&fields.token.0).ok_or(Failure::TokenInvalid)?;
+        let looked = self.directory(move |directory| {
+            let id = directory.one_time_look(RESET, &token, now_s)?;
             id.map_or(Ok(None), |id| directory.user(&id))
         });
-        let user = user.await.map_err(|error| unavailable(&error))?;
+        let user = looked.await.map_err(|error| unavailable(&error))?;
         let user = user.filter(|user| !user.disabled).ok_or(Failure::TokenInvalid)?;
-        let hashed = match self.weakness(&fields.password.0, &user) {
-            Some(why) => Err(Failure::PasswordWeak(why)),
-            None => self.hash(fields.password.0, asked.network).await,
-        };
-        let password_hash = match hashed {
-            Ok(password_hash) => password_hash,
-            Err(failure) => {
-                // It was used for nothing: it is good once more.
-                let until_s = now_s + SHORT_TOKEN_S;
-                let again = self.directory(move |directory| directory.one_time_put(RESET, &hash, &user.id, until_s));
-                again.await.map_err(|error| unavailable(&error))?;
-                return Err(failure);
-            }
-        };
-        let set = move |directory: &mut Directory| directory.user_password(&user.id, &password_hash, now_s);
+        if let Some(why) = self.weakness(&fields.password.0, &user) {
+            return Err(Failure::PasswordWeak(why));
+        }
+        let password_hash = self.hash(fields.password.0, asked.network).await?;
+        // It is used up by this step alone: whoever leaves before has it still, and no longer than it was good.
+        let set = move |directory: &mut Directory| directory.user_reset(RESET, &token, &password_hash, now_s);
         let user = self.set_password(set, || Failure::TokenInvalid).await?;
-        // Whoever got the mail has the address.
-        let (id, verified) = (user.id.clone(), UserChange { verified: Some(true), ..UserChange::default() });
-        let known = self.directory(move |directory| directory.user_set(&id, verified, now_s));
-        known.await.map_err(|error| unavailable(&error))?;
         for name in [Some(&user.name), user.email.as_ref()].into_iter().flatten() {
             self.guesses.forgive(name.to_lowercase().as_str());
         }
@@ -115,13 +98,8 @@ impl Accounts {
         let onward = asked.call.onward(fields.to)?;
         let hash = secret::hash_of(&fields.token.0).ok_or(Failure::TokenInvalid)?;
         let now_s = asked.now_s;
-        let user = self.directory(move |directory| {
-            let Some(id) = directory.one_time_take(VERIFY, &hash, now_s)? else { return Ok(None) };
-            let verified = UserChange { verified: Some(true), ..UserChange::default() };
-            directory.user_set(&id, verified, now_s).map(Some)
-        });
-        let user = user.await.map_err(|error| gone_or(&error, || Failure::TokenInvalid))?;
-        asked.is(&user.ok_or(Failure::TokenInvalid)?);
+        let user = self.directory(move |directory| directory.user_verify(VERIFY, &hash, now_s));
+        asked.is(&user.await.map_err(|error| gone_or(&error, || Failure::TokenInvalid))?);
         Ok(Outcome::said(200, json!({"status": "verified"}), "Your e-mail address is verified.", onward))
     }
 

@@ -69,10 +69,42 @@ async fn a_reset_is_for_one_account_and_one_use() {
     let token = put(RESET);
     fails(ask(&accounts, "/verify", json!({"token": token})).await, "token_invalid");
     fails(reset(&token, "short", NOW_S).await, "password_weak");
-    fails(reset(&token, "ann@example.com", NOW_S).await, "password_weak");
+    fails(reset(&token, "ann@example.com", NOW_S + SHORT_TOKEN_S - 1).await, "password_weak");
+    fails(reset(&token, OTHER, NOW_S + SHORT_TOKEN_S).await, "token_invalid");
     reset(&token, OTHER, NOW_S).await.unwrap();
     fails(reset(&token, PASSWORD, NOW_S).await, "token_invalid");
     fails(ask_as(&accounts, &access, "/me", json!({})).await, "token_revoked");
     let me = ask_as(&accounts, &login(&accounts, "ann", OTHER).await.unwrap().0, "/me", json!({})).await.unwrap();
     assert_eq!(me["verified"], true, "whoever got the mail has the address");
+}
+
+#[tokio::test]
+async fn who_leaves_before_the_password_is_set_has_the_token_still() {
+    let accounts = accounts(config());
+    ann(&accounts).await;
+    let token = secret::fresh().unwrap();
+    let put = accounts.state.directory(|directory| {
+        let id = directory.user("ann")?.unwrap().id;
+        directory.one_time_put(RESET, &token.hash, &id, NOW_S + SHORT_TOKEN_S)
+    });
+    put.unwrap();
+    let turns = &accounts.state.queues;
+    let (free, held) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(std::sync::Mutex::new(held));
+    for _ in 0..2 {
+        let (accounts, held) = (Arc::clone(&accounts), Arc::clone(&held));
+        let wait = move || held.lock().unwrap().recv();
+        tokio::spawn(async move { accounts.state.queues.logins.run(None, wait).await });
+    }
+    tokio::task::yield_now().await;
+    let (asking, body) = (Arc::clone(&accounts), json!({"token": token.text, "password": OTHER}));
+    let asked = tokio::spawn(async move { ask(&asking, "/reset", body).await });
+    while turns.new_passwords.is_idle() {
+        tokio::task::yield_now().await;
+    }
+    asked.abort();
+    drop(free);
+    asked.await.unwrap_err();
+    ask(&accounts, "/reset", json!({"token": token.text, "password": OTHER})).await.unwrap();
+    login(&accounts, "ann", OTHER).await.unwrap();
 }
