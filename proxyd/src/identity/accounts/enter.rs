@@ -1,5 +1,6 @@
 //! Coming in: `register`, `login`, `refresh`; and `me`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use directory::{DirectoryError, NewUser, RefreshUse, UserRow};
@@ -8,7 +9,11 @@ use serde_json::{Value as Json, json};
 use super::answer::Failure;
 use super::fields;
 use super::guesses::Bounds;
-use super::{Accounts, Asked, Caller, LONG_TOKEN_S, Outcome, gone_or, letters, now_text, rules, secret, unavailable};
+use super::recover::Purpose;
+use super::{
+    Accounts, Asked, Asker, Caller, LONG_TOKEN_S, Outcome, gone_or, is_busy, letters, now_text, rules, secret,
+    unavailable,
+};
 use crate::exchange::Rejection;
 
 /// From one address so many times as many wrong passwords as of one account: many people may share it.
@@ -58,15 +63,16 @@ impl Accounts {
         onward: Option<String>,
     ) -> Result<Outcome, Failure> {
         let (mail, place) = self.mail_place()?;
-        let (accounts, now_s) = (Arc::clone(self), asked.now_s);
+        let (accounts, now_s, network) = (Arc::clone(self), asked.now_s, asked.network);
         tokio::spawn(async move {
             let Some(email) = new.email.clone() else { return };
-            if !accounts.may_mail(&email, now_s) {
-                return;
-            }
             let name = new.name.clone();
             let within = Arc::clone(&accounts);
-            let letter = accounts.directory(move |directory| {
+            let letter = accounts.directory(network, move |directory| {
+                // Each of them gets a letter.
+                if !within.may_mail(Purpose::Register, &email, now_s) {
+                    return Ok(None);
+                }
                 if let Some(known) = directory.user(&email)? {
                     return Ok(known.email.map(|email| letters::known(&email, &known.name)));
                 }
@@ -84,6 +90,7 @@ impl Accounts {
             match letter.await {
                 Ok(Some(letter)) => mail.send(letter, place).await,
                 Ok(None) => {}
+                Err(error) if is_busy(&error) => {}
                 Err(error) => tracing::warn!(%error, "an account was not made"),
             }
         });
@@ -97,7 +104,7 @@ impl Accounts {
         onward: Option<String>,
     ) -> Result<Outcome, Failure> {
         let (accounts, now_s) = (Arc::clone(self), asked.now_s);
-        let made = self.directory(move |directory| {
+        let made = self.directory(asked.network, move |directory| {
             let made = directory.user_add(new, now_s);
             if let Ok(user) = &made {
                 accounts.state.standing.note(user);
@@ -106,7 +113,7 @@ impl Accounts {
         });
         match made.await.map_err(|error| unavailable(&error))? {
             Ok(user) => {
-                self.ask_to_verify(&user, now_s);
+                self.ask_to_verify(&user, asked.asker());
                 Ok(Outcome::said(201, json!({"user": shown(&user)}), "Your account is there.", onward))
             }
             Err(DirectoryError::Taken { .. }) => Err(Failure::NameTaken),
@@ -137,10 +144,11 @@ impl Accounts {
             self.addresses.take_back(asked.network);
         };
         let looked_up = who.clone();
-        let user = self.directory(move |directory| directory.user(&looked_up)).await.map_err(|error| {
-            no_guess();
-            unavailable(&error)
-        })?;
+        let user =
+            self.directory(asked.network, move |directory| directory.user(&looked_up)).await.map_err(|error| {
+                no_guess();
+                unavailable(&error)
+            })?;
         // An id is no name.
         let user = user.filter(|user| rules::is_email(&who) || user.name.to_lowercase() == who);
         // An account goes by two names: it is counted once more by what it is, so that it has not twice as many attempts. Where they
@@ -162,17 +170,18 @@ impl Accounts {
         if self.config.verify && !user.verified {
             return Err(Failure::NotVerified);
         }
-        let tokens = self.begin(&user, asked.now_s).await?;
+        let tokens = self.begin(&user, asked.asker()).await?;
         asked.is(&user);
         Ok(Outcome::told(200, tokens))
     }
 
     /// A new login of this account as it was read when its password was proved: its first tokens.
-    pub(super) async fn begin(self: &Arc<Self>, user: &UserRow, now_s: i64) -> Result<Json, Failure> {
+    pub(super) async fn begin(self: &Arc<Self>, user: &UserRow, from: Asker) -> Result<Json, Failure> {
         let next = secret::fresh().ok_or(Failure::Rejected(Rejection::AuthUnavailable))?;
-        let (id, epoch, hash) = (user.id.clone(), user.epoch, next.hash);
+        let (id, epoch, hash, now_s) = (user.id.clone(), user.epoch, next.hash, from.now_s);
         let expires_s = self.refresh_until(now_s);
-        let family = self.directory(move |directory| directory.refresh_begin(&id, epoch, &hash, expires_s, now_s));
+        let family =
+            self.directory(from.network, move |directory| directory.refresh_begin(&id, epoch, &hash, expires_s, now_s));
         let family = family.await.map_err(|error| gone_or(&error, Failure::password_wrong))?;
         self.tokens_of(user, &family, &next.text, now_s)
     }
@@ -193,7 +202,7 @@ impl Accounts {
         let used = secret::hash_of(&fields.refresh_token.0).ok_or(Failure::RefreshInvalid)?;
         let next = secret::fresh().ok_or(Failure::Rejected(Rejection::AuthUnavailable))?;
         let (hash, now_s, expires_s) = (next.hash, asked.now_s, self.refresh_until(asked.now_s));
-        let rotated = self.directory(move |directory| {
+        let rotated = self.directory(asked.network, move |directory| {
             let used = directory.refresh_rotate(&used, &hash, expires_s, now_s)?;
             let user = match &used {
                 RefreshUse::Good { user_id, .. } => directory.user(user_id)?,
@@ -216,8 +225,8 @@ impl Accounts {
         }
     }
 
-    pub(super) async fn me(self: &Arc<Self>, caller: &Caller) -> Result<Outcome, Failure> {
-        let user = self.row_of(caller).await?;
+    pub(super) async fn me(self: &Arc<Self>, caller: &Caller, network: IpAddr) -> Result<Outcome, Failure> {
+        let user = self.row_of(caller, network).await?;
         Ok(Outcome::told(200, shown(&user)))
     }
 

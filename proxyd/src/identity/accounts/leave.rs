@@ -24,10 +24,10 @@ impl Accounts {
         };
         let caller = caller.ok();
         if let Some(caller) = &caller {
-            self.revoke(caller, asked.now_s).await?;
+            self.revoke(caller, asked.asker()).await?;
         }
         let family = caller.map(|caller| caller.family);
-        let dropped = self.directory(move |directory| {
+        let dropped = self.directory(asked.network, move |directory| {
             if let Some(hash) = hash {
                 directory.refresh_drop_of(&hash)?;
             }
@@ -45,7 +45,7 @@ impl Accounts {
     pub(super) async fn logout_all(self: &Arc<Self>, asked: &Asked, caller: &Caller) -> Result<Outcome, Failure> {
         let fields::Nothing {} = asked.call.fields("Nothing is expected.")?;
         let (id, accounts) = (caller.id.clone(), Arc::clone(self));
-        let out = self.directory(move |directory| {
+        let out = self.directory(asked.network, move |directory| {
             let user = directory.user_sign_out(&id)?;
             accounts.state.standing.note(&user);
             Ok(())

@@ -70,8 +70,10 @@ pub struct Accounts {
     addresses: Arc<Guesses>,
     /// Accounts that one address asked for: each costs a password's work.
     registrations: Arc<Guesses>,
-    /// To one address.
+    /// Letters to one address, of each purpose.
     mails: Arc<Guesses>,
+    /// Letters that were asked for from one address, of each purpose.
+    mail_asked: Arc<Guesses>,
 }
 
 /// What was asked, by whom.
@@ -84,7 +86,18 @@ struct Asked {
     principal: Option<Arc<Principal>>,
 }
 
+/// Where and when something was asked.
+#[derive(Clone, Copy)]
+struct Asker {
+    network: IpAddr,
+    now_s: i64,
+}
+
 impl Asked {
+    fn asker(&self) -> Asker {
+        Asker { network: self.network, now_s: self.now_s }
+    }
+
     fn is(&mut self, user: &UserRow) {
         self.principal = Some(Arc::new(Principal {
             user: user.name.as_str().into(),
@@ -164,6 +177,7 @@ impl Accounts {
             addresses: kept(|before| &before.addresses),
             registrations: kept(|before| &before.registrations),
             mails: kept(|before| &before.mails),
+            mail_asked: kept(|before| &before.mail_asked),
         }))
     }
 
@@ -236,7 +250,8 @@ impl Accounts {
             exchange.finish.principal = Some(Arc::clone(&caller.principal));
         }
         if endpoint == Endpoint::Me {
-            return Ok(self.me(&caller.map_err(refused)?).await?.response(false));
+            let caller = caller.map_err(refused)?;
+            return Ok(self.me(&caller, network(exchange.client)).await?.response(false));
         }
         if endpoint.needs_token()
             && let Err(denial) = caller
@@ -263,7 +278,7 @@ impl Accounts {
             Endpoint::Register => self.register(asked).await,
             Endpoint::Login => self.login(asked).await,
             Endpoint::Refresh => self.refresh(asked).await,
-            Endpoint::Me => self.me(&caller.map_err(refused)?).await,
+            Endpoint::Me => self.me(&caller.map_err(refused)?, asked.network).await,
             Endpoint::ChangePassword => self.change_password(asked, &caller.map_err(refused)?).await,
             Endpoint::Forgot => self.forgot(asked),
             Endpoint::Reset => self.reset(asked).await,
@@ -298,42 +313,45 @@ impl Accounts {
     }
 
     /// The account of whoever brought a token. It may have been removed since.
-    async fn row_of(&self, caller: &Caller) -> Result<UserRow, Failure> {
+    async fn row_of(&self, caller: &Caller, from: IpAddr) -> Result<UserRow, Failure> {
         let id = caller.id.clone();
-        let user = self.directory(move |directory| directory.user(&id)).await.map_err(|error| unavailable(&error))?;
+        let user = self.directory(from, move |directory| directory.user(&id)).await;
+        let user = user.map_err(|error| unavailable(&error))?;
         user.filter(|user| user.id == caller.id).ok_or_else(|| refused(Denial::TokenRevoked))
     }
 
     /// An access token ends before its time.
-    async fn revoke(&self, caller: &Caller, now_s: i64) -> Result<(), Failure> {
+    async fn revoke(&self, caller: &Caller, from: Asker) -> Result<(), Failure> {
         let row = RevokedRow {
             provider: PROVIDER.to_owned(),
             jti: caller.jti.clone(),
             expires_s: caller.until_s,
-            revoked_s: now_s,
+            revoked_s: from.now_s,
             by: caller.principal.user.to_string(),
         };
         let state = Arc::clone(&self.state);
-        let revoked = self.apart(move || state.token_revoke(&row)).await;
+        let revoked = self.apart(from.network, move || state.token_revoke(&row)).await;
         revoked.map_err(|error| unavailable(&error))
     }
 
-    /// Works with the directory, on a thread that may wait, when its turn comes.
+    /// Works with the directory for somebody of a network, on a thread that may wait, when its turn comes.
     async fn directory<T: Send + 'static>(
         &self,
+        from: IpAddr,
         work: impl FnOnce(&mut Directory) -> Result<T, DirectoryError> + Send + 'static,
     ) -> Result<T, DirectoryError> {
         let state = Arc::clone(&self.state);
-        self.apart(move || state.directory(work)).await
+        self.apart(from, move || state.directory(work)).await
     }
 
     async fn apart<T: Send + 'static>(
         &self,
+        from: IpAddr,
         work: impl FnOnce() -> Result<T, DirectoryError> + Send + 'static,
     ) -> Result<T, DirectoryError> {
         // Or the worker ends.
         let busy = || DirectoryError::Io { path: "identity.db".into(), source: std::io::ErrorKind::WouldBlock.into() };
-        self.state.queues.directory.run(None, work).await.unwrap_or_else(|| Err(busy()))
+        self.state.queues.directory.run(Some(from), work).await.unwrap_or_else(|| Err(busy()))
     }
 
     async fn hash(&self, password: String, from: IpAddr) -> Result<String, Failure> {
@@ -383,11 +401,15 @@ fn form_behind(endpoint: Endpoint, query: &str) -> Result<Response, Failure> {
 
 /// The directory does not answer. What is wrong with it is for the log; that many wait for it is not, as often as it is so.
 fn unavailable(error: &DirectoryError) -> Failure {
-    let is_busy = matches!(error, DirectoryError::Io { source, .. } if source.kind() == std::io::ErrorKind::WouldBlock);
-    if !is_busy {
+    if !is_busy(error) {
         tracing::warn!(%error, "accounts cannot be read or written");
     }
     Failure::Rejected(Rejection::AuthUnavailable)
+}
+
+/// Whether too many wait for the directory.
+fn is_busy(error: &DirectoryError) -> bool {
+    matches!(error, DirectoryError::Io { source, .. } if source.kind() == std::io::ErrorKind::WouldBlock)
 }
 
 /// The account has gone or is another in the meantime, which is told as `gone`; or the directory does not answer.

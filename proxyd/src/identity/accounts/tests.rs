@@ -290,9 +290,11 @@ async fn a_disk_that_does_not_answer_takes_two_threads_and_so_many_wait() {
     while !accounts.state.is_directory_busy() {
         tokio::task::yield_now().await;
     }
-    let asked = (0..80).map(|_| {
-        let accounts = Arc::clone(&accounts);
-        tokio::spawn(async move { ask(&accounts, "/refresh", json!({"refresh_token": "A".repeat(43)})).await })
+    // From one network as many as may wait of one; those of others have their places.
+    let asked = (0..80).map(|index| {
+        let (accounts, from) = (Arc::clone(&accounts), if index < 24 { 0 } else { index });
+        let (body, from) = (json!({"refresh_token": "A".repeat(43)}), format!("192.0.2.{from}"));
+        tokio::spawn(async move { ask_at(&accounts, "/refresh", body, "", NOW_S, &from).await })
     });
     let asked: Vec<_> = asked.collect();
     let began = std::time::Instant::now();
@@ -308,6 +310,7 @@ async fn a_disk_that_does_not_answer_takes_two_threads_and_so_many_wait() {
     }
     let count = |code: &str| codes.iter().filter(|other| **other == code).count();
     assert_eq!((count("auth_unavailable"), count("refresh_invalid")), (14, 66), "{codes:?}");
+    assert_eq!(codes.iter().take(24).filter(|code| **code == "auth_unavailable").count(), 6, "{codes:?}");
 }
 
 #[tokio::test]

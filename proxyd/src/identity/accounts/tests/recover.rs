@@ -1,6 +1,7 @@
 //! New passwords: changed, or set anew by mail.
 
 use super::*;
+use crate::identity::accounts::recover::Purpose;
 
 #[tokio::test]
 async fn what_waits_with_the_old_password_comes_to_nothing_once_there_is_a_new_one() {
@@ -107,4 +108,34 @@ async fn who_leaves_before_the_password_is_set_has_the_token_still() {
     asked.await.unwrap_err();
     ask(&accounts, "/reset", json!({"token": token.text, "password": OTHER})).await.unwrap();
     login(&accounts, "ann", OTHER).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_network_asks_for_so_many_mails_and_one_purpose_takes_nothing_of_another() {
+    let mail = identity::Mail {
+        host: "127.0.0.1".into(),
+        port: 9,
+        tls: identity::MailTls::Off,
+        user: None,
+        password: None,
+        from: "noreply@example.com".into(),
+        reset_url: "http://127.0.0.1/{token}".into(),
+        verify_url: "http://127.0.0.1/{token}".into(),
+    };
+    let accounts = accounts(identity::Accounts { mail: Some(mail), ..config() });
+    let ask_for = async |path: &str, from: &str| {
+        ask_at(&accounts, path, json!({"email": "nobody@example.com"}), "", NOW_S, from).await
+    };
+    for path in ["/forgot", "/resend-verification"] {
+        for _ in 0..30 {
+            ask_for(path, "192.0.2.1").await.unwrap();
+        }
+        fails(ask_for(path, "192.0.2.1").await, "auth_locked");
+        ask_for(path, "192.0.2.2").await.unwrap();
+    }
+    for purpose in [Purpose::Verify, Purpose::Register, Purpose::Reset] {
+        let sent = (0..9).filter(|_| accounts.may_mail(purpose, "Ann@example.com", NOW_S)).count();
+        assert_eq!(sent, 5);
+        assert!(!accounts.may_mail(purpose, "ann@example.com", NOW_S));
+    }
 }
