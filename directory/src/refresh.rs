@@ -21,6 +21,7 @@ pub enum RefreshUse {
     /// It was used before: somebody else has it too. Its family is gone.
     Reused {
         user_id: String,
+        family: String,
     },
     Unknown,
     Expired,
@@ -68,11 +69,11 @@ impl Directory {
         })
     }
 
-    /// Ends one login: the family of the token with this SHA-256. Whether there was one.
-    pub fn refresh_drop_of(&mut self, hash: &[u8; 32]) -> Result<bool, DirectoryError> {
-        self.write(|tx| {
-            let sql = "DELETE FROM refresh_tokens WHERE family = (SELECT family FROM refresh_tokens WHERE hash = ?1)";
-            Ok(tx.prepare_cached(sql)?.execute([hash])? > 0)
+    /// Which login the token with this SHA-256 is of, used or not.
+    pub fn refresh_family(&self, hash: &[u8; 32]) -> Result<Option<String>, DirectoryError> {
+        self.read(|conn| {
+            let mut family = conn.prepare_cached("SELECT family FROM refresh_tokens WHERE hash = ?1")?;
+            Ok(family.query_row([hash], |row| row.get(0)).optional()?)
         })
     }
 
@@ -138,7 +139,7 @@ fn spend(conn: &Connection, hash: &[u8; 32], now_s: i64) -> Result<RefreshUse, D
     let Some((user_id, family, expires_s, is_used)) = token else { return Ok(RefreshUse::Unknown) };
     if is_used {
         drop_family(conn, &family)?;
-        return Ok(RefreshUse::Reused { user_id });
+        return Ok(RefreshUse::Reused { user_id, family });
     }
     if expires_s <= now_s {
         return Ok(RefreshUse::Expired);

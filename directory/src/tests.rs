@@ -324,14 +324,16 @@ fn a_refresh_token_that_is_used_twice_takes_its_family_along() {
     let good = RefreshUse::Good { user_id: ann.clone(), family: family.clone() };
     assert_eq!(directory.refresh_rotate(&first, &second, 100, 1).unwrap(), good);
     assert_eq!(directory.refresh_rotate(&second, &third, 100, 2).unwrap(), good);
-    assert_eq!(directory.refresh_use(&first, 3).unwrap(), RefreshUse::Reused { user_id: ann.clone() });
+    assert_eq!(directory.refresh_use(&first, 3).unwrap(), RefreshUse::Reused { user_id: ann.clone(), family });
     // The newest is gone too, and the family does not come back.
     assert_eq!(directory.refresh_use(&third, 3).unwrap(), RefreshUse::Unknown);
     assert_eq!(directory.refresh_rotate(&third, &late, 100, 3).unwrap(), RefreshUse::Unknown);
     // Another login goes on, until it expires.
     assert_eq!(directory.refresh_use(&other, 100).unwrap(), RefreshUse::Expired);
     assert!(matches!(directory.refresh_use(&other, 99).unwrap(), RefreshUse::Good { .. }));
-    assert!(directory.refresh_drop_of(&other).unwrap() && !directory.refresh_drop_family(&apart).unwrap());
+    assert_eq!(directory.refresh_family(&first).unwrap(), None);
+    assert_eq!(directory.refresh_family(&other).unwrap().as_ref(), Some(&apart));
+    assert!(directory.refresh_drop_family(&apart).unwrap() && !directory.refresh_drop_family(&apart).unwrap());
     assert_eq!(word(directory.refresh_begin("nobody", 0, &late, 100, 3)), "unknown");
 }
 
@@ -358,7 +360,8 @@ fn a_family_remembers_so_many_of_its_tokens() {
         assert!(matches!(used, RefreshUse::Good { .. }), "{number}");
     }
     assert_eq!(directory.refresh_use(&hash(5), 0).unwrap(), RefreshUse::Unknown);
-    assert_eq!(directory.refresh_use(&hash(50), 0).unwrap(), RefreshUse::Reused { user_id: ann });
+    let family = directory.refresh_family(&hash(50)).unwrap().unwrap();
+    assert_eq!(directory.refresh_use(&hash(50), 0).unwrap(), RefreshUse::Reused { user_id: ann, family });
     assert_eq!(directory.refresh_use(&hash(2_010), 0).unwrap(), RefreshUse::Unknown);
 }
 

@@ -202,11 +202,17 @@ impl Accounts {
         let used = secret::hash_of(&fields.refresh_token.0).ok_or(Failure::RefreshInvalid)?;
         let next = secret::fresh().ok_or(Failure::Rejected(Rejection::AuthUnavailable))?;
         let (hash, now_s, expires_s) = (next.hash, asked.now_s, self.refresh_until(asked.now_s));
+        let accounts = Arc::clone(self);
         let rotated = self.directory(asked.network, move |directory| {
             let used = directory.refresh_rotate(&used, &hash, expires_s, now_s)?;
             let user = match &used {
                 RefreshUse::Good { user_id, .. } => directory.user(user_id)?,
-                RefreshUse::Reused { .. } | RefreshUse::Unknown | RefreshUse::Expired => None,
+                RefreshUse::Reused { family, .. } => {
+                    // Whoever has its access token has it no more either.
+                    accounts.end_login(directory, family, "proxyd", now_s)?;
+                    None
+                }
+                RefreshUse::Unknown | RefreshUse::Expired => None,
             };
             Ok((used, user))
         });
@@ -216,7 +222,7 @@ impl Accounts {
                 asked.is(&user);
                 Ok(Outcome::told(200, tokens))
             }
-            Ok((RefreshUse::Reused { user_id }, _)) => {
+            Ok((RefreshUse::Reused { user_id, .. }, _)) => {
                 tracing::warn!(user = %user_id, "a refresh token was used twice: its login has ended");
                 Err(Failure::RefreshReused)
             }

@@ -23,16 +23,12 @@ impl Accounts {
             (None, Ok(_)) => None,
         };
         let caller = caller.ok();
-        if let Some(caller) = &caller {
-            self.revoke(caller, asked.asker()).await?;
-        }
-        let family = caller.map(|caller| caller.family);
+        let (accounts, now_s) = (Arc::clone(self), asked.now_s);
         let dropped = self.directory(asked.network, move |directory| {
-            if let Some(hash) = hash {
-                directory.refresh_drop_of(&hash)?;
-            }
-            if let Some(family) = family {
-                directory.refresh_drop_family(&family)?;
+            let of_token = hash.map_or(Ok(None), |hash| directory.refresh_family(&hash))?;
+            let by = caller.as_ref().map_or("proxyd", |caller| &caller.principal.user);
+            for family in of_token.iter().chain(caller.as_ref().map(|caller| &caller.family)) {
+                accounts.end_login(directory, family, by, now_s)?;
             }
             Ok(())
         });

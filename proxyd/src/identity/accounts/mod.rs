@@ -49,6 +49,8 @@ use crate::exchange::{Denial, Exchange, Ledger, Principal, Rejection, Request, R
 
 /// Who recognises accounts, as `auth` names it.
 const PROVIDER: &str = "accounts";
+/// Among revoked tokens: logins that have ended, by their `sid`.
+const LOGINS: &str = "accounts.login";
 /// What tokens of one use are for.
 const RESET: &str = "reset";
 const VERIFY: &str = "verify";
@@ -114,9 +116,6 @@ struct Caller {
     id: String,
     /// Of the login that the token came from.
     family: String,
-    jti: String,
-    /// Until when it is taken: a moment longer than it says.
-    until_s: i64,
     principal: Arc<Principal>,
 }
 
@@ -210,6 +209,10 @@ impl Accounts {
     }
 
     fn holds(&self, verified: &Verified) -> bool {
+        let sid = verified.claims.text("sid").unwrap_or_default();
+        if self.state.revoked.is_revoked(LOGINS, &sid) {
+            return false;
+        }
         let id = verified.claims.text("uid").unwrap_or_default();
         let epoch = verified.claims.get("epoch").and_then(Json::as_u64).and_then(|epoch| u32::try_from(epoch).ok());
         epoch.is_some_and(|epoch| self.state.standing.holds(&id, epoch))
@@ -300,8 +303,6 @@ impl Accounts {
         Ok(Caller {
             id: claim("uid")?,
             family: claim("sid")?,
-            jti: claim("jti")?,
-            until_s: verified.until_s,
             principal: Arc::new(Principal {
                 user: verified.user.clone(),
                 provider: PROVIDER.into(),
@@ -320,18 +321,20 @@ impl Accounts {
         user.filter(|user| user.id == caller.id).ok_or_else(|| refused(Denial::TokenRevoked))
     }
 
-    /// An access token ends before its time.
-    async fn revoke(&self, caller: &Caller, from: Asker) -> Result<(), Failure> {
+    /// A login ends: none of its access tokens is taken any more, and no refresh token brings another. In this order: what fails
+    /// can be asked for again.
+    fn end_login(&self, directory: &mut Directory, family: &str, by: &str, now_s: i64) -> Result<(), DirectoryError> {
         let row = RevokedRow {
-            provider: PROVIDER.to_owned(),
-            jti: caller.jti.clone(),
-            expires_s: caller.until_s,
-            revoked_s: from.now_s,
-            by: caller.principal.user.to_string(),
+            provider: LOGINS.to_owned(),
+            jti: family.to_owned(),
+            expires_s: self.tokens.over_s(now_s),
+            revoked_s: now_s,
+            by: by.to_owned(),
         };
-        let state = Arc::clone(&self.state);
-        let revoked = self.apart(from.network, move || state.token_revoke(&row)).await;
-        revoked.map_err(|error| unavailable(&error))
+        directory.revoke(&row)?;
+        self.state.revoked.add(&row);
+        directory.refresh_drop_family(family)?;
+        Ok(())
     }
 
     /// Works with the directory for somebody of a network, on a thread that may wait, when its turn comes.
@@ -341,17 +344,9 @@ impl Accounts {
         work: impl FnOnce(&mut Directory) -> Result<T, DirectoryError> + Send + 'static,
     ) -> Result<T, DirectoryError> {
         let state = Arc::clone(&self.state);
-        self.apart(from, move || state.directory(work)).await
-    }
-
-    async fn apart<T: Send + 'static>(
-        &self,
-        from: IpAddr,
-        work: impl FnOnce() -> Result<T, DirectoryError> + Send + 'static,
-    ) -> Result<T, DirectoryError> {
         // Or the worker ends.
         let busy = || DirectoryError::Io { path: "identity.db".into(), source: std::io::ErrorKind::WouldBlock.into() };
-        self.state.queues.directory.run(Some(from), work).await.unwrap_or_else(|| Err(busy()))
+        self.state.queues.directory.run(Some(from), move || state.directory(work)).await.unwrap_or_else(|| Err(busy()))
     }
 
     async fn hash(&self, password: String, from: IpAddr) -> Result<String, Failure> {

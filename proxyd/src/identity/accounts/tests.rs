@@ -239,14 +239,16 @@ async fn a_refresh_token_is_good_once() {
     for token in ["", "x", &"A".repeat(43), &"A".repeat(10_000)] {
         fails(refresh(token).await.map(Json::from), "refresh_invalid");
     }
-    let (first, other) =
-        (login(&accounts, "ann", PASSWORD).await.unwrap().1, login(&accounts, "ann", PASSWORD).await.unwrap().1);
+    let (access, first) = login(&accounts, "ann", PASSWORD).await.unwrap();
+    let (elsewhere, other) = login(&accounts, "ann", PASSWORD).await.unwrap();
     let second = refresh(&first).await.unwrap();
     let third = refresh(&second).await.unwrap();
     fails(refresh(&first).await.map(Json::from), "refresh_reused");
     for token in [&first, &second, &third] {
         fails(refresh(token).await.map(Json::from), "refresh_invalid");
     }
+    fails(ask_as(&accounts, &access, "/me", json!({})).await, "token_revoked");
+    ask_as(&accounts, &elsewhere, "/me", json!({})).await.expect("another login goes on");
     let other = refresh(&other).await.expect("another login goes on");
     let late = json!({"refresh_token": other});
     fails(ask_at(&accounts, "/refresh", late, "", NOW_S + 24 * 3600, "192.0.2.1").await, "refresh_invalid");
@@ -324,16 +326,20 @@ async fn a_login_ends() {
         login(&accounts, "ann", PASSWORD).await.unwrap(),
         login(&accounts, "ann", PASSWORD).await.unwrap(),
     );
-    // By its access token.
+    // By one of its access tokens: the others end too.
+    let later = ask(&accounts, "/refresh", json!({"refresh_token": one.1})).await.unwrap();
     ask_as(&accounts, &one.0, "/logout", json!({})).await.unwrap();
-    fails(ask_as(&accounts, &one.0, "/me", json!({})).await, "token_revoked");
-    fails(ask(&accounts, "/refresh", json!({"refresh_token": one.1})).await, "refresh_invalid");
+    for token in [&one.0, later["access_token"].as_str().unwrap()] {
+        fails(ask_as(&accounts, token, "/me", json!({})).await, "token_revoked");
+    }
+    fails(ask(&accounts, "/refresh", json!({"refresh_token": later["refresh_token"]})).await, "refresh_invalid");
     // It is remembered as long as it would be taken.
     accounts.state.tick(false, NOW_S + 1801).unwrap();
     fails(ask_at(&accounts, "/me", json!({}), &one.0, NOW_S + 1801, "192.0.2.1").await, "token_revoked");
     // By its refresh token.
     ask(&accounts, "/logout", json!({"refresh_token": two.1})).await.unwrap();
     fails(ask(&accounts, "/refresh", json!({"refresh_token": two.1})).await, "refresh_invalid");
+    fails(ask_as(&accounts, &two.0, "/me", json!({})).await, "token_revoked");
     ask(&accounts, "/logout", json!({"refresh_token": "A"})).await.unwrap();
     ask_as(&accounts, &three.0, "/me", json!({})).await.unwrap();
     // All of them.

@@ -24,6 +24,8 @@ pub(super) struct Tokens {
     issuer: Arc<str>,
     audience: Option<Arc<str>>,
     lasts_s: i64,
+    /// The longest that one which is still about may last: of configs before too.
+    longest_s: i64,
 }
 
 impl Tokens {
@@ -44,6 +46,8 @@ impl Tokens {
             }
         };
         let revoked: Arc<dyn Revocations> = Arc::clone(state) as _;
+        let lasts_s = i64::try_from(config.access_token.as_secs()).unwrap_or(i64::MAX);
+        let longest_s = before.map_or(lasts_s, |before| before.longest_s.max(lasts_s));
         let before = before.map(|before| &before.verifier);
         let verifier = Verifier::of_own(PROVIDER, &Arc::new(terms(config)), &mint, before, &revoked)?;
         Ok(Self {
@@ -51,7 +55,8 @@ impl Tokens {
             verifier,
             issuer: Arc::clone(&config.issuer),
             audience: config.audience.clone(),
-            lasts_s: i64::try_from(config.access_token.as_secs()).unwrap_or(i64::MAX),
+            lasts_s,
+            longest_s,
         })
     }
 
@@ -72,6 +77,11 @@ impl Tokens {
         put("roles", json!(user.roles));
         put("epoch", json!(user.epoch));
         self.mint.sign(TokenType::Access, &Claims(claims)).ok()
+    }
+
+    /// From when on no token that was made before `now_s` is taken any more.
+    pub(super) fn over_s(&self, now_s: i64) -> i64 {
+        now_s.saturating_add(self.longest_s).saturating_add(LEEWAY.as_secs() as i64).saturating_add(1)
     }
 
     /// A token with any claims.
