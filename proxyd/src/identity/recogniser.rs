@@ -203,7 +203,7 @@ fn api_key(state: &State, credential: &[u8], asking: &Asking<'_>) -> Answer {
         Ok(known) => known,
         Err(denial) => return Answer::Denied(denial),
     };
-    let made = known.principal(asking.sends, || {
+    let made = known.made.principal(asking.sends, || {
         let user = known.user.as_ref().unwrap_or(&known.name);
         let told =
             Told { user, provider: "api_key", roles: &known.roles, scopes: &known.scopes, key: Some(&known.prefix) };
@@ -253,18 +253,19 @@ fn basic(verifier: &Arc<password::Verifier>, credential: &[u8], asking: &Asking<
     }))
 }
 
-fn named(user: &password::User, sends: &Sends) -> Answer {
-    let told = Told { user: &user.name, provider: "basic", roles: &user.roles, scopes: &user.scopes, key: None };
-    let Some(sent) = sends.about(&told, |_| None) else { return Answer::Denied(Denial::PasswordWrong) };
-    let principal = Principal {
-        sent,
-        user: user.name.clone(),
-        provider: "basic".into(),
-        roles: user.roles.clone(),
-        scopes: user.scopes.clone(),
-        ..Principal::default()
-    };
-    Arc::new(principal).into()
+fn named(user: &password::User, sends: &Arc<Sends>) -> Answer {
+    let made = user.made.principal(sends, || {
+        let told = Told { user: &user.name, provider: "basic", roles: &user.roles, scopes: &user.scopes, key: None };
+        Some(Principal {
+            sent: sends.about(&told, |_| None)?,
+            user: user.name.clone(),
+            provider: "basic".into(),
+            roles: user.roles.clone(),
+            scopes: user.scopes.clone(),
+            ..Principal::default()
+        })
+    });
+    made.map_or(Answer::Denied(Denial::PasswordWrong), Into::into)
 }
 
 /// Whom the listener has verified.
@@ -275,4 +276,27 @@ fn certificate(asking: &Asking<'_>) -> Answer {
     let told = Told { user: certificate.called(), provider: "certificate", ..Told::default() };
     let Some(sent) = asking.sends.about(&told, |_| None) else { return Answer::Denied(Denial::CertificateMissing) };
     Arc::new(Principal { sent, user: told.user.into(), provider: "certificate".into(), ..Principal::default() }).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use shared::config::identity::Identity;
+
+    use super::*;
+    use crate::identity::mint::Mint;
+
+    #[test]
+    fn who_comes_with_a_password_is_made_once() {
+        let user = password::User { name: "ann".into(), ..password::User::default() };
+        let who = |sends: &Arc<Sends>| match named(&user, sends) {
+            Answer::Who(recognised) => recognised.principal,
+            Answer::Denied(_) | Answer::Unavailable | Answer::Refused(_) => panic!("ann is known"),
+        };
+        let mint = Arc::new(Mint::ed_dsa(&Mint::generate().unwrap()).unwrap());
+        let sends = || Arc::new(Sends::compile(&Identity::default(), &mint, 1));
+        let (sends, reloaded) = (sends(), sends());
+        let first = who(&sends);
+        assert!(&*first.user == "ann" && Arc::ptr_eq(&first, &who(&sends)));
+        assert!(!Arc::ptr_eq(&first, &who(&reloaded)), "what is sent may be another now");
+    }
 }

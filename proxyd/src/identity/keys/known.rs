@@ -1,13 +1,10 @@
 //! A key that is known, as requests meet it.
 
-use std::any::Any;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use arc_swap::ArcSwapOption;
 use directory::KeyRow;
 
-use crate::exchange::Principal;
+use crate::identity::made::Made;
 
 /// A key that is known, good or not.
 #[derive(Debug)]
@@ -30,8 +27,7 @@ pub struct Known {
     pub(super) written_s: AtomicI64,
     /// Whether it stands in `KeyRing::used`.
     pub(super) is_noted: AtomicBool,
-    /// Its principal, and what that was made amid.
-    principal: ArcSwapOption<(Arc<dyn Any + Send + Sync>, Arc<Principal>)>,
+    pub made: Made,
 }
 
 impl Known {
@@ -55,7 +51,7 @@ impl Known {
             used_s: AtomicI64::new(later(|known| &known.used_s)),
             written_s: AtomicI64::new(later(|known| &known.written_s)),
             is_noted: AtomicBool::new(false),
-            principal: ArcSwapOption::empty(),
+            made: Made::default(),
         }
     }
 
@@ -68,23 +64,5 @@ impl Known {
     pub(super) fn prefixes(&self) -> impl Iterator<Item = &str> {
         let earlier = self.earlier_prefix.as_deref().filter(|earlier| *earlier != &*self.prefix);
         std::iter::once(&*self.prefix).chain(earlier)
-    }
-
-    /// The principal that was made amid this very value; else `make` makes it, once.
-    pub fn principal<A: Send + Sync + 'static>(
-        &self,
-        amid: &Arc<A>,
-        make: impl FnOnce() -> Option<Principal>,
-    ) -> Option<Arc<Principal>> {
-        if let Some(made) = self.principal.load().as_deref()
-            && std::ptr::addr_eq(Arc::as_ptr(&made.0), Arc::as_ptr(amid))
-        {
-            return Some(Arc::clone(&made.1));
-        }
-        let principal = Arc::new(make()?);
-        // The value is held, so that no other can have its place in memory.
-        let amid: Arc<dyn Any + Send + Sync> = Arc::<A>::clone(amid);
-        self.principal.store(Some(Arc::new((amid, Arc::clone(&principal)))));
-        Some(principal)
     }
 }

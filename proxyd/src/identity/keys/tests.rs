@@ -146,9 +146,9 @@ fn a_principal_is_made_once_amid_one_value() {
     let known = Known::of(&row, None);
     let (one, other) = (Arc::new(1), Arc::new(1));
     let user = |user: &str| Some(crate::exchange::Principal { user: user.into(), ..Default::default() });
-    let said = |amid, name| known.principal(amid, || user(name)).unwrap().user.to_string();
+    let said = |amid, name| known.made.principal(amid, || user(name)).unwrap().user.to_string();
     assert_eq!([said(&one, "a"), said(&one, "b"), said(&other, "c"), said(&one, "d")], ["a", "a", "c", "d"]);
-    assert!(known.principal(&other, || None).is_none());
+    assert!(known.made.principal(&other, || None).is_none());
 }
 
 /// Shown, not judged: `ROUNDS=1000000 cargo test --release -p proxyd --lib identity::keys -- --nocapture`.

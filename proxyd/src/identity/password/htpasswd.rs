@@ -36,7 +36,7 @@ pub(super) fn parse(text: &str) -> Result<Users, String> {
         if users.len() >= MOST {
             return Err(format!("line {number}: there are more than {MOST} users"));
         }
-        let user = Arc::new(User { name: name.into(), roles: Box::default(), scopes: Box::default() });
+        let user = Arc::new(User { name: name.into(), ..User::default() });
         if users.insert(name.into(), (user, hash.into())).is_some() {
             return Err(format!("line {number}: this user is there already"));
         }

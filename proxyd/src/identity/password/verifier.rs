@@ -16,6 +16,7 @@ use super::hash::{examine, verify};
 use super::htpasswd;
 use super::turns::Turns;
 use crate::exchange::Denial;
+use crate::identity::made::Made;
 
 /// Between two looks at the file.
 const LOOKED_EVERY: Duration = Duration::from_secs(2);
@@ -28,11 +29,12 @@ pub(super) const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
 
 /// Somebody whose password was right.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct User {
     pub name: Box<str>,
     pub roles: Box<[Box<str>]>,
     pub scopes: Box<[Box<str>]>,
+    pub made: Made,
 }
 
 /// Why nobody was recognised.
@@ -201,6 +203,7 @@ fn known(config: &Basic) -> Result<Known, String> {
             name: (*written.user).into(),
             roles: written.roles.iter().map(|role| (**role).into()).collect(),
             scopes: boxed(&written.scopes),
+            made: Made::default(),
         };
         let name: Arc<str> = (*written.user).into();
         if users.insert(name, (Arc::new(user), hash.into())).is_some() {
