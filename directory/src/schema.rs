@@ -63,6 +63,13 @@ CREATE TABLE bans (
   by TEXT NOT NULL) STRICT;
 ";
 
+/// Since version 2: accounts that go, unless somebody shows before that they are used. Not counted: no more than there are accounts.
+const LAPSES: &str = "
+CREATE TABLE lapses (
+  user_id TEXT PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE, lapses_s INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX lapses_end ON lapses (lapses_s);
+";
+
 /// Tables whose rows are counted as they come and go: counting a million at each insertion would take its time.
 const COUNTED: &[&str] =
     &["api_keys", "revoked_tokens", "users", "refresh_tokens", "one_time_tokens", "sessions", "bans"];
@@ -118,6 +125,9 @@ fn prepare(conn: &mut Connection, path: &Path) -> Result<(), DirectoryError> {
             0 => create(&tx)?,
             1 => tx.execute_batch("ALTER TABLE sessions ADD COLUMN seen_s INTEGER")?,
             _ => {}
+        }
+        if found < 2 {
+            tx.execute_batch(LAPSES)?;
         }
         if found < VERSION {
             tx.pragma_update(None, "user_version", VERSION)?;

@@ -9,6 +9,9 @@ use crate::{Directory, DirectoryError, bounds, one_time, secret};
 /// Bytes of a password's hash (PHC or modular crypt form).
 const PASSWORD_HASH: usize = 512;
 
+/// Accounts that go at a time: others wait for the file meanwhile.
+pub(crate) const LAPSES: usize = 1000;
+
 /// An account, as it is kept.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UserRow {
@@ -54,6 +57,8 @@ pub struct NewUser {
     pub password_hash: Option<String>,
     pub roles: Vec<String>,
     pub verified: bool,
+    /// It goes then, unless its address was verified or somebody logged in before; none: it stays.
+    pub lapses_s: Option<i64>,
 }
 
 impl std::fmt::Debug for NewUser {
@@ -145,7 +150,32 @@ impl Directory {
                 new.verified,
                 now_s,
             ])?;
+            if let Some(lapses_s) = new.lapses_s {
+                tx.prepare_cached("INSERT INTO lapses (user_id, lapses_s) VALUES (?1, ?2)")?
+                    .execute(params![id, lapses_s])?;
+            }
             known(tx, &id)
+        })
+    }
+
+    /// Removes accounts whose time is over and that nobody used: neither verified nor logged in to, nor disabled by somebody who
+    /// wants them kept so. A part of them at a time; their ids.
+    pub fn users_lapse(&mut self, now_s: i64) -> Result<Vec<String>, DirectoryError> {
+        self.write(|tx| {
+            let mut over = tx.prepare_cached(
+                "SELECT id FROM lapses JOIN users ON id = user_id WHERE lapses_s <= ?1 AND verified = 0 \
+                 AND login_s IS NULL AND disabled = 0 LIMIT ?2",
+            )?;
+            let gone =
+                over.query_map(params![now_s, LAPSES as i64], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+            for id in &gone {
+                tx.prepare_cached("DELETE FROM users WHERE id = ?1")?.execute([id])?;
+            }
+            if gone.len() < LAPSES {
+                // The others are used, and stay.
+                tx.prepare_cached("DELETE FROM lapses WHERE lapses_s <= ?1")?.execute([now_s])?;
+            }
+            Ok(gone)
         })
     }
 

@@ -236,6 +236,11 @@ impl State {
                 self.swept_s.store(now_s, Ordering::Relaxed);
                 directory.sweep(now_s)?;
                 self.revoked.sweep(now_s);
+                let gone = directory.users_lapse(now_s)?;
+                if !gone.is_empty() {
+                    tracing::info!(accounts = gone.len(), "accounts that nobody verified in time are gone");
+                    gone.iter().for_each(|id| self.standing.forget(id));
+                }
             }
             self.bans.sweep(now_s);
             // Last: a table that is full has room once it is swept.
@@ -292,6 +297,8 @@ impl Revocations for State {
 mod tests {
     use std::net::IpAddr;
     use std::os::unix::fs::PermissionsExt;
+
+    use directory::NewUser;
 
     use super::super::bans::Terms;
     use super::*;
@@ -434,5 +441,12 @@ mod tests {
         assert_eq!(state.revoked.len(), 1);
         state.tick(false, 1059).unwrap();
         assert_eq!((state.revoked.len(), state.directory(|d| d.revoked(0)).unwrap().len()), (0, 0));
+        let new = NewUser { name: "ann".into(), lapses_s: Some(2000), ..NewUser::default() };
+        let ann = state.directory(|directory| directory.user_add(new, 1100)).unwrap();
+        state.standing.note(&ann);
+        state.tick(false, 1999).unwrap();
+        assert!(state.standing.holds(&ann.id, 0));
+        state.tick(false, 2059).unwrap();
+        assert!(!state.standing.holds(&ann.id, 0));
     }
 }

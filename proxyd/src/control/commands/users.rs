@@ -43,7 +43,8 @@ pub(super) async fn add(state: &Arc<State>, config: &Config, args: UsersAddArgs)
         Some(password) => Some(hashed(config, password).await?),
         None => None,
     };
-    let new = NewUser { name: args.name, email: args.email, password_hash, roles: args.roles, verified: args.verified };
+    let UsersAddArgs { name, email, roles, verified, .. } = args;
+    let new = NewUser { name, email, password_hash, roles, verified, lapses_s: None };
     let row = on_disk(state, move |state| {
         let noted = |row: &UserRow| state.standing.note(row);
         state.directory(|directory| directory.user_add(new, now_s()).inspect(noted))

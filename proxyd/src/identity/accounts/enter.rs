@@ -19,6 +19,9 @@ use crate::exchange::Rejection;
 /// From one address so many times as many wrong passwords as of one account: many people may share it.
 const OF_ONE_ADDRESS: u32 = 10;
 
+/// With `verify`, an account that nobody verifies goes after so long, with its name and its address: 7 days.
+const UNVERIFIED_S: i64 = 7 * 86_400;
+
 impl Accounts {
     pub(super) async fn register(self: &Arc<Self>, asked: &Asked) -> Result<Outcome, Failure> {
         if !self.config.register {
@@ -47,7 +50,8 @@ impl Accounts {
         let hashed = self.hash(password, asked.network).await;
         let password_hash = Some(hashed.inspect_err(|_| self.registrations.take_back(asked.network))?);
         let roles = self.config.roles.iter().map(ToString::to_string).collect();
-        let new = NewUser { name: fields.name, email, password_hash, roles, verified: false };
+        let lapses_s = self.config.verify.then_some(asked.now_s.saturating_add(UNVERIFIED_S));
+        let new = NewUser { name: fields.name, email, password_hash, roles, verified: false, lapses_s };
         if self.config.verify {
             self.register_by_mail(new, asked, onward)
         } else {

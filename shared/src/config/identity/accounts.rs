@@ -143,7 +143,7 @@ pub(super) static ACCOUNTS: Section = Section {
         Field::new(
             "verify",
             Kind::Boolean,
-            "Whether an e-mail address must be verified before its account can log in; needs `mail`.",
+            "Whether an e-mail address must be verified before its account can log in; needs `mail`. Who registers and does not do so within 7 days is forgotten.",
         )
         .default("false"),
         Field::new("access_token", Kind::Duration { min: "10s", max: "24h" }, "How long an access token is good for.")

@@ -110,9 +110,9 @@ async fn who_leaves_before_the_password_is_set_has_the_token_still() {
     login(&accounts, "ann", OTHER).await.unwrap();
 }
 
-#[tokio::test]
-async fn one_network_asks_for_so_many_mails_and_one_purpose_takes_nothing_of_another() {
-    let mail = identity::Mail {
+/// A server that nobody reaches.
+fn mail() -> identity::Mail {
+    identity::Mail {
         host: "127.0.0.1".into(),
         port: 9,
         tls: identity::MailTls::Off,
@@ -121,8 +121,12 @@ async fn one_network_asks_for_so_many_mails_and_one_purpose_takes_nothing_of_ano
         from: "noreply@example.com".into(),
         reset_url: "http://127.0.0.1/{token}".into(),
         verify_url: "http://127.0.0.1/{token}".into(),
-    };
-    let accounts = accounts(identity::Accounts { mail: Some(mail), ..config() });
+    }
+}
+
+#[tokio::test]
+async fn one_network_asks_for_so_many_mails_and_one_purpose_takes_nothing_of_another() {
+    let accounts = accounts(identity::Accounts { mail: Some(mail()), ..config() });
     let ask_for = async |path: &str, from: &str| {
         ask_at(&accounts, path, json!({"email": "nobody@example.com"}), "", NOW_S, from).await
     };
@@ -138,4 +142,25 @@ async fn one_network_asks_for_so_many_mails_and_one_purpose_takes_nothing_of_ano
         assert_eq!(sent, 5);
         assert!(!accounts.may_mail(purpose, "ann@example.com", NOW_S));
     }
+}
+
+#[tokio::test]
+async fn an_account_that_nobody_verifies_goes() {
+    let accounts = accounts(identity::Accounts { verify: true, mail: Some(mail()), ..config() });
+    for name in ["ann", "bob"] {
+        let body = json!({"name": name, "email": format!("{name}@example.com"), "password": PASSWORD});
+        ask(&accounts, "/register", body).await.unwrap();
+    }
+    let there = |name: &'static str| accounts.state.directory(|directory| directory.user(name)).unwrap();
+    while there("ann").is_none() || there("bob").is_none() {
+        tokio::task::yield_now().await;
+    }
+    let verified = directory::UserChange { verified: Some(true), ..Default::default() };
+    accounts.state.directory(|directory| directory.user_set("bob", verified, NOW_S)).unwrap();
+    let ann = there("ann").unwrap();
+    accounts.state.tick(false, NOW_S + 7 * 86_400 - 60).unwrap();
+    assert!(there("ann").is_some() && accounts.state.standing.holds(&ann.id, 0));
+    accounts.state.tick(false, NOW_S + 7 * 86_400).unwrap();
+    assert!(there("ann").is_none() && !accounts.state.standing.holds(&ann.id, 0));
+    assert!(there("bob").is_some());
 }
