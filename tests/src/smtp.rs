@@ -1,11 +1,13 @@
-//! A mail server that collects what it is sent (RFC 5321), or refuses it.
+//! A mail server that collects what it is sent (RFC 5321), or refuses it; in clear, by STARTTLS (RFC 3207) or in TLS from the
+//! start (RFC 8314).
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::message::Headers;
+use crate::tls::{Pair, Server};
 use crate::wait::eventually;
 
 /// On a free port of 127.0.0.1; it stops listening when dropped.
@@ -18,13 +20,32 @@ pub struct MailServer {
 #[derive(Debug, Default)]
 struct Seen {
     mails: Mutex<Vec<Mail>>,
+    logins: Mutex<Vec<Login>>,
+    greetings: AtomicUsize,
     refuses: AtomicBool,
     stop: AtomicBool,
+}
+
+/// Somebody who said who they are (RFC 4954).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The line, as it came.
+    pub line: String,
+    pub in_tls: bool,
+}
+
+/// How a connection is made safe.
+#[derive(Clone)]
+enum Safety {
+    None,
+    StartTls(Server),
+    Implicit(Server),
 }
 
 /// A mail as it came.
 #[derive(Clone, Debug, Default)]
 pub struct Mail {
+    pub in_tls: bool,
     /// `MAIL FROM` and `RCPT TO`, without their brackets.
     pub from: String,
     pub to: Vec<String>,
@@ -46,8 +67,22 @@ impl Mail {
 }
 
 impl MailServer {
-    /// Takes every mail.
+    /// Takes every mail, in clear.
     pub fn start() -> Self {
+        Self::with(Safety::None)
+    }
+
+    /// Offers TLS with this certificate; what comes before it is taken too.
+    pub fn starttls(pair: &Pair) -> Self {
+        Self::with(Safety::StartTls(Server::new(pair, &[])))
+    }
+
+    /// Speaks TLS from the start.
+    pub fn implicit(pair: &Pair) -> Self {
+        Self::with(Safety::Implicit(Server::new(pair, &[])))
+    }
+
+    fn with(safety: Safety) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("a listener knows its address");
         let seen = Arc::new(Seen::default());
@@ -58,9 +93,9 @@ impl MailServer {
                     return;
                 }
                 let Ok(stream) = stream else { continue };
-                let seen = Arc::clone(&seen);
+                let (seen, safety) = (Arc::clone(&seen), safety.clone());
                 // A client that leaves is no failure.
-                std::thread::spawn(move || talk(stream, &seen).unwrap_or_default());
+                std::thread::spawn(move || greet(stream, &safety, &seen).unwrap_or_default());
             }
         });
         server
@@ -81,6 +116,16 @@ impl MailServer {
         self.seen.mails.lock().unwrap().clone()
     }
 
+    /// Who said who they are.
+    pub fn logins(&self) -> Vec<Login> {
+        self.seen.logins.lock().unwrap().clone()
+    }
+
+    /// How often it was greeted (`EHLO`).
+    pub fn greetings(&self) -> usize {
+        self.seen.greetings.load(Ordering::SeqCst)
+    }
+
     /// Waits for the mail of this number, from 0.
     pub fn mail(&self, index: usize) -> Mail {
         eventually(&format!("mail {index}"), || self.mails().get(index).cloned())
@@ -94,20 +139,50 @@ impl Drop for MailServer {
     }
 }
 
-fn talk(stream: TcpStream, seen: &Seen) -> std::io::Result<()> {
+fn greet(stream: TcpStream, safety: &Safety, seen: &Seen) -> std::io::Result<()> {
+    match safety {
+        Safety::None | Safety::StartTls(_) => {
+            (&stream).write_all(GREETING)?;
+            talk(stream, safety, seen, false)
+        }
+        Safety::Implicit(server) => {
+            let stream = server.accept(stream).map_err(std::io::Error::other)?.plain;
+            (&stream).write_all(GREETING)?;
+            talk(stream, safety, seen, true)
+        }
+    }
+}
+
+const GREETING: &[u8] = b"220 mail.test ESMTP\r\n";
+
+fn talk(stream: TcpStream, safety: &Safety, seen: &Seen, in_tls: bool) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
-    let say = move |line: &str| (&stream).write_all(format!("{line}\r\n").as_bytes());
+    let say = |line: &str| (&stream).write_all(format!("{line}\r\n").as_bytes());
     let mut mail = Mail::default();
-    say("220 mail.test ESMTP")?;
     while let Some(line) = lines.next() {
         let line = line?;
         let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
         let address =
             || line.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(inside, _)| inside.to_owned());
         match verb.as_str() {
-            "EHLO" | "HELO" => say("250 mail.test")?,
+            "EHLO" | "HELO" => {
+                seen.greetings.fetch_add(1, Ordering::SeqCst);
+                let offers_tls = matches!(safety, Safety::StartTls(_)) && !in_tls;
+                say(if offers_tls { "250-mail.test\r\n250-STARTTLS" } else { "250-mail.test" })?;
+                say("250 AUTH PLAIN LOGIN")?;
+            }
+            "STARTTLS" => {
+                let Safety::StartTls(server) = safety else { return say("502 no TLS here") };
+                say("220 go on")?;
+                let secure = server.accept(stream.try_clone()?).map_err(std::io::Error::other)?;
+                return talk(secure.plain, safety, seen, true);
+            }
+            "AUTH" => {
+                seen.logins.lock().unwrap().push(Login { line, in_tls });
+                say("235 welcome")?;
+            }
             "MAIL" => {
-                mail = Mail { from: address().unwrap_or_default(), ..Mail::default() };
+                mail = Mail { from: address().unwrap_or_default(), in_tls, ..Mail::default() };
                 say("250 OK")?;
             }
             "RCPT" if seen.refuses.load(Ordering::SeqCst) => say("550 no such mailbox")?,

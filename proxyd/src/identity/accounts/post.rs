@@ -124,7 +124,11 @@ impl Post {
             let Ok(_wire) = self.queue.wires.acquire().await else { return Err("the queue is closed".to_owned()) };
             match tokio::time::timeout(LONGEST, self.transport.send(message.clone())).await {
                 Ok(Ok(_)) => return Ok(()),
-                Ok(Err(error)) if error.is_permanent() => return Err(kind(&error)),
+                // Another attempt would end the same way: it was refused, or the server lacks TLS or shows a certificate that is not
+                // its own.
+                Ok(Err(error)) if error.is_permanent() || error.is_client() || tls_fault(&error).is_some() => {
+                    return Err(kind(&error));
+                }
                 Ok(Err(error)) => last = kind(&error),
                 Err(_) => "the mail server did not answer in time".clone_into(&mut last),
             }
@@ -138,6 +142,9 @@ fn kind(error: &Error) -> String {
     if let Some(status) = error.status() {
         return format!("the mail server answered {status}");
     }
+    if let Some(fault) = tls_fault(error) {
+        return format!("no TLS with the mail server: {fault}");
+    }
     let kind = if error.is_timeout() {
         "the mail server did not answer in time"
     } else if error.is_tls() {
@@ -150,6 +157,22 @@ fn kind(error: &Error) -> String {
         "no connection to the mail server"
     };
     kind.to_owned()
+}
+
+/// What TLS says, if it is that; the error shows it as one of its connection.
+fn tls_fault(error: &Error) -> Option<&rustls::Error> {
+    let mut next = std::error::Error::source(error);
+    while let Some(within) = next {
+        if let Some(fault) = within.downcast_ref() {
+            return Some(fault);
+        }
+        next = match within.downcast_ref::<std::io::Error>() {
+            // Its source would be that of what it holds.
+            Some(io) => io.get_ref().map(|held| held as &(dyn std::error::Error + 'static)),
+            None => within.source(),
+        };
+    }
+    None
 }
 
 #[cfg(test)]

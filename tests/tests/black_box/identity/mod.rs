@@ -8,6 +8,7 @@ mod control;
 mod examples;
 mod limits;
 mod login;
+mod mail;
 mod places;
 mod recorded;
 mod redis;
