@@ -46,6 +46,14 @@ impl Claims {
         }
     }
 
+    /// The texts of an array, or one whole text: whoever may write a text into a claim must not become several by it.
+    pub fn names(&self, path: &str) -> Vec<String> {
+        match self.get(path) {
+            Some(Value::String(name)) => vec![name.clone()],
+            _ => self.list(path),
+        }
+    }
+
     /// A number.
     pub fn number(&self, path: &str) -> Option<f64> {
         self.get(path)?.as_f64()

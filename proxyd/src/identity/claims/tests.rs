@@ -50,6 +50,9 @@ fn claims_are_found_by_their_path() {
     check("f", Some("1.5"), &[], Some(1.5));
     check("yes", Some("true"), &[], None);
     check("scope", Some("read  write"), &["read", "write"], None);
+    assert_eq!(claims.names("scope"), ["read  write"]);
+    assert_eq!(claims.names("roles"), ["a", "b"]);
+    assert!(claims.names("n").is_empty() && claims.names("missing").is_empty());
     check("roles", None, &["a", "b"], None);
     check("realm_access.roles", None, &["admin"], None);
     check("realm_access", None, &[], None);

@@ -6,8 +6,9 @@ use super::provider::{Failure, Recognised, failed};
 use crate::identity::claims::Claims;
 use crate::identity::session::{Made, Session, SessionId};
 
-/// Where a provider may say which organisations somebody is of.
-pub(super) const ORGANISATIONS: [&str; 4] = ["organizations", "organization", "org", "groups"];
+/// Where a provider says which organisations somebody is of, unless the config says where: claims that providers fill
+/// themselves, not those in which people may write what they like.
+const ORGANISATIONS: [&str; 2] = ["organizations", "groups"];
 
 /// Bounds of what is taken from a provider: it all goes into a cookie, and upstream.
 const LONGEST_NAME: usize = 256;
@@ -96,6 +97,12 @@ pub(super) fn lets_in(allow: &Allow, claims: &Claims) -> bool {
     allows(allow, claims, verified_email(claims).as_deref())
 }
 
+/// The claims that say which organisations somebody is of.
+pub(super) fn organisations(allow: &Allow) -> impl Iterator<Item = &str> {
+    let own = allow.organisations_claim.as_deref();
+    own.into_iter().chain(ORGANISATIONS.into_iter().filter(move |_| own.is_none()))
+}
+
 fn allows(allow: &Allow, claims: &Claims, email: Option<&str>) -> bool {
     if !allow.claims.iter().all(|(path, value)| claims.holds(path, value)) {
         return false;
@@ -109,7 +116,7 @@ fn allows(allow: &Allow, claims: &Claims, email: Option<&str>) -> bool {
         is_named(&allow.emails, email) || is_named(&allow.domains, domain)
     });
     by_email
-        || ORGANISATIONS.iter().any(|path| claims.list(path).iter().any(|name| is_named(&allow.organisations, name)))
+        || organisations(allow).any(|path| claims.names(path).iter().any(|name| is_named(&allow.organisations, name)))
 }
 
 #[cfg(test)]
@@ -147,8 +154,10 @@ mod tests {
             emails: vec!["eve@a.example".into()],
             domains: vec!["b.example".into()],
             organisations: vec!["Acme".into()],
+            organisations_claim: None,
             claims: Vec::new(),
         };
+        let by_claim = Allow { organisations_claim: Some("org.name".into()), ..lists.clone() };
         let needs = Allow { claims: vec![("tier".into(), "gold".into())], ..lists.clone() };
         let check = |allow: &Allow, claims: serde_json::Value, expected: bool| {
             assert_eq!(of(allow, "sub", &claims).map_err(Failure::code).err(), (!expected).then_some("login_refused"));
@@ -163,13 +172,20 @@ mod tests {
         check(&lists, json!({"sub": "x", "email": "bob@b.example.evil.example", "email_verified": true}), false);
         check(&lists, json!({"sub": "x", "email": "b.example", "email_verified": true}), false);
         check(&lists, json!({"sub": "x", "groups": ["acme2", "xacme"]}), false);
+        check(&lists, json!({"sub": "x", "groups": "not acme"}), false);
+        check(&lists, json!({"sub": "x", "groups": ["not acme"]}), false);
+        check(&lists, json!({"sub": "x", "org": "acme", "organization": "acme"}), false);
+        check(&by_claim, json!({"sub": "x", "groups": ["acme"], "organizations": ["acme"]}), false);
+        check(&by_claim, json!({"sub": "x", "org": {"name": "not acme"}}), false);
         check(&needs, json!({"sub": "x", "groups": ["acme"]}), false);
         check(&needs, json!({"sub": "x", "tier": "gold"}), false);
         check(&needs, json!({"sub": "x", "tier": ["silver"], "groups": ["acme"]}), false);
         check(&lists, json!({"sub": "x", "email": "EVE@A.example", "email_verified": true}), true);
         check(&lists, json!({"sub": "x", "email": "bob@B.EXAMPLE", "email_verified": true}), true);
         check(&lists, json!({"sub": "x", "groups": ["other", "acme"]}), true);
-        check(&lists, json!({"sub": "x", "org": "acme"}), true);
+        check(&lists, json!({"sub": "x", "organizations": "acme"}), true);
+        check(&by_claim, json!({"sub": "x", "org": {"name": "Acme"}}), true);
+        check(&by_claim, json!({"sub": "x", "org": {"name": ["other", "acme"]}}), true);
         check(&needs, json!({"sub": "x", "tier": ["gold"], "groups": ["acme"]}), true);
         check(&Allow::default(), json!({"sub": "x"}), true);
     }

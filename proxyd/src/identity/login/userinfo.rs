@@ -22,7 +22,7 @@ pub(super) fn needs(config: &Login, claims: &Claims) -> bool {
     let lacks_reason = !allow::lets_in(allow, claims)
         && (allow.claims.iter().any(|(path, _)| is_missing(path))
             || (by_email && lacks_email)
-            || (!allow.organisations.is_empty() && allow::ORGANISATIONS.into_iter().all(is_missing)));
+            || (!allow.organisations.is_empty() && allow::organisations(allow).all(is_missing)));
     is_missing(&config.user_claim)
         || (&*config.user_claim == "email" && lacks_email)
         || (config.asks_roles && is_missing(&config.roles_claim))

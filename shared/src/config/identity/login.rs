@@ -53,8 +53,10 @@ pub struct Allow {
     pub emails: Vec<Arc<str>>,
     /// Of verified e-mail addresses.
     pub domains: Vec<Arc<str>>,
-    /// GitHub's, or a claim `org`/`organization`/`groups`.
+    /// GitHub's, or those of a claim.
     pub organisations: Vec<Arc<str>>,
+    /// Which claim says them; none: those that are called as usual.
+    pub organisations_claim: Option<Arc<str>>,
     /// Claims with a value that they must have or hold.
     pub claims: Vec<(Arc<str>, Arc<str>)>,
 }
@@ -83,7 +85,12 @@ static ALLOW: Section = Section {
         Field::new(
             "organisations",
             Kind::OneOrMany(&Kind::Text { what: "the name of an organisation", sample: "acme" }),
-            "Members of these organisations: GitHub's, or those in a claim `org`, `organization` or `groups`.",
+            "Members of these organisations: GitHub's, or those in `organisations_claim`. A list of names, or a text that is one name: it is never split.",
+        ),
+        Field::new(
+            "organisations_claim",
+            claim::CLAIM,
+            "`oidc`: which claim says them. The default is `organizations` and `groups`. Name none that people may write themselves.",
         ),
         Field::new(
             "claims",
@@ -164,7 +171,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, name: Name) 
                 .hint("client_secret: \"${env:GITHUB_SECRET}\"");
         fields.reader().error(place, fault);
     }
-    let allow = fields.section("allow", read_allow);
+    let allow = fields.section("allow", |fields| read_allow(fields, protocol));
     if protocol == Some(Protocol::GitHub) && allow == Some(Allow::default()) {
         let fault =
             Fault::new(Code::MissingAuth, "everybody who has an account at GitHub comes in here: `allow` is missing")
@@ -257,12 +264,30 @@ fn read_scopes(
     Some(scopes)
 }
 
-fn read_allow(fields: &mut Fields<'_, '_>) -> Option<Allow> {
+fn read_allow(fields: &mut Fields<'_, '_>, protocol: Option<Protocol>) -> Option<Allow> {
     let emails = fields.list_of("emails", |reader, node, kind| reader.parse(node, kind, email));
     let domains = fields.list_of("domains", |reader, node, kind| reader.parse(node, kind, domain));
     let organisations = fields.list_of("organisations", |reader, node, kind| word(reader, node, kind));
+    let organisations_claim =
+        fields.optional("organisations_claim", |reader, node, field| reader.parse(node, &field.kind, claim::path));
+    if fields.written("organisations_claim").is_some() {
+        let fault = if protocol == Some(Protocol::GitHub) {
+            Some(
+                Fault::new(Code::Conflict, "GitHub's own API says of which organisations somebody is")
+                    .hint("remove it"),
+            )
+        } else if fields.written("organisations").is_none() {
+            Some(Fault::new(Code::Conflict, "`organisations` names none").hint("organisations: [acme]"))
+        } else {
+            None
+        };
+        if let Some(fault) = fault {
+            fields.fault("organisations_claim", fault);
+        }
+    }
     let claims = read_claims(fields);
     let (emails, domains, organisations, claims) = (emails?, domains?, organisations?, claims?);
+    let organisations_claim = organisations_claim?;
     let is_empty = emails.is_empty() && domains.is_empty() && organisations.is_empty() && claims.is_empty();
     if is_empty && fields.place.line > 0 {
         let place = fields.place;
@@ -271,7 +296,7 @@ fn read_allow(fields: &mut Fields<'_, '_>) -> Option<Allow> {
         fields.reader().error(place, fault);
         return None;
     }
-    Some(Allow { emails, domains, organisations, claims })
+    Some(Allow { emails, domains, organisations, organisations_claim, claims })
 }
 
 fn read_claims(fields: &mut Fields<'_, '_>) -> Option<Vec<(Arc<str>, Arc<str>)>> {

@@ -31,7 +31,7 @@ identity:
   api_key: {header: a}
   basic: {users_file: a, users: [{user: a, password_hash: '$2y$05$bvIG6Nmid91Mu9RcmmWZfO5HJIMCT8riNW0hEp8f6/FuA2/mHZFpe', roles: [a], scopes: a}], realm: a b, cache: 1s}
   login:
-    a: {kind: oidc, issuer: 'https://a', client_id: a, client_secret: '${env:T}', scopes: [openid], public_url: 'https://a', allow: {emails: [a@b], domains: [b], organisations: [c], claims: {d: e}}, user_claim: email, roles_claim: a, roles: [a], timeout: 1s}
+    a: {kind: oidc, issuer: 'https://a', client_id: a, client_secret: '${env:T}', scopes: [openid], public_url: 'https://a', allow: {emails: [a@b], domains: [b], organisations: [c], organisations_claim: c.d, claims: {d: e}}, user_claim: email, roles_claim: a, roles: [a], timeout: 1s}
     b: {kind: github, client_id: a, client_secret: '${env:T}', authorize_url: 'https://a/a', token_url: 'https://a/t', api_url: 'https://a/api'}
   session: {cookie: a, secrets: ['${env:T}', '${env:T}'], store: redis, idle: 1m, absolute: 1h, same_site: strict, domain: a, path: /a, after_logout: /b}
   introspection: {url: 'https://a', from: {cookie: a}, client_id: a, client_secret: '${env:T}', timeout: 1s, cache: 0s, issuer: a, audience: a, leeway: 0s, user_claim: a, roles_claim: a, scopes_claim: a}

@@ -245,6 +245,8 @@ fn bad_logins_and_accounts() {
         "identity: {login: {a: {kind: github, client_id: x, client_secret: '${env:T}'}}}\nroutes: [{path: /, respond: {status: 200}, auth: login.a}]",
         "identity: {login: {a: {kind: gitlab, client_id: x, allow: {}, public_url: 'https://a/b'}}}",
         "identity: {login: {a: {kind: github, client_id: x, client_secret: '${env:T}', allow: {emails: [ann], domains: ['@example.com'], claims: {'a.': b}}}}}",
+        "identity: {login: {a: {kind: github, client_id: x, client_secret: '${env:T}', allow: {organisations: [acme], organisations_claim: orgs}}}}",
+        "identity: {login: {a: {kind: oidc, client_id: x, issuer: 'https://id.example.com', allow: {organisations_claim: 'a..b', domains: [a.example]}}}}",
         "identity: {session: {idle: 2h, absolute: 1h}}",
         "identity: {session: {cookie: __Host-x, path: /, after_logout: //evil.example, domain: 'a b', same_site: off}}",
         "identity: {session: {store: redis}}",
