@@ -136,6 +136,8 @@ static CLASSES: [Classes; 256] = {
             // UTF-8 that is too long, and that has CR and LF for its low octets.
             0xC0 | 0xC1 | 0xE0 => DOT | SLASH,
             0xE5 => BREAK,
+            // Of Latin-1: see `without_comments`.
+            0xA0 => BLANK,
             _ => 0,
         };
         octet += 1;
@@ -149,8 +151,6 @@ fn classes(text: &[u8]) -> Classes {
 }
 
 /// The shortest SQL of words alone that says something: `union select a from b`.
-            // Of Latin-1: see `without_comments`.
-            0xA0 => BLANK,
 const WORDS_OF_SQL: usize = 20;
 
 /// The rules that look at a text of these classes: each where a text has what all its patterns have.
