@@ -39,6 +39,10 @@ impl Compiled {
             query: request.head.query().unwrap_or_default(),
         };
         let judgement = judge(&self.scores, &facts, request.head.headers().iter());
+        if judgement.is_partial() {
+            ledger.metrics.threat("unseen", false);
+            exchange.finish.noted("threat: not all was looked at");
+        }
         if let Some(worst) = judgement.worst()
             && judgement.score() >= self.policy.score
         {

@@ -121,12 +121,18 @@ pub(crate) enum Trace {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Judgement {
     points: [u32; Rule::ALL.len()],
+    is_partial: bool,
 }
 
 impl Judgement {
     /// What the rules add up to.
     pub fn score(&self) -> u32 {
         self.points.iter().fold(0, |sum, points| sum.saturating_add(*points))
+    }
+
+    /// Whether the request has more than is looked at.
+    pub fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// The rules that found something, with what each counts.

@@ -6,11 +6,12 @@ use super::decode::{Room, has_escape, without_comments};
 use super::patterns::{encoded_dots, of};
 use super::{Judgement, Rule, Scores, Trace};
 
-/// Octets of the path and the query that are looked at, at most; and as many of headers.
-const MOST_BYTES: usize = 8 * 1024;
+/// Octets that are looked at, at most, of each of these: the path with the query, what attacks come in beside them (`User-Agent`
+/// and cookies), and all other headers, so that none hides another. As much as `server.limits` lets in where nothing is said.
+const MOST_BYTES: usize = 32 * 1024;
 
-/// Header lines that are looked at, at most.
-const MOST_HEADERS: usize = 64;
+/// Other header lines that are looked at, at most.
+const MOST_HEADERS: usize = 128;
 
 /// What is looked at beside headers.
 #[derive(Clone, Copy, Debug)]
@@ -31,36 +32,59 @@ pub fn judge<'a>(
     headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
 ) -> Judgement {
     let mut looking = Looking::new(scores);
-    let mut left = MOST_BYTES;
-    let raw_path = bounded(facts.raw_path.as_bytes(), &mut left);
-    looking.text(raw_path, Place::Path);
+    let mut target = Budget::of(MOST_BYTES);
+    looking.text(target.take(facts.raw_path.as_bytes()), Place::Path);
     if facts.path != facts.raw_path {
-        looking.text(bounded(facts.path.as_bytes(), &mut left), Place::Path);
+        // The same path: what there was room for as it came has room here.
+        let mut again = Budget::of(MOST_BYTES);
+        looking.text(again.take(facts.path.as_bytes()), Place::Path);
+        target.is_short |= again.is_short;
     }
-    for parameter in split(bounded(facts.query.as_bytes(), &mut left), b'&') {
+    for parameter in split(target.take(facts.query.as_bytes()), b'&') {
         looking.parameter(parameter);
     }
-    let mut left = MOST_BYTES;
-    for (name, value) in headers.into_iter().take(MOST_HEADERS) {
-        let value = bounded(value, &mut left);
+    let (mut first, mut others, mut lines) = (Budget::of(MOST_BYTES), Budget::of(MOST_BYTES), 0);
+    for (name, value) in headers {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         if is("cookie") {
-            split(value, b';').for_each(|cookie| looking.parameter(cookie.trim_ascii()));
-        } else if !is("authorization") && !is("proxy-authorization") {
-            if is("user-agent") && is_scanner(value) {
+            split(first.take(value), b';').for_each(|cookie| looking.parameter(cookie.trim_ascii()));
+        } else if is("user-agent") {
+            let value = first.take(value);
+            if is_scanner(value) {
                 looking.find(Rule::ScannerAgent, Trace::Clear);
             }
             looking.text(value, Place::Header);
+        } else if !is("authorization") && !is("proxy-authorization") {
+            lines += 1;
+            if lines > MOST_HEADERS {
+                others.left = 0;
+            }
+            looking.text(others.take(value), Place::Header);
         }
     }
-    looking.judgement()
+    let is_partial = [target, first, others].iter().any(|room| room.is_short);
+    Judgement { is_partial, ..looking.judgement() }
 }
 
-/// The beginning of a text, as far as there is room.
-fn bounded<'a>(text: &'a [u8], left: &mut usize) -> &'a [u8] {
-    let text = text.get(..*left).unwrap_or(text);
-    *left -= text.len();
-    text
+/// How much more is looked at.
+struct Budget {
+    left: usize,
+    /// There was more.
+    is_short: bool,
+}
+
+impl Budget {
+    fn of(left: usize) -> Self {
+        Self { left, is_short: false }
+    }
+
+    /// The beginning of a text, as far as there is room.
+    fn take<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
+        let taken = text.get(..self.left).unwrap_or(text);
+        self.left -= taken.len();
+        self.is_short |= taken.len() < text.len();
+        taken
+    }
 }
 
 fn split(text: &[u8], at: u8) -> impl Iterator<Item = &[u8]> {
@@ -125,6 +149,8 @@ static CLASSES: [Classes; 256] = {
             b' ' | b'\t' | b'+' | b'*' | 0x0B | 0x0C => BLANK,
             b'\n' | b'\r' => BREAK | BLANK,
             0 => NULL | BLANK,
+            // Of Latin-1: see `without_comments`.
+            0xA0 => BLANK,
             b'.' => DOT,
             b'/' => SLASH,
             b'\\' => BACKSLASH,

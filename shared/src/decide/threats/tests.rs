@@ -85,16 +85,34 @@ fn scores_add_up_and_can_be_changed() {
     check_scores(&[("unheard_of", 8)], "", 0, None);
 }
 
+/// What is found, and whether there was more than is looked at.
+#[track_caller]
+fn check_bounds(target: &str, lines: &[&str], score: u32, is_partial: bool) {
+    let judgement = judged(target, lines);
+    assert_eq!((judgement.score(), judgement.is_partial()), (score, is_partial), "{} {}", target.len(), lines.len());
+}
+
 #[test]
 fn no_more_than_the_bound_is_looked_at() {
+    const BOUND: usize = 32 * 1024;
     let padded = |bytes: usize| format!("/?a={}&b=../../x", "x".repeat(bytes));
-    assert_eq!(judged(&padded(8000), &[]).score(), 5);
-    assert_eq!(judged(&padded(8192), &[]).score(), 0);
-    // A long query hides nothing in headers.
-    assert_eq!(judged(&padded(8192), &["user-agent: sqlmap/1.7"]).score(), 5);
-    let many = vec!["x-a: b"; 64];
-    assert_eq!(judged("/", &[&many[..63], &["user-agent: sqlmap/1.7"]].concat()).score(), 5);
-    assert_eq!(judged("/", &[&many[..], &["user-agent: sqlmap/1.7"]].concat()).score(), 0);
+    // As much as a head may have where the config says nothing.
+    check_bounds(&padded(8100), &[], 5, false);
+    check_bounds(&padded(BOUND), &[], 0, true);
+    // One path in two forms is one path.
+    let path = format!("/{}/./y?b=../../x", "x".repeat(BOUND - 100));
+    check_bounds(&path, &[], 5, false);
+    // Neither a long query nor other headers hide what attacks come in.
+    let long = format!("x-long: {}", "x".repeat(BOUND + 1));
+    check_bounds(&padded(BOUND), &["user-agent: sqlmap/1.7"], 5, true);
+    check_bounds("/", &[&*long, "user-agent: sqlmap/1.7"], 5, true);
+    check_bounds("/", &[&*long, "cookie: a=../../x"], 5, true);
+    check_bounds("/", &[&*long, "x-a: ${jndi:ldap://x/}"], 0, true);
+    let many = vec!["x-a: b"; 128];
+    check_bounds("/", &[&many[..127], &["x-b: ${jndi:ldap://x/}"]].concat(), 5, false);
+    check_bounds("/", &[&many[..], &["x-b: ${jndi:ldap://x/}"]].concat(), 0, true);
+    check_bounds("/", &[&many[..], &["cookie: a=../../x"]].concat(), 5, false);
+    check_bounds("/", &[&many[..], &["authorization: x", "user-agent: y"]].concat(), 0, false);
 }
 
 #[test]
@@ -154,5 +172,15 @@ fn cost() {
         let began = Instant::now();
         let sum: u32 = (0..rounds).map(|_| run()).sum();
         eprintln!("{name}: {} ns a request ({sum})", began.elapsed().as_nanos() / u128::from(rounds));
+    }
+    // Made to keep it busy, as much as is looked at.
+    for piece in
+        ["' or (select ", "1 union\n-- ", "<a b='c' ", ";cat -x ", "{{a|b", "${a:", "a/../b", "#\n--\u{a0}", "%2527"]
+    {
+        let query = piece.repeat(32 * 1024 / piece.len());
+        let facts = Facts { raw_path: "/", path: "/", query: &query };
+        let began = Instant::now();
+        let score = judge(&Scores::default(), &facts, []).score();
+        eprintln!("{piece:?}: {} us for {} bytes ({score})", began.elapsed().as_micros(), query.len());
     }
 }

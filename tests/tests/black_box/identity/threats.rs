@@ -129,6 +129,33 @@ fn requests_must_look_as_the_config_says() {
 }
 
 #[test]
+fn padding_hides_nothing_where_attacks_are_and_else_is_told() {
+    let upstream = Upstream::echo();
+    let proxyd = Proxyd::start(&format!(
+        "server: {{limits: {{headers: 128KiB, request_line: 64KiB}}}}\nthreats: block\nroutes:\n  - {{path: /, target: '{}'}}\n",
+        upstream.url()
+    ));
+    let long = "y".repeat(40_000);
+    let padded = |path: &str| Request::get(path).header("X-Long", &long);
+    check_refused(
+        &send(&proxyd, padded("/").header("Cookie", "a=${jndi:ldap://zebra/}")),
+        403,
+        "threat_template_injection",
+    );
+    check_refused(&send(&proxyd, padded("/").header("User-Agent", "sqlmap/1.7")), 403, "threat_scanner_agent");
+    assert_eq!(send(&proxyd, padded("/header")).status, 200);
+    assert_eq!(send(&proxyd, Request::get(&format!("/query?a={long}"))).status, 200);
+    assert_eq!(send(&proxyd, Request::get("/short")).status, 200);
+    for (path, tries) in
+        [("/header", "threat: not all was looked at"), ("/query", "threat: not all was looked at"), ("/short", "")]
+    {
+        let rows = proxyd.audit(&json!({"path": path}), 1);
+        assert_eq!(rows[0]["tries"], tries, "{path}");
+    }
+    assert_eq!(proxyd.metric("proxyd_threats_total", &["rule=\"unseen\"", "mode=\"shadow\""]) as u64, 4);
+}
+
+#[test]
 fn json_that_nests_too_deep_is_refused_while_it_comes() {
     let upstream = Upstream::echo();
     let proxyd = started(&upstream);
