@@ -26,7 +26,8 @@ impl Compiled {
 
     pub(super) fn on_request(&self, exchange: &mut Exchange, request: &mut Request, ledger: &Ledger) -> Verdict {
         let is_enforced = self.policy.mode == ThreatMode::Block;
-        if let Some(misfit) = self.misfit(request) {
+        let misfit = self.misfit(request);
+        if let Some(misfit) = misfit {
             ledger.metrics.threat(misfit.name(), is_enforced);
             if is_enforced {
                 return Verdict::Reject(Rejection::Threat { rule: misfit.code(), status: misfit.status() });
@@ -54,7 +55,10 @@ impl Compiled {
                 return Verdict::Reject(Rejection::Threat { rule: worst.code(), status: 403 });
             }
         }
-        self.watch(request, is_enforced);
+        // One misfit is told of a request, as one would be refused for it; and what is encoded is no JSON to look at.
+        if misfit.is_none() {
+            self.watch(request, is_enforced);
+        }
         Verdict::Pass
     }
 

@@ -83,7 +83,17 @@ fn a_shadow_only_tells() {
     assert_eq!(send(&proxyd, Request::new("PUT", "/shadow/put")).status, 200);
     let deep = Request::post("/shadow/deep", "[[[[[1]]]]]").header("Content-Type", "application/json");
     assert_eq!(send(&proxyd, deep).json()["body"], "[[[[[1]]]]]");
-    for (path, rule) in [("/shadow/", "sql_injection"), ("/shadow/put", "method"), ("/shadow/deep", "json_depth")] {
+    // What could not be judged, or is too large already, is not judged further: one misfit is told.
+    let json = |path: &str, body: &str| Request::post(path, body).header("Content-Type", "application/json");
+    assert_eq!(send(&proxyd, json("/shadow/gzip", "[[[[[1]").header("Content-Encoding", "gzip")).status, 200);
+    assert_eq!(send(&proxyd, json("/shadow/large", &"[".repeat(1025))).status, 200);
+    for (path, rule) in [
+        ("/shadow/", "sql_injection"),
+        ("/shadow/put", "method"),
+        ("/shadow/deep", "json_depth"),
+        ("/shadow/gzip", "content_type"),
+        ("/shadow/large", "json_size"),
+    ] {
         let rows = proxyd.audit(&json!({"path": path}), 1);
         assert_eq!(
             (&rows[0]["outcome"], &rows[0]["tries"]),
