@@ -71,7 +71,7 @@ pub fn misfit(shape: &Shape, arriving: &Arriving<'_>) -> Option<Misfit> {
         return Some(Misfit::ContentType);
     }
     let json = shape.json.filter(|_| arriving.is_ambiguous || arriving.content_type.is_some_and(is_json))?;
-    if arriving.is_ambiguous || arriving.is_encoded {
+    if arriving.is_ambiguous || arriving.is_encoded || arriving.content_type.is_some_and(is_in_other_letters) {
         return Some(Misfit::ContentType);
     }
     arriving.announced.filter(|bytes| *bytes > json.max_bytes).map(|_| Misfit::JsonSize)
@@ -96,6 +96,19 @@ fn allows(patterns: &[Arc<str>], content_type: Option<&[u8]>) -> bool {
             .is_some_and(|(start, rest)| start.eq_ignore_ascii_case(family.as_bytes()) && rest.starts_with(b"/")),
         (None, Some(kind)) => kind.eq_ignore_ascii_case(pattern.as_bytes()),
     })
+}
+
+/// Whether the type says that its text is not in UTF-8, in which alone brackets are looked for. US-ASCII is a part of it.
+fn is_in_other_letters(content_type: &[u8]) -> bool {
+    let charset = |parameter: &[u8]| {
+        let at = memchr::memchr(b'=', parameter)?;
+        let (name, value) = (parameter.get(..at)?, parameter.get(at + 1..)?);
+        name.trim_ascii().eq_ignore_ascii_case(b"charset").then(|| {
+            let value = value.trim_ascii();
+            !["utf-8", "\"utf-8\"", "utf8", "us-ascii"].iter().any(|known| value.eq_ignore_ascii_case(known.as_bytes()))
+        })
+    };
+    content_type.split(|octet| *octet == b';').skip(1).filter_map(charset).any(|is_other| is_other)
 }
 
 /// The type without its parameters.
@@ -161,6 +174,21 @@ mod tests {
         assert_eq!(misfit(&shape, &ambiguous), Some(Misfit::ContentType));
         assert_eq!(misfit(&shape, &Arriving { content_type: Some(b"text/plain"), ..compressed }), None);
         assert_eq!(misfit(&shape, &plain), None);
+        let of = |content_type: &'static str| Arriving { content_type: Some(content_type.as_bytes()), ..plain };
+        for (parameters, expected) in [
+            ("; charset=UTF-8", None),
+            (";charset=\"utf-8\"; profile=x", None),
+            ("; version=utf-16", None),
+            ("; charset=utf-16", Some(Misfit::ContentType)),
+            ("; profile=x ;CHARSET = UTF-16LE", Some(Misfit::ContentType)),
+            ("; charset=utf-8; charset=utf-7", Some(Misfit::ContentType)),
+            ("; charset=", Some(Misfit::ContentType)),
+        ] {
+            let content_type = format!("application/json{parameters}");
+            let arriving = Arriving { content_type: Some(content_type.as_bytes()), ..plain };
+            assert_eq!(misfit(&shape, &arriving), expected, "{parameters}");
+        }
+        assert_eq!(misfit(&shape, &of("text/plain; charset=utf-16")), None);
         assert_eq!(misfit(&Shape::default(), &compressed), None);
     }
 

@@ -130,7 +130,9 @@ fn requests_must_look_as_the_config_says() {
     check_refused(&post("application/json", &"1".repeat(1025)), 413, "threat_json_size");
     let gzip = Request::post("/shape/", "x").header("Content-Type", "application/json");
     check_refused(&send(&proxyd, gzip.header("Content-Encoding", "gzip")), 415, "threat_content_type");
+    check_refused(&post("application/json; charset=utf-16", "1"), 415, "threat_content_type");
     assert_eq!(upstream.requests(), 0);
+    check_refused(&post("application/json", "[\0[\0"), 415, "threat_content_type");
     let body = r#"{"a":[{"b":["]]]]"]}]}"#;
     assert_eq!(post("application/json; charset=utf-8", body).json()["body"], body);
     assert_eq!(post("image/png", &"[".repeat(2000)).json()["body_bytes"], 2000);
