@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use shared::config::policy::{ThreatMode, Threats};
-use shared::decide::threats::{Arriving, Facts, Judgement, Misfit, Scores, is_json, judge, misfit};
+use shared::decide::threats::{Arriving, Facts, Judgement, Misfit, Scores, allowed, is_json, judge, misfit, takes};
 
 use super::Verdict;
 use crate::exchange::{Exchange, JsonBounds, Ledger, Rejection, Request, Response, Value, name};
@@ -64,13 +64,11 @@ impl Compiled {
 
     /// A method that is not taken is answered with those that are (RFC 9110 section 15.5.6).
     pub(super) fn on_response(&self, exchange: &Exchange, response: &mut Response) {
-        let methods = &self.policy.shape.methods;
-        let is_ours = self.policy.mode == ThreatMode::Block
-            && !methods.is_empty()
-            && !methods.iter().any(|method| **method == *exchange.method());
-        if is_ours
-            && response.head.status() == 405
-            && let Some(allow) = Value::parse(&methods.join(", "))
+        let shape = &self.policy.shape;
+        if response.head.status() == 405
+            && self.policy.mode == ThreatMode::Block
+            && !takes(shape, exchange.method())
+            && let Some(allow) = Value::parse(&allowed(shape))
         {
             response.head.headers_mut().set(&name::ALLOW, allow);
         }

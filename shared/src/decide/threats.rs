@@ -13,7 +13,7 @@ mod tests;
 
 pub use json::Depth;
 pub use scan::{Facts, judge};
-pub use shape::{Arriving, Misfit, is_json, misfit};
+pub use shape::{Arriving, Misfit, allowed, is_json, misfit, takes};
 
 use crate::config::policy::Threats;
 

@@ -89,7 +89,7 @@ pub(super) static THREATS: Section = Section {
         Field::new(
             "methods",
             Kind::OneOrMany(&Kind::Text { what: "a method", sample: "GET" }),
-            "Only these methods are taken, whatever the score.",
+            "Only these methods are taken, whatever the score; with GET, HEAD too.",
         ),
         Field::new(
             "content_types",

@@ -59,9 +59,24 @@ pub struct Arriving<'a> {
     pub is_encoded: bool,
 }
 
+/// Whether this method is taken. Where GET is, HEAD is: it asks for the same.
+pub fn takes(shape: &Shape, method: &str) -> bool {
+    let is_named = |method: &str| shape.methods.iter().any(|named| **named == *method);
+    shape.methods.is_empty() || is_named(method) || method == "HEAD" && is_named("GET")
+}
+
+/// The methods that are taken, as they stand in `Allow`.
+pub fn allowed(shape: &Shape) -> String {
+    let mut allowed = shape.methods.join(", ");
+    if takes(shape, "HEAD") && !shape.methods.iter().any(|method| **method == *"HEAD") {
+        allowed.push_str(", HEAD");
+    }
+    allowed
+}
+
 /// What does not fit, if something does not.
 pub fn misfit(shape: &Shape, arriving: &Arriving<'_>) -> Option<Misfit> {
-    if !shape.methods.is_empty() && !shape.methods.iter().any(|method| **method == *arriving.method) {
+    if !takes(shape, arriving.method) {
         return Some(Misfit::Method);
     }
     if !arriving.has_body {
@@ -146,6 +161,8 @@ mod tests {
     fn what_does_not_fit_is_told() {
         check("DELETE", None, Some(Misfit::Method));
         check("get", None, Some(Misfit::Method));
+        check("HEAD", None, None);
+        check("head", None, Some(Misfit::Method));
         check("POST", Some((None, None)), Some(Misfit::ContentType));
         check("POST", Some((Some(b"text/xml"), None)), Some(Misfit::ContentType));
         check("POST", Some((Some(b"application/jsonx"), None)), Some(Misfit::ContentType));
@@ -155,6 +172,17 @@ mod tests {
         check("POST", Some((JSON, None)), None);
         check("POST", Some((Some(b"Image/PNG"), Some(1000))), None);
         check("GET", None, None);
+    }
+
+    #[test]
+    fn head_is_allowed_where_get_is() {
+        let told = |methods: &[&str]| {
+            let methods = methods.iter().map(|method| (*method).into()).collect();
+            allowed(&Shape { methods, ..Shape::default() })
+        };
+        assert_eq!(told(&["GET", "POST"]), "GET, POST, HEAD");
+        assert_eq!(told(&["HEAD", "GET"]), "HEAD, GET");
+        assert_eq!(told(&["POST"]), "POST");
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn requests_must_look_as_the_config_says() {
     };
     let put = send(&proxyd, Request::new("PUT", "/shape/"));
     check_refused(&put, 405, "threat_method");
-    assert_eq!(put.header("allow"), Some("GET, POST"));
+    assert_eq!(put.header("allow"), Some("GET, POST, HEAD"));
     check_refused(&post("", "zebra"), 415, "threat_content_type");
     check_refused(&post("text/plain", "zebra"), 415, "threat_content_type");
     check_refused(&post("application/json", &"1".repeat(1025)), 413, "threat_json_size");
@@ -137,6 +137,7 @@ fn requests_must_look_as_the_config_says() {
     assert_eq!(post("application/json; charset=utf-8", body).json()["body"], body);
     assert_eq!(post("image/png", &"[".repeat(2000)).json()["body_bytes"], 2000);
     assert_eq!(send(&proxyd, Request::get("/shape/")).status, 200);
+    assert_eq!(send(&proxyd, Request::new("HEAD", "/shape/")).status, 200);
     assert_eq!(send(&proxyd, Request::post("/shape/", "")).status, 200, "no body has no type");
 }
 
