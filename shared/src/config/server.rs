@@ -146,7 +146,7 @@ pub(super) static SERVER: Section = Section {
         Field::new("trusted_proxies", Kind::List(&NETWORK), "Addresses and networks whose `X-Forwarded-*` and `Forwarded` headers are believed. They are never banned themselves.").default("[]"),
         Field::new("state_dir", Kind::Text { what: "a path", sample: "data" }, "Where the audit store, the config history and what is said of endpoints at run time live. Changing it needs a restart. The default is relative to the working directory.").default("./data"),
         Field::new("health_path", Kind::Or("off", &Kind::Text { what: "a path such as `/healthz`", sample: "/healthz" }), "A path that answers health on the traffic listeners too.").default("off"),
-        Field::new("merge_slashes", Kind::Boolean, "Whether `//` in a path counts as `/`.").default("false"),
+        Field::new("merge_slashes", Kind::Boolean, "Whether `//` in a path counts as `/`. Without it `//admin` is not under `/admin`: it takes the route for `/`, whose `auth` may be none.").default("false"),
         Field::new("limits", Kind::Section(&LIMITS), "Sizes and counts.").filled(),
         Field::new("timeouts", Kind::Section(&TIMEOUTS), "Times.").filled(),
     ]],
