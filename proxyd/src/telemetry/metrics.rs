@@ -25,8 +25,8 @@ use hashbrown::HashMap;
 
 pub use cells::{Counter, Entry, Level, Tally};
 pub use gauges::{
-    Audit, Certificate, EndpointGauge, Gauges, KeyFetches, LastReload, Limiter, MailGauge, StoreGauge, UpstreamGauge,
-    Verifier,
+    Audit, BanGauge, Certificate, EndpointGauge, Gauges, KeyFetches, LastReload, Limiter, MailGauge, StoreGauge,
+    UpstreamGauge, Verifier,
 };
 pub use histogram::{BOUNDS_US, Durations, Histogram};
 pub use lately::{EVERY as SAMPLED_EVERY, Lately};

@@ -6,8 +6,8 @@ use crate::daemon::{Daemon, Life};
 use crate::identity::jwt;
 use crate::reload::Reload;
 use crate::telemetry::metrics::{
-    Audit, Certificate, EndpointGauge, Gauges, KeyFetches, LastReload, Limiter, MailGauge, StoreGauge, UpstreamGauge,
-    Verifier,
+    Audit, BanGauge, Certificate, EndpointGauge, Gauges, KeyFetches, LastReload, Limiter, MailGauge, StoreGauge,
+    UpstreamGauge, Verifier,
 };
 use crate::telemetry::process::Process;
 use crate::tls::Facts;
@@ -61,6 +61,7 @@ pub(super) fn page(daemon: &Daemon, reload: &Reload) -> String {
     }
     let identities = &snapshot.identities;
     let verifiers = identities.jwt.iter().chain(identities.accounts.iter().map(|accounts| accounts.verifier()));
+    let bans = &daemon.amid.identity.bans;
     let mails = identities.accounts.as_ref().and_then(|accounts| accounts.mails());
     daemon.metrics.page(&Gauges {
         upstreams,
@@ -81,6 +82,7 @@ pub(super) fn page(daemon: &Daemon, reload: &Reload) -> String {
             commit_us: numbers.commit_us,
         },
         verifiers: verifiers.map(|verifier| about(verifier)).collect(),
+        bans: BanGauge { active: bans.active() as u64, missed: bans.missed() },
         mails: mails.map(|(sent, failed)| MailGauge { sent, failed }),
         limiters: limiters.collect(),
         certificates: certificates.collect(),

@@ -8,7 +8,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
@@ -21,8 +21,12 @@ use self::tally::Tally;
 /// A power of two.
 const SHARDS: usize = 64;
 
-/// Bans, with those that are remembered. Beyond that nobody earns another one: they are refused one by one.
+/// Bans, with those that are remembered. Beyond that those are forgotten that are over; where none is, nobody earns another one: they
+/// are refused one by one.
 const MOST: usize = 200_000;
+
+/// Where there was nothing to forget, it is looked for again after so long.
+const LOOK_AGAIN_S: i64 = 10;
 
 /// Who bans those who earn it.
 const OURSELVES: &str = "proxyd";
@@ -40,6 +44,14 @@ pub struct BanList {
     sizes: ArcSwap<Sizes>,
     counted: Mutex<BTreeMap<(bool, u8), usize>>,
     tally: Tally,
+    /// How many may be known; fewer in tests.
+    most: usize,
+    /// Until when it is known that there is no room.
+    full_until_s: AtomicI64,
+    /// Bans that were earned and that there was no room for.
+    missed: AtomicU64,
+    /// Whether that was said, since there was room.
+    is_told: AtomicBool,
 }
 
 /// Prefix lengths, the most exact first.
@@ -110,6 +122,10 @@ impl Default for BanList {
             sizes: ArcSwap::default(),
             counted: Mutex::default(),
             tally: Tally::default(),
+            most: MOST,
+            full_until_s: AtomicI64::new(i64::MIN),
+            missed: AtomicU64::new(0),
+            is_told: AtomicBool::new(false),
         }
     }
 }
@@ -161,10 +177,20 @@ impl BanList {
         let size = if ip.is_ipv4() { 32 } else { config.ipv6_prefix.min(128) };
         let network = IpNet::new(ip, size).ok()?.trunc();
         let within_s = seconds(config.within);
-        if !self.tally.count(network, config.refusals, within_s, now_s) || self.known.load(Ordering::Relaxed) >= MOST {
+        if !self.tally.count(network, config.refusals, within_s, now_s) {
             return None;
         }
         let before = self.read(&network, |ban| (ban.row.forgotten_s() > now_s).then_some(ban.row.times)).flatten();
+        if before.is_none() && !self.has_room(&network, now_s) {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+            if !self.is_told.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    most = self.most,
+                    "there is no room for another ban: whoever earns one is refused request by request"
+                );
+            }
+            return None;
+        }
         let times = before.unwrap_or(0).saturating_add(1);
         let longest_s = seconds(config.longest.max(config.lasts));
         let lasts_s = seconds(config.lasts).saturating_mul(1_i64 << (times - 1).min(40)).min(longest_s);
@@ -178,6 +204,27 @@ impl BanList {
         };
         self.insert(network, row.clone(), false);
         Some(NewBan { row })
+    }
+
+    /// Whether one more may be known; some that are over are forgotten for it.
+    fn has_room(&self, network: &IpNet, now_s: i64) -> bool {
+        let is_full = || self.known.load(Ordering::Relaxed) >= self.most;
+        if !is_full() {
+            return true;
+        }
+        if self.full_until_s.load(Ordering::Relaxed) > now_s {
+            return false;
+        }
+        // One shard after the other, from where the new one is to be: almost always the first has some.
+        let first = self.index(network);
+        for shard in self.shards.iter().cycle().skip(first).take(SHARDS) {
+            self.retain_in(shard, |_, ban| ban.row.until_s > now_s);
+            if !is_full() {
+                return true;
+            }
+        }
+        self.full_until_s.store(now_s.saturating_add(LOOK_AGAIN_S), Ordering::Relaxed);
+        false
     }
 
     /// Bans a network, in place of what is known of it. False: it is none.
@@ -206,6 +253,11 @@ impl BanList {
         }
         rows.sort_by(|a, b| (a.since_s, &a.network).cmp(&(b.since_s, &b.network)));
         rows
+    }
+
+    /// Bans that were earned and that there was no room for.
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
     }
 
     /// Bans that may be in force.
@@ -237,6 +289,9 @@ impl BanList {
             }
         }
         self.retain(|_, ban| ban.row.forgotten_s() > now_s);
+        if self.known.load(Ordering::Relaxed) < self.most {
+            self.is_told.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Whether this very ban is still known.
@@ -288,15 +343,19 @@ impl BanList {
 
     fn retain(&self, keep: impl Fn(&IpNet, &Ban) -> bool) {
         for shard in &self.shards {
-            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
-            shard.retain(|network, ban| {
-                let stays = keep(network, ban);
-                if !stays {
-                    self.uncount(network, Some(ban));
-                }
-                stays
-            });
+            self.retain_in(shard, &keep);
         }
+    }
+
+    fn retain_in(&self, shard: &RwLock<HashMap<IpNet, Ban>>, keep: impl Fn(&IpNet, &Ban) -> bool) {
+        let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+        shard.retain(|network, ban| {
+            let stays = keep(network, ban);
+            if !stays {
+                self.uncount(network, Some(ban));
+            }
+            stays
+        });
     }
 
     fn uncount(&self, network: &IpNet, gone: Option<&Ban>) {

@@ -75,6 +75,23 @@ fn each_ban_is_twice_as_long_up_to_the_longest() {
 }
 
 #[test]
+fn what_is_over_is_forgotten_where_there_is_no_room() {
+    let bans = BanList { most: 3, ..BanList::default() };
+    for address in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+        assert!(refuse(&bans, address, 3, 0).is_some(), "{address}");
+    }
+    assert_eq!((refuse(&bans, "192.0.2.4", 3, 1), bans.missed(), bans.active()), (None, 1, 3));
+    bans.sweep(700);
+    assert_eq!((bans.active(), bans.known.load(Ordering::Relaxed)), (0, 3));
+    // One that is known needs no room, and is the longer for it.
+    assert_eq!(refuse(&bans, "192.0.2.1", 3, 700).unwrap().row.times, 2);
+    assert!(refuse(&bans, "192.0.2.4", 3, 700).is_some());
+    assert!(bans.check(ip("192.0.2.1"), 701).is_some() && bans.check(ip("192.0.2.4"), 701).is_some());
+    assert_eq!((bans.missed(), bans.active()), (1, 2));
+    assert!(bans.known.load(Ordering::Relaxed) <= 3);
+}
+
+#[test]
 fn what_operators_ban_and_lift() {
     let bans = BanList::default();
     assert!(!bans.add(row("nonsense", 100)));

@@ -27,11 +27,20 @@ pub struct Gauges {
     pub endpoints: Vec<EndpointGauge>,
     /// One for each verifier of tokens.
     pub verifiers: Vec<Verifier>,
+    pub bans: BanGauge,
     /// Of accounts, where they have a mail server.
     pub mails: Option<MailGauge>,
     /// Access log lines that were lost because their target did not take them in time.
     pub access_log_dropped: u64,
     pub process: Process,
+}
+
+/// Addresses that are refused for a while.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BanGauge {
+    pub active: u64,
+    /// Earned, and not imposed for want of room.
+    pub missed: u64,
 }
 
 /// Mails to accounts.

@@ -24,7 +24,7 @@ pub(super) fn write(metrics: &Metrics, gauges: &Gauges) -> String {
     upstreams(&mut text, &workers);
     endpoints(&mut text, gauges);
     failing(&mut text, &workers);
-    threats(&mut text, &workers);
+    threats(&mut text, &workers, gauges);
     limits(&mut text, &workers, gauges);
     verifiers(&mut text, &workers, gauges);
     mails(&mut text, gauges);
@@ -285,7 +285,11 @@ fn failing(text: &mut Text, workers: &Workers<'_>) {
     workers.words(text, "kind", |cells| &cells.faults);
 }
 
-fn threats(text: &mut Text, workers: &Workers<'_>) {
+fn threats(text: &mut Text, workers: &Workers<'_>, gauges: &Gauges) {
+    text.family("proxyd_bans", Kind::Gauge, "Addresses and networks that are banned now.")
+        .sample(&[], gauges.bans.active);
+    text.family("proxyd_bans_missed_total", Kind::Counter, "Bans that were earned, and not imposed for want of room.")
+        .sample(&[], gauges.bans.missed);
     text.family(
         "proxyd_threats_total",
         Kind::Counter,

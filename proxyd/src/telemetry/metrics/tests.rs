@@ -36,6 +36,7 @@ fn gauges() -> Gauges {
             },
             Verifier { provider: "jwt.partner".to_owned(), hits: 3, misses: 4, keys: 1, fetches: None },
         ],
+        bans: BanGauge { active: 6, missed: 2 },
         mails: None,
         store: Some(StoreGauge { breaker: "closed" }),
         certificates: vec![Certificate {
