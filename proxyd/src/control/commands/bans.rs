@@ -73,8 +73,7 @@ pub(super) async fn lift(state: &Arc<State>, args: BansLiftArgs) -> Result<BanCh
     })
     .await?;
     let Some(before) = before else {
-        let message = format!("{} is not banned; `proxyctl bans` lists what is", shown(&network.to_string()));
-        return Err(ControlError::new(ErrorCode::NotFound, message));
+        return Err(ControlError::new(ErrorCode::NotFound, not_banned(state, network, now_s)));
     };
     Ok(BanChanged {
         network: shown(&before.network),
@@ -90,6 +89,17 @@ fn facts(row: &BanRow) -> BanFacts {
 /// The ban of this very network that is in force.
 fn standing(state: &State, network: IpNet, now_s: i64) -> Option<BanRow> {
     state.bans.list(now_s).into_iter().find(|row| config::parse_network(&row.network) == Some(network))
+}
+
+/// That there is no such ban; and which one keeps it out all the same.
+fn not_banned(state: &State, network: IpNet, now_s: i64) -> String {
+    let named = shown(&network.to_string());
+    let rows = state.bans.list(now_s);
+    let holds = |row: &&BanRow| config::parse_network(&row.network).is_some_and(|around| around.contains(&network));
+    match rows.iter().find(holds).map(|row| shown(&row.network)) {
+        Some(around) => format!("{named} is refused by {around}: `proxyctl bans lift {around}`"),
+        None => format!("{named} is not banned; `proxyctl bans` lists what is"),
+    }
 }
 
 /// An address, or a network without host bits.

@@ -196,8 +196,10 @@ fn bans_hold_over_a_restart_until_they_are_lifted() {
     assert_eq!((lifted.status, &lifted.json()["network"]), (200, &json!("198.51.100.0/24")), "{}", lifted.text());
     proxyd.ctl(&["bans", "lift", "203.0.113.7"]).exits(0).says(&["203.0.113.7 is banned no longer"]);
     proxyd.ctl(&["bans", "lift", "203.0.113.7"]).exits(1).says(&["not banned"]);
-    // An address in it is not the network.
-    proxyd.ctl(&["bans", "lift", "2001:db8::1"]).exits(1).says(&["not banned"]);
+    // An address in it is not the network, which is told.
+    let around = "2001:db8::1 is refused by 2001:db8::/48: `proxyctl bans lift 2001:db8::/48`";
+    proxyd.ctl(&["bans", "lift", "2001:db8::1"]).exits(1).says(&[around]);
+    proxyd.ctl(&["bans", "lift", "2001:db9::1"]).exits(1).says(&["not banned"]);
     assert_eq!(networks(&proxyd), ["2001:db8::/48"]);
 
     let home = proxyd.stop();
@@ -205,7 +207,7 @@ fn bans_hold_over_a_restart_until_they_are_lifted() {
     assert_eq!(networks(&proxyd), ["2001:db8::/48"]);
     let (rows, _) = record(&proxyd);
     let lifts: Vec<&Value> = rows.iter().filter(|row| row["command"] == "bans_lift").collect();
-    assert_eq!(lifts.len(), 4, "{lifts:?}");
+    assert_eq!(lifts.len(), 5, "{lifts:?}");
     assert!(lifts.iter().any(|row| text(&row["changes"]).contains("probes")), "{lifts:?}");
 }
 
