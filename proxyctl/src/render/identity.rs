@@ -168,10 +168,11 @@ pub(super) fn bans(bans: &[BanLine], look: &Look) -> String {
                 grouped(ban.times),
                 ban.reason.clone(),
                 ban.by.clone(),
+                if ban.holds { "yes" } else { "no" }.to_owned(),
             ]
         })
         .collect();
-    table(&["NETWORK", "ENDS", "SINCE", "TIMES", "REASON", "BY"], &rows, look)
+    table(&["NETWORK", "ENDS", "SINCE", "TIMES", "REASON", "BY", "HOLDS"], &rows, look)
 }
 
 pub(super) fn ban_changed(changed: &BanChanged, look: &Look) -> String {

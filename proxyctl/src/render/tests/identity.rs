@@ -106,10 +106,10 @@ fn users() {
 
 #[test]
 fn bans() {
-    let line = |network: &str, reason: &str, by: &str| json!({ "network": network, "until": SOON, "since": THEN, "reason": reason, "times": 2, "by": by });
+    let line = |network: &str, reason: &str, by: &str, holds: bool| json!({ "network": network, "until": SOON, "since": THEN, "reason": reason, "times": 2, "by": by, "holds": holds });
     let lines = vec![
-        line("203.0.113.7", "auth_invalid", "proxyd"),
-        line("2001:db8::/48", "probes for logins\u{202e}", "root (uid 0, pid 7)"),
+        line("203.0.113.7", "auth_invalid", "proxyd", false),
+        line("2001:db8::/48", "probes for logins\u{202e}", "root (uid 0, pid 7)", true),
     ];
     check("bans", &Command::Bans(Nothing {}), lines);
     check("bans_none", &Command::Bans(Nothing {}), vec![]);

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use directory::BanRow;
 use ipnet::IpNet;
-use shared::config;
+use shared::config::{self, Config};
 use shared::control::report::{BanChange, BanChanged, BanFacts, BanLine};
 use shared::control::{BansAddArgs, BansLiftArgs, ControlError, ErrorCode};
 
 use super::known::{actor, invalid, moment, now_s, on_disk, stream};
 use crate::control::Reply;
 use crate::identity::State;
+use crate::identity::bans::Terms;
 
 /// Where nobody says for how long.
 const USUAL: Duration = Duration::from_hours(1);
@@ -22,19 +23,23 @@ const MOST: Duration = Duration::from_hours(24 * 365);
 /// Bytes of a reason.
 const REASON_BYTES: usize = 200;
 
-pub(super) fn list(state: &State) -> Reply {
-    let rows = state.bans.list(now_s());
-    stream(
-        "bans",
-        rows.into_iter().map(|row| BanLine {
+pub(super) fn list(state: &State, config: &Config) -> Reply {
+    let terms = Terms::of(config);
+    let lines: Vec<BanLine> = state
+        .bans
+        .list(now_s())
+        .into_iter()
+        .map(|row| BanLine {
+            holds: terms.holds(&row),
             network: shown(&row.network),
             until: moment(row.until_s),
             since: moment(row.since_s),
             reason: row.reason,
             times: u64::from(row.times),
             by: row.by,
-        }),
-    )
+        })
+        .collect();
+    stream("bans", lines.into_iter())
 }
 
 pub(super) async fn add(state: &Arc<State>, args: BansAddArgs, by: &str) -> Result<BanChanged, ControlError> {

@@ -142,7 +142,7 @@ impl Control {
             Command::Keys(_) => keys::list(&self.daemon.amid.identity).await,
             Command::Tokens(_) => tokens::list(&self.daemon.amid.identity).await,
             Command::Users(_) => users::list(&self.daemon.amid.identity).await,
-            Command::Bans(_) => Ok(bans::list(&self.daemon.amid.identity)),
+            Command::Bans(_) => Ok(bans::list(&self.daemon.amid.identity, &self.config())),
             Command::Limits(args) => limits::list(&self.daemon, &self.daemon.amid.identity, args).await,
             Command::LimitsTop(args) => limits::top(&self.daemon, args).await,
             Command::Reload(_)

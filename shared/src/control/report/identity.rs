@@ -197,6 +197,8 @@ pub struct BanLine {
     pub times: u64,
     /// `proxyd`, or who.
     pub by: String,
+    /// Whether it keeps anybody out, as the config is now.
+    pub holds: bool,
 }
 
 /// Answer of `bans_add` and `bans_lift`.

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod asked;
+mod bans;
 mod certificates;
 mod combining;
 mod control;

@@ -98,6 +98,7 @@ pub(super) const SHAPES: &[Shape] = &[
             ("reason", "string"),
             ("times", "integer"),
             ("by", "string"),
+            ("holds", "boolean"),
         ],
     ),
     ("BanChanged", &[("network", "string"), ("changes", "BanChange"), ("audited", "boolean")]),
