@@ -49,6 +49,9 @@ struct Lease {
     until: Option<Instant>,
 }
 
+/// What is said of at once: one key, by one link.
+type Shared = (*const Link, Arc<str>);
+
 /// A place that is held, or asked for, until this is dropped.
 pub struct Place {
     leases: Rc<Leases>,
@@ -112,7 +115,7 @@ impl Leases {
     async fn renew(&self) {
         let now = Instant::now();
         let is_due = |lease: &&Lease| lease.until.is_none_or(|until| until <= now + RENEWED_AT);
-        let mut due: HashMap<(*const Link, Arc<str>), Vec<(u64, Lease)>> = HashMap::new();
+        let mut due: HashMap<Shared, Vec<(u64, Lease)>> = HashMap::new();
         for (number, lease) in self.book.borrow().running.iter().filter(|(_, lease)| lease.is_held && is_due(lease)) {
             let key = (Rc::as_ptr(&lease.link), Arc::clone(&lease.key));
             due.entry(key).or_default().push((*number, lease.clone()));

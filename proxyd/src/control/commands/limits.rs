@@ -27,13 +27,12 @@ pub(super) async fn list(daemon: &Arc<Daemon>, identity: &Arc<State>, args: Limi
     let mut lines = Vec::new();
     for limiter in &limiters {
         let keys = keys_of(limiter, &texts, &providers);
-        match limiter.peek_shared(&keys, now_us).await {
-            Ok(verdict) => lines.extend(verdict.map(|verdict| counted(limiter, &key, &mask, Some(verdict)))),
+        if let Ok(verdict) = limiter.peek_shared(&keys, now_us).await {
+            lines.extend(verdict.map(|verdict| counted(limiter, &key, &mask, Some(verdict))));
+        } else {
             // What it said last, and what was counted here since.
-            Err(_) => {
-                let verdict = keys.iter().find_map(|key| limiter.peek(key, now_us));
-                lines.push(LimitLine { store_silent: true, ..counted(limiter, &key, &mask, verdict) });
-            }
+            let verdict = keys.iter().find_map(|key| limiter.peek(key, now_us));
+            lines.push(LimitLine { store_silent: true, ..counted(limiter, &key, &mask, verdict) });
         }
     }
     Ok(super::known::stream("lines", lines.into_iter()))

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const LATER: Duration = Duration::from_secs(60);
+const LATER: Duration = Duration::from_mins(1);
 
 /// Lets the link's connection hear what became of its other end.
 async fn pause() {
