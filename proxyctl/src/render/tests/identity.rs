@@ -61,12 +61,12 @@ fn tokens() {
             "by": "root (uid 0, pid 7)" })
     };
     check("tokens", &Command::Tokens(Nothing {}), vec![line("*"), line("jwt.main")]);
-    let revoked = |provider: &str| {
-        json!({ "provider": provider, "jti": "5f2b9c1e", "expires": SOON, "changes": { "before": null, "after": null },
-            "audited": true })
+    let revoked = |provider: &str, kept: bool| {
+        json!({ "provider": provider, "jti": "5f2b9c1e", "expires": SOON, "kept": kept,
+            "changes": { "before": null, "after": null }, "audited": true })
     };
     let revoke = Command::TokensRevoke(TokensRevokeArgs::default());
-    check("tokens_revoke", &revoke, vec![revoked("*"), revoked("jwt.main")]);
+    check("tokens_revoke", &revoke, vec![revoked("*", true), revoked("jwt.main", false)]);
 }
 
 #[test]
