@@ -6,6 +6,11 @@ mod engine;
 mod frame_targets;
 #[path = "../../http1/tests/strict/targets.rs"]
 mod targets;
+#[cfg(feature = "token")]
+mod token;
+
+#[cfg(feature = "token")]
+pub use token::token;
 
 /// A request's head.
 pub fn request_head(bytes: &[u8]) {
