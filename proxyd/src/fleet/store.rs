@@ -63,7 +63,7 @@ impl Link {
         }
         let mut question = self.about("SET", key);
         question.arg(value).arg("XX").arg("PX").arg(milliseconds(ttl));
-        Ok(self.ask::<Option<String>>(question).await?.is_some())
+        Ok(self.ask::<Option<String>>(question, Again::Yes).await?.is_some())
     }
 
     /// Lets a key's value stay for so long from now. Whether it has one.

@@ -96,19 +96,19 @@ impl Forward {
     }
 
     /// What the service is told of a request; or why it is not asked.
-    pub fn asked(&self, exchange: &Exchange, head: &RequestHead) -> Result<Asked, Answer> {
+    pub fn asked(&self, exchange: &Exchange, head: &RequestHead) -> Result<Asked, Denial> {
         Ok(Asked::of(exchange, head, self.sent(head)?))
     }
 
-    fn sent(&self, head: &RequestHead) -> Result<HeaderMap, Answer> {
+    fn sent(&self, head: &RequestHead) -> Result<HeaderMap, Denial> {
         let mut headers = HeaderMap::new();
         for (theirs, ours) in &self.send {
             for value in head.headers().all(ours) {
                 if headers.contains_key(theirs) && !LISTS.contains(&theirs.as_str()) {
-                    return Err(Answer::Denied(Denial::Ambiguous));
+                    return Err(Denial::Ambiguous);
                 }
-                let value = HeaderValue::from_bytes(value).map_err(|_| Answer::Denied(Denial::Ambiguous))?;
-                headers.try_append(theirs, value).map_err(|_| Answer::Denied(Denial::TooLarge))?;
+                let value = HeaderValue::from_bytes(value).map_err(|_| Denial::Ambiguous)?;
+                headers.try_append(theirs, value).map_err(|_| Denial::TooLarge)?;
             }
         }
         Ok(headers)

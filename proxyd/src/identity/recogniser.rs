@@ -129,7 +129,7 @@ impl Recogniser {
             Self::Forward(forward) => {
                 let asked = match forward.asked(asking.exchange, &asking.request.head) {
                     Ok(asked) => asked,
-                    Err(answer) => return answer.into(),
+                    Err(denial) => return Answer::Denied(denial).into(),
                 };
                 let forward = Arc::clone(forward);
                 let (sends, ledger, _) = asking.owned();

@@ -239,7 +239,9 @@ impl State {
                 let gone = directory.users_lapse(now_s)?;
                 if !gone.is_empty() {
                     tracing::info!(accounts = gone.len(), "accounts that nobody verified in time are gone");
-                    gone.iter().for_each(|id| self.standing.forget(id));
+                    for id in &gone {
+                        self.standing.forget(id);
+                    }
                 }
             }
             self.bans.sweep(now_s);

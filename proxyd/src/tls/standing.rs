@@ -67,12 +67,11 @@ fn verify(chain: &[CertificateDer<'_>], by: Option<&Authorities>, now_s: i64) ->
     let (Some(by), Some((own, others))) = (by, chain.split_first()) else { return Err(Fallen::Untrusted) };
     let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now_s.try_into().unwrap_or_default()));
     let verified = by.verify_client_cert(own, others, now);
-    verified.map(drop).map_err(|error| match error {
-        Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-            Fallen::Expired
-        }
-        _ => Fallen::Untrusted,
-    })
+    let is_over = |error: &Error| {
+        let Error::InvalidCertificate(why) = error else { return false };
+        matches!(why, CertificateError::Expired | CertificateError::ExpiredContext { .. })
+    };
+    verified.map(drop).map_err(|error| if is_over(&error) { Fallen::Expired } else { Fallen::Untrusted })
 }
 
 /// When time may next change what is found: a chain may hold certificates that are over, and that nobody needs.
@@ -105,7 +104,9 @@ mod tests {
 
     fn authorities(signers: &[&Signer]) -> Authorities {
         let mut roots = RootCertStore::empty();
-        signers.iter().for_each(|signer| roots.add(signer.1.clone()).unwrap());
+        for signer in signers {
+            roots.add(signer.1.clone()).unwrap();
+        }
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider())).build().unwrap()
     }
 

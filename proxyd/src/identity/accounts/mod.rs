@@ -409,9 +409,10 @@ fn is_busy(error: &DirectoryError) -> bool {
 
 /// The account has gone or is another in the meantime, which is told as `gone`; or the directory does not answer.
 fn gone_or(error: &DirectoryError, gone: impl FnOnce() -> Failure) -> Failure {
-    match error {
-        DirectoryError::Unknown { .. } | DirectoryError::Changed { .. } => gone(),
-        error => unavailable(error),
+    if matches!(error, DirectoryError::Unknown { .. } | DirectoryError::Changed { .. }) {
+        gone()
+    } else {
+        unavailable(error)
     }
 }
 

@@ -64,7 +64,7 @@ fn digit(octet: u8) -> Option<u32> {
 
 /// SQL with what stands for blanks as blanks: `/**/` and `/* … */` are one, of `/*!50000union*/` the words stay, and one that is
 /// open to the end is told by its beginning; `#` and `--` with the rest of their line are one, and so is 0xA0 of Latin-1, which
-/// MySQL skips. None where there is nothing of the kind.
+/// `MySQL` skips. None where there is nothing of the kind.
 pub(super) fn without_comments(text: &[u8]) -> Option<Vec<u8>> {
     // Behind the last line's end no comment of a line ends.
     let lines = memchr::memrchr2(b'\n', b'\r', text).map_or(0, |last| last + 1);
@@ -92,7 +92,7 @@ pub(super) fn without_comments(text: &[u8]) -> Option<Vec<u8>> {
                 };
                 inner.get(end + 2..).unwrap_or_default()
             }
-            (b'*', [b'/', behind @ ..]) => {
+            (b'*', [b'/', behind @ ..]) | (0xC2, [HARD_BLANK, behind @ ..]) => {
                 out.push(b' ');
                 behind
             }
@@ -101,11 +101,7 @@ pub(super) fn without_comments(text: &[u8]) -> Option<Vec<u8>> {
                 let end = memchr::memchr2(b'\n', b'\r', tail).unwrap_or(tail.len());
                 tail.get(end..).unwrap_or_default()
             }
-            // As UTF-8 has it; alone it is Latin-1, unless it is the end of another character.
-            (0xC2, [HARD_BLANK, behind @ ..]) => {
-                out.push(b' ');
-                behind
-            }
+            // Alone it is Latin-1, unless it is the end of another character.
             (&HARD_BLANK, _) if out.last().is_none_or(u8::is_ascii) => {
                 out.push(b' ');
                 tail

@@ -146,11 +146,10 @@ static CLASSES: [Classes; 256] = {
             b'$' | b'#' | b'@' => SIGIL,
             b';' => SEMICOLON,
             b'|' | b'&' => PIPE,
-            b' ' | b'\t' | b'+' | b'*' | 0x0B | 0x0C => BLANK,
+            // The last is of Latin-1: see `without_comments`.
+            b' ' | b'\t' | b'+' | b'*' | 0x0B | 0x0C | 0xA0 => BLANK,
             b'\n' | b'\r' => BREAK | BLANK,
             0 => NULL | BLANK,
-            // Of Latin-1: see `without_comments`.
-            0xA0 => BLANK,
             b'.' => DOT,
             b'/' => SLASH,
             b'\\' => BACKSLASH,
@@ -162,8 +161,6 @@ static CLASSES: [Classes; 256] = {
             // UTF-8 that is too long, and that has CR and LF for its low octets.
             0xC0 | 0xC1 | 0xE0 => DOT | SLASH,
             0xE5 => BREAK,
-            // Of Latin-1: see `without_comments`.
-            0xA0 => BLANK,
             _ => 0,
         };
         octet += 1;

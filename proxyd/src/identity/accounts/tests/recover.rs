@@ -13,7 +13,7 @@ async fn what_waits_with_the_old_password_comes_to_nothing_once_there_is_a_new_o
         accounts.state.standing.note(&set(&password_hash).unwrap());
         let (access, _) = login(&accounts, "ann", PASSWORD).await.unwrap();
         // Both turns are taken: whoever comes waits.
-        let (free, held) = std::sync::mpsc::channel::<()>();
+        let (free, held) = std::sync::mpsc::sync_channel::<()>(0);
         let held = Arc::new(std::sync::Mutex::new(held));
         let taken: Vec<_> = (0..2)
             .map(|_| {
@@ -90,7 +90,7 @@ async fn who_leaves_before_the_password_is_set_has_the_token_still() {
     });
     put.unwrap();
     let turns = &accounts.state.queues;
-    let (free, held) = std::sync::mpsc::channel::<()>();
+    let (free, held) = std::sync::mpsc::sync_channel::<()>(0);
     let held = Arc::new(std::sync::Mutex::new(held));
     for _ in 0..2 {
         let (accounts, held) = (Arc::clone(&accounts), Arc::clone(&held));
