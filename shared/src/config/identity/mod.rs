@@ -201,6 +201,10 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, has_redis: bool) -> (Identity, P
     if revocations == Some(StateStore::Redis) {
         redis::check_there(fields, "revocations", has_redis);
     }
+    named.check_places(
+        fields.reader(),
+        credential_headers(&jwt, api_key.as_ref(), introspection.as_ref(), forward.as_ref()),
+    );
     let identity = Identity {
         jwt,
         api_key,
@@ -235,6 +239,26 @@ fn warn_of_unused_keys(fields: &mut Fields<'_, '_>, identity: &Identity) {
             .hint("write `send: {token: on}` or `accounts: {algorithm: EdDSA}`, or remove them");
         fields.warn("signing_keys", fault);
     }
+}
+
+/// The headers in which clients' credentials are looked for, and where that is written.
+fn credential_headers<'i>(
+    jwt: &'i [Arc<Jwt>],
+    api_key: Option<&'i Arc<ApiKeys>>,
+    introspection: Option<&'i Arc<Introspection>>,
+    forward: Option<&'i Arc<ForwardAuth>>,
+) -> impl Iterator<Item = (&'i Arc<str>, String)> {
+    let tokens = jwt.iter().flat_map(|jwt| jwt.from.iter().map(|place| (place, format!("identity.jwt.{}", jwt.name))));
+    let keys =
+        api_key.into_iter().flat_map(|keys| keys.from.iter().map(|place| (place, "identity.api_key".to_owned())));
+    let opaque = introspection.into_iter().flat_map(|one| &one.from);
+    let opaque = opaque.map(|place| (place, "identity.introspection".to_owned()));
+    let headers = tokens.chain(keys).chain(opaque).filter_map(|(place, read_at)| match place {
+        TokenPlace::Header { name, .. } => Some((name, read_at)),
+        TokenPlace::Cookie(_) | TokenPlace::Query(_) => None,
+    });
+    let judged = forward.into_iter().flat_map(|forward| &forward.send);
+    headers.chain(judged.map(|name| (name, "identity.forward.send".to_owned())))
 }
 
 /// One that there may be several of, each with a name.

@@ -15,6 +15,24 @@ const MAIN: &str = "identity: {jwt: {main: {keys: {pem: a.pem}}}, api_key: on, l
 const ALONE: &str = "server: {trusted_proxies: []}\n";
 
 #[test]
+fn what_tells_who_it_is_is_no_place_of_credentials() {
+    for (identity, place) in [
+        ("{send: {user: X-API-Key}, api_key: {}}", "`identity.api_key`"),
+        (
+            "{send: {claims: {x_token: tenant}}, jwt: {main: {keys: {secret: '${env:T}'}, from: {header: x-token}}}}",
+            "`identity.jwt.main`",
+        ),
+        (
+            "{forward: {url: 'http://127.0.0.1:1/', send: [authorization, x-plan], copy: x-plan}}",
+            "`identity.forward.send`",
+        ),
+    ] {
+        let told = refused(&[&format!("identity: {identity}\n")]);
+        assert!(told.contains(place) && told.contains("config.yaml:2") && told.contains("stripped"), "{told}");
+    }
+}
+
+#[test]
 fn nothing_is_optional_where_a_service_is_asked() {
     let forward = "identity: {forward: {url: 'http://127.0.0.1:1/'}, api_key: {}}\n";
     let told = refused(&[&format!("{forward}auth: {{any_of: [api_key, forward], optional: true}}\n")]);
