@@ -7,6 +7,9 @@ use super::*;
 
 mod accounts;
 
+/// Makes a file what version 1 had made of it.
+const BACK_TO_1: &str = "DROP TABLE lapses; ALTER TABLE sessions DROP COLUMN seen_s; PRAGMA user_version = 1";
+
 fn key(name: &str) -> NewKey {
     NewKey { name: name.into(), by: "test".into(), ..NewKey::default() }
 }
@@ -338,7 +341,7 @@ fn a_file_of_the_version_before_is_taken_up_while_who_made_it_goes_on() {
     let path = folder.path().join("identity.db");
     drop(Directory::open(&path).unwrap());
     let older = Connection::open(&path).unwrap();
-    older.execute_batch("ALTER TABLE sessions DROP COLUMN seen_s; PRAGMA user_version = 1").unwrap();
+    older.execute_batch(BACK_TO_1).unwrap();
     let put = |id: u8| {
         let sql = "INSERT INTO sessions (id, payload, idle_until_s, ends_s) VALUES (?1, x'07', 10, 20)";
         older.execute(sql, [[id; 32]]).unwrap();

@@ -44,7 +44,7 @@ fn accounts_that_nobody_uses_go_once_their_time_is_over() {
     // One of the version before is brought up to date.
     let mut directory = Directory::open(&path).unwrap();
     let old = user(&mut directory, "old");
-    directory.conn.execute_batch("DROP TABLE lapses; PRAGMA user_version = 1").unwrap();
+    directory.conn.execute_batch(BACK_TO_1).unwrap();
     drop(directory);
     let mut directory = Directory::open(&path).unwrap();
     let mut add = |name: &str, lapses_s: Option<i64>| {

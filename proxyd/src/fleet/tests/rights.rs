@@ -19,6 +19,7 @@ async fn everything(url: &str) -> Result<(), StoreError> {
     link.set("session:a", value, second).await?;
     link.set_new("mark:a", value, second).await?;
     link.get("session:a").await?;
+    link.replace("session:a", value, second).await?;
     link.contains("mark:a").await?;
     link.keep("session:a", second).await?;
     link.remove("session:a").await?;
