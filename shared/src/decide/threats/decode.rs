@@ -63,8 +63,8 @@ fn digit(octet: u8) -> Option<u32> {
 }
 
 /// SQL with what stands for blanks as blanks: `/**/` and `/* … */` are one, of `/*!50000union*/` the words stay, and one that is
-/// open to the end is told by its beginning; `#` and `--` with the rest of their line are one, and so is 0xA0 of Latin-1, which
-/// `MySQL` skips. None where there is nothing of the kind.
+/// open to the end is told by its beginning; `#` and `--` with the rest of their line are one, and so is 0xA0 of Latin-1. None
+/// where there is nothing of the kind.
 pub(super) fn without_comments(text: &[u8]) -> Option<Vec<u8>> {
     // Behind the last line's end no comment of a line ends.
     let lines = memchr::memrchr2(b'\n', b'\r', text).map_or(0, |last| last + 1);
@@ -92,6 +92,7 @@ pub(super) fn without_comments(text: &[u8]) -> Option<Vec<u8>> {
                 };
                 inner.get(end + 2..).unwrap_or_default()
             }
+            // The end of what MySQL runs; and 0xA0 as UTF-8 has it.
             (b'*', [b'/', behind @ ..]) | (0xC2, [HARD_BLANK, behind @ ..]) => {
                 out.push(b' ');
                 behind

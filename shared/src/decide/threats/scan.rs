@@ -146,7 +146,7 @@ static CLASSES: [Classes; 256] = {
             b'$' | b'#' | b'@' => SIGIL,
             b';' => SEMICOLON,
             b'|' | b'&' => PIPE,
-            // The last is of Latin-1: see `without_comments`.
+            // And 0xA0 of Latin-1: see `without_comments`.
             b' ' | b'\t' | b'+' | b'*' | 0x0B | 0x0C | 0xA0 => BLANK,
             b'\n' | b'\r' => BREAK | BLANK,
             0 => NULL | BLANK,
