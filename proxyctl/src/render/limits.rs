@@ -71,7 +71,7 @@ pub(super) fn reset(told: &LimitsReset) -> String {
         let _ = writeln!(text, "{held}: requests under way hold places, until they end");
     }
     for failed in &told.failed {
-        let _ = writeln!(text, "forgotten here only, not for the other proxies: {failed}");
+        let _ = writeln!(text, "only here, not for the other proxies: {failed}");
     }
     text
 }
