@@ -160,7 +160,8 @@ impl Sessions {
                 Ok(Some(session)) => judge(session, idle_s, absolute_s, now_s),
                 Ok(None) => Answered::Denied(Denial::SessionInvalid),
                 Err(error) => {
-                    tracing::warn!(%error, "a session cannot be read");
+                    // The store's trouble is told where it is met; each such request is on record as `auth_unavailable`.
+                    tracing::debug!(%error, "a session cannot be read");
                     Answered::Unavailable
                 }
             }
