@@ -49,7 +49,7 @@ pub(super) fn session(
     };
     let mut roles: Vec<Box<str>> = Vec::new();
     let own = config.roles.iter().map(ToString::to_string);
-    for role in own.chain(claims.list(&config.roles_claim)).filter(|role| is_name(role)).take(MOST_NAMES) {
+    for role in own.chain(roles_of(&claims, &config.roles_claim)).filter(|role| is_name(role)).take(MOST_NAMES) {
         if !roles.iter().any(|known| **known == *role) {
             roles.push(role.into());
         }
@@ -71,6 +71,12 @@ pub(super) fn session(
         is_fresh: false,
         made: Made::default(),
     })
+}
+
+/// The roles that a claim gives. A text is one role: `not admin` makes nobody an `admin`. Only of scopes there are several in
+/// one text (RFC 6749 section 3.3).
+fn roles_of(claims: &Claims, path: &str) -> Vec<String> {
+    if matches!(path, "scope" | "scp") { claims.list(path) } else { claims.names(path) }
 }
 
 /// A claim as text: of a list, its texts apart by commas.
@@ -127,6 +133,10 @@ mod tests {
     use super::*;
     use crate::identity::session::Tokens;
 
+    fn of_claims(claims: &serde_json::Value) -> Claims {
+        Claims(claims.as_object().unwrap().clone())
+    }
+
     fn of(allow: &Allow, user_claim: &str, claims: &serde_json::Value) -> Result<Session, Failure> {
         let config = Login {
             name: "corp".into(),
@@ -142,7 +152,7 @@ mod tests {
             roles: vec!["user".into()],
             timeout: std::time::Duration::from_secs(1),
         };
-        let claims = Claims(claims.as_object().unwrap().clone());
+        let claims = of_claims(claims);
         let recognised = Recognised { claims, scopes: vec!["openid".to_owned()], tokens: Tokens::default() };
         let times = Times { started_s: 0, ends_s: 10, seen_s: 0 };
         session(&config, SessionId::draw().unwrap(), recognised, &["team", "groups"], times)
@@ -208,5 +218,8 @@ mod tests {
             (Some("red"), Some("a,b"), None)
         );
         assert_eq!((session.login(), &*session.provider), ("corp", "login.corp"));
+        let session = of(&none, "sub", &json!({"sub": "eve", "roles": "not admin"})).unwrap();
+        assert_eq!(session.roles.join("/"), "user/not admin");
+        assert_eq!(roles_of(&of_claims(&json!({"scope": "a b", "scp": ["a b"]})), "scope"), ["a", "b"]);
     }
 }

@@ -137,7 +137,7 @@ pub(super) static LOGIN: Section = Section {
         Field::new(
             "roles_claim",
             claim::CLAIM,
-            "A list of roles, or words apart by spaces. Where it is written, and the provider's token does not hold it, userinfo is asked for it.",
+            "A list of roles, or a text that is one role: it is never split, unless the claim is `scope` or `scp`. Where it is written, and the provider's token does not hold it, userinfo is asked for it.",
         )
         .default("roles"),
         Field::new("roles", ROLES, "Roles of everyone who comes in this way."),
