@@ -79,12 +79,16 @@ fn roles_of(claims: &Claims, path: &str) -> Vec<String> {
     if matches!(path, "scope" | "scp") { claims.list(path) } else { claims.names(path) }
 }
 
-/// A claim as text: of a list, its texts apart by commas.
+/// A claim as text: of a list, its texts apart by commas. One that holds a comma itself would be read as two, and is left out.
 fn told(claims: &Claims, path: &str) -> Option<String> {
-    let text = match claims.text(path) {
-        Some(text) => text.into_owned(),
-        None => claims.list(path).join(","),
-    };
+    let text = claims.text(path).map_or_else(
+        || {
+            let is_one =
+                |member: &String| !member.trim().is_empty() && !member.chars().any(|c| c == ',' || c.is_control());
+            claims.list(path).into_iter().filter(is_one).collect::<Vec<_>>().join(",")
+        },
+        std::borrow::Cow::into_owned,
+    );
     let is_sane = !text.is_empty() && text.len() <= LONGEST_CLAIM && !text.chars().any(char::is_control);
     is_sane.then_some(text)
 }
@@ -218,6 +222,9 @@ mod tests {
             (Some("red"), Some("a,b"), None)
         );
         assert_eq!((session.login(), &*session.provider), ("corp", "login.corp"));
+        let claims = json!({"sub": "eve", "groups": ["a,admin", "b", "c\nd", "", " ", "dev ops"], "team": ["a,b"]});
+        let session = of(&none, "sub", &claims).unwrap();
+        assert_eq!((session.claim("groups"), session.claim("team")), (Some("b,dev ops"), None));
         let session = of(&none, "sub", &json!({"sub": "eve", "roles": "not admin"})).unwrap();
         assert_eq!(session.roles.join("/"), "user/not admin");
         assert_eq!(roles_of(&of_claims(&json!({"scope": "a b", "scp": ["a b"]})), "scope"), ["a", "b"]);
