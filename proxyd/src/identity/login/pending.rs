@@ -17,6 +17,9 @@ pub(super) const LASTS_S: i64 = 600;
 /// Logins that one browser may have under way: more cookies make its requests too large.
 const MOST: usize = 4;
 
+/// Cookies that are opened to find out how old their logins are.
+const MOST_OPENED: usize = 4 * MOST;
+
 /// Logins that are remembered as ended.
 const MOST_ENDED: usize = 16_384;
 
@@ -81,24 +84,38 @@ impl Pending {
         }
         let name = name(jar, https, state);
         let Found::One(value) = cookie::find(headers, &name) else { return None };
-        let text = seals.open(Purpose::Pending, &name, value)?;
-        let pending: Self = serde_json::from_slice(&text).ok()?;
+        let pending = Self::open(seals, &name, value)?;
         let same: bool = subtle::ConstantTimeEq::ct_eq(pending.state.as_bytes(), state.as_bytes()).into();
-        (same && now_s < pending.at_s.saturating_add(LASTS_S)).then_some(pending)
+        (same && pending.is_under_way(now_s)).then_some(pending)
+    }
+
+    fn open(seals: &Seals, name: &str, value: &[u8]) -> Option<Self> {
+        serde_json::from_slice(&seals.open(Purpose::Pending, name, value)?).ok()
+    }
+
+    fn is_under_way(&self, now_s: i64) -> bool {
+        now_s < self.at_s.saturating_add(LASTS_S)
     }
 }
 
-/// Takes back what was left of earlier logins, where they are many.
-pub(super) fn sweep(headers: &Headers, jar: &Jar, https: bool) -> Vec<Value> {
+/// Takes back the cookies of logins that are over, and the oldest of those under way, so that there is room for one more: people
+/// go on in the tabs that they opened last.
+pub(super) fn sweep(headers: &Headers, jar: &Jar, seals: &Seals, https: bool, now_s: i64) -> Vec<Value> {
     let prefix = jar.pending(https);
-    let names: Vec<&str> = cookie::pairs(headers)
-        .filter_map(|(name, _)| str::from_utf8(name).ok())
-        .filter(|name| name.strip_prefix(prefix).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit())))
+    let mut found: Vec<(i64, &str)> = cookie::pairs(headers)
+        .filter_map(|(name, value)| Some((str::from_utf8(name).ok()?, value)))
+        .filter(|(name, _)| name.strip_prefix(prefix).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit())))
+        .take(MOST_OPENED)
+        .map(|(name, value)| {
+            let pending = Pending::open(seals, name, value).filter(|pending| pending.is_under_way(now_s));
+            // What cannot be opened is good for nothing any more.
+            (pending.map_or(i64::MIN, |pending| pending.at_s), name)
+        })
         .collect();
-    if names.len() < MOST {
-        return Vec::new();
-    }
-    names.iter().take(MOST * 4).filter_map(|name| Jar::set_pending(https, name, "", 0)).collect()
+    found.sort_unstable();
+    let many = found.len().saturating_sub(MOST - 1);
+    let old = found.iter().enumerate().filter(|(at, (at_s, _))| *at < many || *at_s == i64::MIN);
+    old.filter_map(|(_, (_, name))| Jar::set_pending(https, name, "", 0)).collect()
 }
 
 /// Each login has a cookie of its own: people log in in several tabs at once.
@@ -200,10 +217,31 @@ mod tests {
     fn what_is_left_of_many_logins_is_taken_back() {
         let jar = Jar::of(&Session::default());
         let seals = Seals::of(&[b"one"]).unwrap();
-        let cookies: Vec<Value> =
-            (0..MOST).map(|_| Pending::draw("a", "/", "o", 0).unwrap().set(&jar, &seals, false).unwrap()).collect();
-        assert!(sweep(&sent(&cookies[1..]), &jar, false).is_empty());
-        assert_eq!(sweep(&sent(&cookies), &jar, false).len(), MOST);
-        assert!(sweep(&sent(&cookies), &jar, true).is_empty());
+        let begun = |at_s: i64| Pending::draw("a", "/", "o", at_s).unwrap().set(&jar, &seals, false).unwrap();
+        // Names come in no order that says which is older.
+        let cookies: Vec<Value> = [30, 10, 40, 20].map(begun).into();
+        let name = |cookie: &Value| String::from_utf8_lossy(cookie.as_bytes()).split('=').next().unwrap().to_owned();
+        let check = |cookies: &[Value], https, now_s, expected: &[&Value]| {
+            let swept = sweep(&sent(cookies), &jar, &seals, https, now_s);
+            assert!(
+                swept.iter().all(|cookie| String::from_utf8_lossy(cookie.as_bytes()).contains("=; Path=/; Max-Age=0;"))
+            );
+            let mut swept: Vec<_> = swept.iter().map(name).collect();
+            let mut expected: Vec<_> = expected.iter().map(|cookie| name(cookie)).collect();
+            swept.sort();
+            expected.sort();
+            assert_eq!(swept, expected, "{now_s}");
+        };
+        check(&cookies[1..], false, 50, &[]);
+        check(&cookies, false, 50, &[&cookies[1]]);
+        check(&cookies, true, 50, &[]);
+        check(&cookies[1..], false, 20 + LASTS_S, &[&cookies[1], &cookies[3]]);
+        check(&cookies, false, 40 + LASTS_S, &cookies.iter().collect::<Vec<_>>());
+        let many: Vec<Value> = (0..10).map(begun).collect();
+        check(&many, false, 50, &many[..7].iter().collect::<Vec<_>>());
+        let broken = Value::parse(&format!("{}=broken; Path=/", name(&cookies[0]))).unwrap();
+        check(&[broken, cookies[1].clone()], false, 50, &[&cookies[0]]);
+        let hostile: Vec<Value> = (0..100).map(begun).collect();
+        assert_eq!(sweep(&sent(&hostile), &jar, &seals, false, 200).len(), MOST_OPENED - MOST + 1);
     }
 }

@@ -83,7 +83,7 @@ impl Logins {
         let url = provider.begin(start, &provider.calls(&reach.client, visit.now_s)).await?;
         let jar = self.sessions.jar();
         let mut answer = Answer::to(302, url);
-        answer.cookies = pending::sweep(visit.headers, jar, visit.https);
+        answer.cookies = pending::sweep(visit.headers, jar, self.sessions.seals(), visit.https, visit.now_s);
         answer.cookies.push(pending.set(jar, self.sessions.seals(), visit.https).ok_or_else(none)?);
         Ok(answer)
     }
