@@ -11,7 +11,7 @@ const ROUNDS: usize = 4;
 /// The place that `asked` names, if it is one of this origin; else the front page. Pages of our own (`own`) are none: from
 /// one of those people would be sent on at once, perhaps out again.
 pub(super) fn place<'a>(asked: Option<&'a str>, own: &str) -> &'a str {
-    asked.filter(|asked| is_local(asked) && !asked.starts_with(own)).unwrap_or("/")
+    asked.filter(|asked| is_local(asked, own)).unwrap_or("/")
 }
 
 /// The query that tells a login page where to send people afterwards; empty for the front page.
@@ -24,7 +24,7 @@ pub(super) fn query(to: &str) -> String {
 
 /// Whether every browser takes it for a path of the origin that it came from. Browsers drop tabs and line ends, and read a
 /// backslash as a slash: `/\evil.example` names another host.
-fn is_local(asked: &str) -> bool {
+fn is_local(asked: &str, own: &str) -> bool {
     let plain = asked.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     if !plain || asked.len() > LONGEST {
         return false;
@@ -34,6 +34,11 @@ fn is_local(asked: &str) -> bool {
     for _ in 0..ROUNDS {
         let leads_here = path.first() == Some(&b'/') && !matches!(path.get(1), Some(b'/' | b'\\'));
         if !leads_here || path.iter().any(|byte| byte.is_ascii_control() || *byte == b'\\') {
+            return false;
+        }
+        // Browsers take dot segments out, and the path then begins with something else.
+        let is_dots = |step: &[u8]| matches!(step, b"." | b"..");
+        if path.starts_with(own.as_bytes()) || path.split(|byte| *byte == b'/').any(is_dots) {
             return false;
         }
         let decoded = decode(&path);
@@ -112,6 +117,25 @@ mod tests {
             "/page?a=\\",
             "/.proxyd/logout",
             "/.proxyd/login/github",
+            "/.proxyd/logout?to=/page",
+            "/x/../.proxyd/logout",
+            "/./.proxyd/logout",
+            "/x/%2e%2e/.proxyd/logout",
+            "/%2E%2e/.proxyd/logout",
+            "/x/.%2e/.proxyd/logout",
+            "/%2e/.proxyd/logout",
+            "/x%2f..%2f.proxyd/logout",
+            "/x/%252e%252e/.proxyd/logout",
+            "/%2eproxyd/logout",
+            "/.proxyd%2flogout",
+            "/%252eproxyd/logout",
+            "/.proxyd//logout",
+            "/x/..//.proxyd/logout",
+            "/x/..//evil.example",
+            "/x\\..\\.proxyd\\logout",
+            "/x/..%5c.proxyd/logout",
+            "/x/..",
+            "/..",
         ] {
             check(asked, "/");
         }
@@ -131,6 +155,11 @@ mod tests {
             "/a%252Fb",
             "/100%",
             "/a@b:c",
+            "/.well-known/x",
+            "/a/..b/c../...",
+            "/.proxydx",
+            "/x/.proxyd/logout",
+            "/page?from=/../.proxyd/logout#/../x",
         ] {
             check(asked, asked);
         }
