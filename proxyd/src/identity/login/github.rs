@@ -1,19 +1,22 @@
 //! GitHub: OAuth 2.0 without an `id_token`. Who it is, its API says; what it says is told as claims.
 
 use oauth2::basic::{BasicClient, BasicTokenResponse};
-use oauth2::{AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, RedirectUrl, RequestTokenError, TokenUrl};
+use oauth2::{AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, RedirectUrl, TokenUrl};
 use openidconnect::url::Url;
 use openidconnect::{CsrfToken, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, Scope};
 use serde_json::{Map, Value, json};
 use shared::config::identity::Login;
 
-use super::provider::{Brought, Calls, Failure, Recognised, Start, failed};
+use super::provider::{Brought, Calls, Failure, Recognised, Start, failed, refused};
 use crate::identity::claims::Claims;
 use crate::identity::session::Tokens;
 
 /// Pages of organisations that are read, a hundred each.
 const MOST_PAGES: usize = 5;
 const PAGE: usize = 100;
+
+/// What GitHub says of a code or token that is no good.
+const NO_GOOD: [&str; 2] = ["bad_verification_code", "bad_refresh_token"];
 
 /// Where GitHub is, or something that speaks as it does.
 pub(super) struct GitHub {
@@ -69,13 +72,7 @@ impl GitHub {
             .exchange_code(AuthorizationCode::new(brought.code.to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(brought.verifier.to_owned()));
         let http = |request| calls.send(request);
-        let answer = request.request_async(&http).await.map_err(|error| match error {
-            RequestTokenError::Request(error) => failed(config, &error.to_string(), Failure::Unavailable),
-            // GitHub says 200 where it gives no token.
-            RequestTokenError::ServerResponse(_) | RequestTokenError::Parse(..) | RequestTokenError::Other(_) => {
-                failed(config, "the provider gives no token", Failure::Failed)
-            }
-        })?;
+        let answer = request.request_async(&http).await.map_err(|error| refused(config, error, &NO_GOOD))?;
         let token = answer.access_token().secret();
         let Value::Object(user) = self.ask(config, "/user", token, calls).await? else {
             return Err(failed(config, "/user is no object", Failure::Failed));
@@ -136,8 +133,16 @@ impl GitHub {
         let answer = answer.map_err(|error| failed(config, &error.to_string(), Failure::Unavailable))?;
         if answer.status() != 200 {
             let what = path.split('?').next().unwrap_or_default();
-            let why = format!("{what} answers {}: is a scope missing?", answer.status());
-            return Err(failed(config, &why, Failure::Failed));
+            // GitHub also says 403 to those who asked too often.
+            let is_limited = answer.headers().contains_key("retry-after")
+                || answer.headers().get("x-ratelimit-remaining").is_some_and(|left| left == "0");
+            return Err(match answer.status().as_u16() {
+                401 | 403 | 404 if !is_limited => {
+                    let why = format!("{what} answers {}: is a scope missing?", answer.status());
+                    failed(config, &why, Failure::Failed)
+                }
+                status => failed(config, &format!("{what} answers {status}"), Failure::Unavailable),
+            });
         }
         serde_json::from_slice(answer.body()).map_err(|_| failed(config, "an answer is no JSON", Failure::Failed))
     }

@@ -16,13 +16,13 @@ use openidconnect::url::Url;
 use openidconnect::{
     AccessTokenHash, AdditionalProviderMetadata, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId,
     ClientSecret, CsrfToken, IssuerUrl, Nonce, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier,
-    ProviderMetadata, RedirectUrl, RefreshToken, RequestTokenError, Scope, SignatureVerificationError, TokenResponse,
+    ProviderMetadata, RedirectUrl, RefreshToken, Scope, SignatureVerificationError, TokenResponse,
 };
 use serde::{Deserialize, Serialize};
 use shared::config::identity::Login;
 use tokio::sync::Semaphore;
 
-use super::provider::{Brought, Calls, Failure, Recognised, Refreshed, Start, failed};
+use super::provider::{Brought, Calls, Failure, Recognised, Refreshed, Start, failed, refused, told};
 use super::userinfo;
 use crate::identity::claims::Claims;
 use crate::identity::session::Tokens;
@@ -35,6 +35,9 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// … and for a key that is not known yet so long after it was asked last.
 const KEYS_FLOOR_S: i64 = 30;
+
+/// What a token endpoint says of a code or token that is no good (RFC 6749 section 5.2).
+const NO_GOOD: [&str; 1] = ["invalid_grant"];
 
 /// Signatures that are taken: those of key pairs. One that the client's secret makes proves too little.
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
@@ -157,7 +160,7 @@ impl Oidc {
             .set_redirect_uri(Cow::Owned(redirect))
             .set_pkce_verifier(PkceCodeVerifier::new(brought.verifier.to_owned()));
         let http = |request| calls.send(request);
-        let answer = request.request_async(&http).await.map_err(|error| refused(config, error))?;
+        let answer = request.request_async(&http).await.map_err(|error| refused(config, error, &NO_GOOD))?;
         let nonce = Nonce::new(brought.nonce.to_owned());
         self.believe(config, &answer, Some(&nonce), calls).await
     }
@@ -173,7 +176,7 @@ impl Oidc {
         let answer = match request.request_async(&http).await {
             Ok(answer) => answer,
             Err(error) => {
-                return match refused(config, error) {
+                return match refused(config, error, &NO_GOOD) {
                     Failure::Unavailable => Refreshed::Unavailable,
                     Failure::State | Failure::Failed | Failure::Refused => Refreshed::Ended,
                 };
@@ -386,30 +389,4 @@ fn given(answer: &CoreTokenResponse, now_s: i64) -> Tokens {
     let lasts = answer.expires_in().and_then(|lasts| i64::try_from(lasts.as_secs()).ok());
     let until_s = lasts.filter(|_| refresh.is_some()).map(|lasts| now_s.saturating_add(lasts.max(1)));
     Tokens { id_token: None, refresh, until_s, subject: None }
-}
-
-/// Whose fault it is that there are no tokens. The answer itself may hold some, and is not shown.
-fn refused<E, T>(config: &Login, error: RequestTokenError<E, T>) -> Failure
-where
-    E: std::error::Error + 'static,
-    T: openidconnect::ErrorResponse + 'static,
-{
-    match error {
-        RequestTokenError::ServerResponse(_) => failed(config, "the provider gives no tokens", Failure::Failed),
-        RequestTokenError::Request(error) => failed(config, &told(&error), Failure::Unavailable),
-        RequestTokenError::Parse(..) => failed(config, "the provider's tokens cannot be read", Failure::Failed),
-        RequestTokenError::Other(_) => failed(config, "the provider's answer is none", Failure::Failed),
-    }
-}
-
-/// An error with its causes.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use oauth2::basic::BasicErrorResponse;
+use openidconnect::RequestTokenError;
 use openidconnect::url::Url;
+use serde_json::Value;
 use shared::config::identity::{Login, LoginKind};
 
 use super::github::GitHub;
@@ -221,4 +224,49 @@ impl Provider {
 pub(super) fn failed(config: &Login, why: &str, failure: Failure) -> Failure {
     tracing::warn!(login = &*config.name, code = failure.code(), why, "a login failed");
     failure
+}
+
+/// Why a token endpoint gives no tokens. That a code or a token is no good it says by a word (one of `no_good`); everything else,
+/// be it a page of somebody on the way or a word about us, says nothing of the person. The answer itself may hold what is secret,
+/// and is not shown.
+pub(super) fn refused<E>(config: &Login, error: RequestTokenError<E, BasicErrorResponse>, no_good: &[&str]) -> Failure
+where
+    E: std::error::Error + 'static,
+{
+    let word = match error {
+        RequestTokenError::Request(error) => return failed(config, &told(&error), Failure::Unavailable),
+        RequestTokenError::ServerResponse(answer) => Some(answer.error().as_ref().to_owned()),
+        // GitHub says 200 where it gives no token.
+        RequestTokenError::Parse(_, body) => {
+            let body = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+            // It speaks of somebody, and what it says does not hold.
+            if body.get("access_token").is_some() {
+                return failed(config, "the provider's tokens cannot be read", Failure::Failed);
+            }
+            body.get("error").and_then(Value::as_str).map(str::to_owned)
+        }
+        RequestTokenError::Other(_) => None,
+    };
+    let Some(word) = word else {
+        return failed(config, "the provider's answer is none", Failure::Unavailable);
+    };
+    let failure = if no_good.contains(&&*word) { Failure::Failed } else { Failure::Unavailable };
+    failed(config, &format!("the provider gives no tokens: {}", plain(&word)), failure)
+}
+
+/// A word of a provider's, as it may stand in the log.
+pub(super) fn plain(word: &str) -> String {
+    word.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(64).collect()
+}
+
+/// An error with its causes.
+pub(super) fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }

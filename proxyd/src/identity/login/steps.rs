@@ -7,7 +7,7 @@ use serde_json::json;
 use super::allow::{self, Times};
 use super::pages::Answer;
 use super::pending::{self, Pending};
-use super::provider::{Brought, Failure, Provider, Start, failed};
+use super::provider::{Brought, Failure, Provider, Start, failed, plain};
 use super::visit::Visit;
 use super::{Logins, Reach, target};
 use crate::exchange::{Challenges, Denial, Rejection, Value};
@@ -124,8 +124,10 @@ impl Logins {
     ) -> Result<Answer, Failure> {
         let twice = |()| failed(&provider.config, "a parameter stands there twice", Failure::Failed);
         if let Some(error) = visit.parameter("error").map_err(twice)? {
-            let error: String = error.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(64).collect();
-            return Err(failed(&provider.config, &format!("the provider says {error}"), Failure::Failed));
+            // RFC 6749 section 4.1.2.1.
+            let is_away = matches!(&*error, "server_error" | "temporarily_unavailable");
+            let failure = if is_away { Failure::Unavailable } else { Failure::Failed };
+            return Err(failed(&provider.config, &format!("the provider says {}", plain(&error)), failure));
         }
         let code = visit.parameter("code").map_err(twice)?;
         let Some(code) = code.filter(|code| !code.is_empty() && code.len() <= LONGEST_CODE) else {

@@ -7,7 +7,7 @@ use shared::config::identity::Login;
 
 use super::allow;
 use super::provider::{Calls, Failure};
-use crate::identity::claims::Claims;
+use crate::identity::claims::{Claims, ClaimsError};
 
 /// An address, and whether it is the person's own: the one says nothing without the other.
 const EMAIL: [&str; 2] = ["email", "email_verified"];
@@ -45,8 +45,16 @@ pub(super) async fn ask(url: &str, answer: &CoreTokenResponse, calls: &Calls) ->
         .map_err(|_| ("the access token cannot be sent".to_owned(), Failure::Failed))?;
     let answer = calls.send(request).await;
     let answer = answer.map_err(|error| (format!("userinfo: {error}"), Failure::Unavailable))?;
-    let claims = (answer.status() == 200).then(|| Claims::parse(answer.body()).ok()).flatten();
-    claims.ok_or_else(|| ("the provider's userinfo is no JSON object".to_owned(), Failure::Failed))
+    match answer.status().as_u16() {
+        200 => Claims::parse(answer.body()).map_err(|error| {
+            // A page of somebody on the way says nothing of the person.
+            let failure = if error == ClaimsError::Syntax { Failure::Unavailable } else { Failure::Failed };
+            ("the provider's userinfo is no JSON object".to_owned(), failure)
+        }),
+        // RFC 6750 section 3.1: it is the token that is no good, or not good enough.
+        status @ (401 | 403) => Err((format!("userinfo answers {status}"), Failure::Failed)),
+        status => Err((format!("userinfo answers {status}"), Failure::Unavailable)),
+    }
 }
 
 /// Adds what the token does not say; what it says holds.

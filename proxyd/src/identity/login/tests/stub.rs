@@ -28,6 +28,8 @@ pub(super) struct Script {
     pub keys: Vec<(String, Arc<Ed25519KeyPair>)>,
     /// Answers every question with this status.
     pub down: Option<u16>,
+    /// What it answers at a path in place of everything else: a status, and a text of any kind.
+    pub over: Vec<(&'static str, u16, &'static str)>,
     /// The token endpoint refuses.
     pub refuses: bool,
     /// Each refresh spends its token: `r1` is good first, then `r2`.
@@ -68,6 +70,7 @@ impl Stub {
             breaks_signature: false,
             keys: vec![key("one")],
             down: None,
+            over: Vec::new(),
             refuses: false,
             rotates: None,
             emails: json!([{"email": "eve@a.example", "primary": true, "verified": true}]),
@@ -109,7 +112,6 @@ impl Stub {
             let whole = text.split_once("\r\n\r\n").filter(|(head, body)| body.len() >= length(head));
             if let Some((head, body)) = whole {
                 let (status, answer) = self.answer(head, body);
-                let answer = answer.to_string();
                 let head = format!(
                     "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
                     answer.len()
@@ -126,7 +128,14 @@ impl Stub {
         }
     }
 
-    fn answer(&self, head: &str, body: &str) -> (u16, Value) {
+    fn answer(&self, head: &str, body: &str) -> (u16, String) {
+        let (status, answer) = self.told(head, body);
+        let path = head.split([' ', '?']).nth(1).unwrap().to_owned();
+        let over = self.set(|script| script.over.iter().find(|(own, ..)| *own == path).copied());
+        over.map_or_else(|| (status, answer.to_string()), |(_, status, text)| (status, text.to_owned()))
+    }
+
+    fn told(&self, head: &str, body: &str) -> (u16, Value) {
         let line = head.lines().next().unwrap().trim_end_matches(" HTTP/1.1").to_owned();
         let form: Vec<_> = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
         let mut script = self.script.lock().unwrap();
