@@ -8,6 +8,7 @@ mod pages;
 mod pending;
 mod provider;
 mod refresh;
+mod revoke;
 mod steps;
 mod target;
 mod userinfo;

@@ -23,7 +23,7 @@ use shared::config::identity::Login;
 use tokio::sync::Semaphore;
 
 use super::provider::{Brought, Calls, Failure, Recognised, Refreshed, Start, failed, refused, told};
-use super::userinfo;
+use super::{revoke, userinfo};
 use crate::identity::claims::Claims;
 use crate::identity::session::Tokens;
 
@@ -57,6 +57,8 @@ const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
 struct Extra {
     /// `OpenID` Connect RP-Initiated Logout 1.0.
     end_session_endpoint: Option<Url>,
+    /// RFC 7009. A text, so that one that is none does not keep people from logging in.
+    revocation_endpoint: Option<String>,
     /// RFC 9207.
     authorization_response_iss_parameter_supported: Option<bool>,
 }
@@ -218,6 +220,13 @@ impl Oidc {
         Some(url)
     }
 
+    /// Gives a token back that nobody needs any more, if the provider takes it.
+    pub(super) async fn give_up(&self, config: &Login, token: &str, calls: &Calls) -> Result<(), String> {
+        let found = self.discover(config, calls, None).await.map_err(|_| "the provider does not answer".to_owned())?;
+        let Some(url) = &found.metadata.additional_metadata().revocation_endpoint else { return Ok(()) };
+        revoke::ask(url, config, is_in_body(&found.metadata), token, calls).await
+    }
+
     /// What the provider's answer says, once its token was verified.
     async fn believe(
         &self,
@@ -324,13 +333,17 @@ fn client(config: &Login, metadata: &Metadata) -> Client {
     let secret = config.client_secret.as_ref().map(|secret| ClientSecret::new(secret.reveal().to_owned()));
     let id = ClientId::new(config.client_id.to_string());
     let client = CoreClient::from_provider_metadata(metadata.clone(), id, secret);
+    client.set_auth_type(if is_in_body(metadata) { AuthType::RequestBody } else { AuthType::BasicAuth })
+}
+
+/// Whether the provider takes the client's secret in a form alone.
+fn is_in_body(metadata: &Metadata) -> bool {
     // OpenID Connect Discovery section 3: where nothing is said, it is Basic.
     let takes = |method| match metadata.token_endpoint_auth_methods_supported() {
         Some(methods) => methods.contains(&method),
         None => method == CoreClientAuthMethod::ClientSecretBasic,
     };
-    let in_body = !takes(CoreClientAuthMethod::ClientSecretBasic) && takes(CoreClientAuthMethod::ClientSecretPost);
-    client.set_auth_type(if in_body { AuthType::RequestBody } else { AuthType::BasicAuth })
+    !takes(CoreClientAuthMethod::ClientSecretBasic) && takes(CoreClientAuthMethod::ClientSecretPost)
 }
 
 fn redirect(config: &Login, uri: &str) -> Result<RedirectUrl, Failure> {

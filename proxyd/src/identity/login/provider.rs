@@ -211,6 +211,25 @@ impl Provider {
         }
     }
 
+    /// Gives back what refreshes a session that has ended. Nobody waits for it.
+    pub(super) fn give_up(self: &Arc<Self>, tokens: &Tokens, calls: &Calls) {
+        let Some(token) = tokens.refresh.clone() else { return };
+        let (provider, calls) = (Arc::clone(self), calls.clone());
+        tokio::task::spawn_local(async move {
+            let given_up = match &provider.kind {
+                Kind::Oidc(oidc) => oidc.give_up(&provider.config, &token, &calls).await,
+                Kind::GitHub(_) => Ok(()),
+            };
+            if let Err(why) = given_up {
+                tracing::warn!(
+                    login = &*provider.config.name,
+                    why,
+                    "a provider still takes the token of a session that has ended"
+                );
+            }
+        });
+    }
+
     /// Where the provider ends its own session, and sends people back from.
     pub(super) async fn end(&self, tokens: &Tokens, back: &str, calls: &Calls) -> Option<Url> {
         match &self.kind {

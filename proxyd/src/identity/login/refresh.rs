@@ -248,7 +248,8 @@ async fn alone(
     reach: &Reach,
     now_s: i64,
 ) -> Result<Told, KeepError> {
-    let refreshed = provider.refresh(&session.tokens, &provider.calls(&reach.client, now_s)).await;
+    let calls = provider.calls(&reach.client, now_s);
+    let refreshed = provider.refresh(&session.tokens, &calls).await;
     let renewed = match refreshed {
         Refreshed::Unavailable => return Ok(Told::waiting(session, now_s.saturating_add(PAUSE_S), now_s)),
         Refreshed::Ended => match crossed(logins, session, reach, now_s).await? {
@@ -259,6 +260,9 @@ async fn alone(
         Refreshed::Good(tokens, Some(recognised)) => {
             let times = Times { started_s: session.started_s, ends_s: session.ends_s, seen_s: now_s };
             let renewed = allow::session(&provider.config, session.id.clone(), *recognised, &logins.sent(), times);
+            if renewed.is_err() {
+                provider.give_up(&tokens, &calls);
+            }
             renewed.ok().map(|renewed| Session { tokens, ..renewed })
         }
     };

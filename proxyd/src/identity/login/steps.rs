@@ -194,6 +194,7 @@ impl Logins {
                     None => self.after_logout.to_string(),
                 };
                 let calls = provider.calls(&reach.client, visit.now_s);
+                provider.give_up(&session.tokens, &calls);
                 if let Some(url) = provider.end(&session.tokens, &back, &calls).await {
                     answer = Answer::to(status, url);
                 }

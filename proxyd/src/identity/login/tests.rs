@@ -3,6 +3,7 @@
 
 mod browser;
 mod refreshed;
+mod revoked;
 mod sessions;
 mod stub;
 

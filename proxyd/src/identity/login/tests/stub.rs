@@ -151,6 +151,7 @@ impl Stub {
             ("GET", "/jwks") => (200, script.jwks()),
             ("POST", "/token") => script.token(&self.address, &form),
             ("GET", "/userinfo" | "/user") => (200, script.user.clone()),
+            ("POST", "/revoke") => (200, json!({})),
             ("POST", "/gh/token") => script.github_token(&form),
             ("GET", "/user/emails") => (if script.emails.is_null() { 404 } else { 200 }, script.emails.clone()),
             ("GET", "/user/orgs") => (200, script.organisations.clone()),
@@ -201,7 +202,8 @@ impl Script {
             self.claims = json!({"nonce": null});
         }
         let basic = format!("Basic {}", STANDARD.encode("client:s%26cret"));
-        if self.refuses || self.authorization != basic || !(is_refresh || self.proves(form)) {
+        let in_form = form.contains(&("client_secret".to_owned(), "s&cret".to_owned()));
+        if self.refuses || !(self.authorization == basic || in_form) || !(is_refresh || self.proves(form)) {
             return (400, json!({"error": "invalid_grant"}));
         }
         let mut claims = json!({
