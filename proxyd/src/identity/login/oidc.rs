@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use shared::config::identity::Login;
 use tokio::sync::Semaphore;
 
-use super::provider::{Brought, Calls, Failure, Recognised, Refreshed, Start, failed, refused, told};
+use super::provider::{Brought, Calls, Failure, Recognised, Refreshed, Start, failed, given, refused, told};
 use super::{revoke, userinfo};
 use crate::identity::claims::Claims;
 use crate::identity::session::Tokens;
@@ -79,6 +79,20 @@ type Metadata = ProviderMetadata<
     CoreResponseType,
     CoreSubjectIdentifierType,
 >;
+
+/// Why it is not known of whom an answer with tokens speaks.
+enum Doubt {
+    /// Its key is not known, or userinfo says nothing: another time it may.
+    Open(Failure),
+    /// What it says does not hold.
+    Wrong(Failure),
+}
+
+impl Doubt {
+    fn of(failure: Failure) -> Self {
+        if failure == Failure::Unavailable { Self::Open(failure) } else { Self::Wrong(failure) }
+    }
+}
 
 /// What was discovered.
 struct Found {
@@ -164,7 +178,9 @@ impl Oidc {
         let http = |request| calls.send(request);
         let answer = request.request_async(&http).await.map_err(|error| refused(config, error, &NO_GOOD))?;
         let nonce = Nonce::new(brought.nonce.to_owned());
-        self.believe(config, &answer, Some(&nonce), calls).await
+        self.believe(config, &answer, Some(&nonce), calls).await.map_err(|doubt| match doubt {
+            Doubt::Open(failure) | Doubt::Wrong(failure) => failure,
+        })
     }
 
     /// Asks whether a session goes on.
@@ -184,27 +200,51 @@ impl Oidc {
                 };
             }
         };
-        if answer.id_token().is_none() {
-            let mut renewed = given(&answer, calls.now_s);
-            renewed.id_token.clone_from(&tokens.id_token);
-            renewed.subject.clone_from(&tokens.subject);
-            renewed.refresh = renewed.refresh.or_else(|| tokens.refresh.clone());
+        let renewed = tokens.renewed(given(&answer, calls.now_s));
+        let believed = if answer.id_token().is_some() {
+            self.believe(config, &answer, None, calls).await
+        } else if let Some(url) = found.metadata.userinfo_endpoint() {
+            self.ask_again(config, url.as_str(), &answer, tokens, calls).await
+        } else {
+            // Nobody there to say more: what the login said holds.
             return Refreshed::Good(renewed, None);
-        }
-        match self.believe(config, &answer, None, calls).await {
+        };
+        match believed {
             // OpenID Connect Core section 12.2: it must be the same person.
             Ok(recognised) if recognised.tokens.subject == tokens.subject => {
-                let mut renewed = recognised.tokens.clone();
-                renewed.refresh = renewed.refresh.or_else(|| tokens.refresh.clone());
-                Refreshed::Good(renewed, Some(Box::new(recognised)))
+                let id_token = recognised.tokens.id_token.clone().or(renewed.id_token);
+                Refreshed::Good(Tokens { id_token, ..renewed }, Some(Box::new(recognised)))
             }
             Ok(_) => {
                 failed(config, "a refresh told of somebody else", Failure::Failed);
                 Refreshed::Ended
             }
-            Err(Failure::Unavailable) => Refreshed::Unavailable,
-            Err(_) => Refreshed::Ended,
+            // The tokens of before may be spent, so those of now are kept; by the time of before, so that it is asked again soon.
+            Err(Doubt::Open(_)) => Refreshed::Open(Tokens { until_s: tokens.until_s, ..renewed }),
+            Err(Doubt::Wrong(_)) => Refreshed::Ended,
         }
+    }
+
+    /// What userinfo says where a refresh brought no `id_token` (`OpenID` Connect Core section 12.2 leaves that to the provider).
+    async fn ask_again(
+        &self,
+        config: &Login,
+        url: &str,
+        answer: &CoreTokenResponse,
+        tokens: &Tokens,
+        calls: &Calls,
+    ) -> Result<Recognised, Doubt> {
+        let asked = userinfo::ask(url, answer.access_token(), calls).await;
+        let claims = asked.map_err(|(why, failure)| Doubt::of(failed(config, &why, failure)))?;
+        let earlier = tokens.id_token.as_deref().and_then(payload);
+        if let Some(path) = earlier.and_then(|earlier| userinfo::lost(config, &self.sent, &earlier, &claims)) {
+            let why = format!(
+                "userinfo does not say `{path}`, and a refresh brings no id_token: who logs in again brings one"
+            );
+            return Err(Doubt::Wrong(failed(config, &why, Failure::Failed)));
+        }
+        let subject = claims.text("sub").map(|sub| sub.into_owned().into_boxed_str());
+        Ok(Recognised { claims, scopes: scopes(config, answer), tokens: Tokens { subject, ..Tokens::default() } })
     }
 
     /// Where the provider ends its own session, if it can.
@@ -234,39 +274,37 @@ impl Oidc {
         answer: &CoreTokenResponse,
         nonce: Option<&Nonce>,
         calls: &Calls,
-    ) -> Result<Recognised, Failure> {
-        let Some(id_token) = answer.id_token() else {
-            return Err(failed(config, "the provider gave no id_token", Failure::Failed));
-        };
-        let mut found = self.discover(config, calls, None).await?;
+    ) -> Result<Recognised, Doubt> {
+        let wrong = |why: &str| Doubt::Wrong(failed(config, why, Failure::Failed));
+        let Some(id_token) = answer.id_token() else { return Err(wrong("the provider gave no id_token")) };
+        let mut found = self.discover(config, calls, None).await.map_err(Doubt::Open)?;
         let mut verified = verify(config, &found.metadata, answer, id_token, nonce);
         if verified.as_ref().is_err_and(|(_, is_key_unknown)| *is_key_unknown) {
-            found = self.discover(config, calls, Some(&found)).await?;
+            found = self.discover(config, calls, Some(&found)).await.map_err(Doubt::Open)?;
             verified = verify(config, &found.metadata, answer, id_token, nonce);
         }
-        let mut claims = verified.map_err(|(why, _)| failed(config, &why, Failure::Failed))?;
+        let mut claims = verified.map_err(|(why, is_key_unknown)| {
+            let failure = failed(config, &why, Failure::Failed);
+            if is_key_unknown { Doubt::Open(failure) } else { Doubt::Wrong(failure) }
+        })?;
         let subject = claims.text("sub").map(|sub| sub.into_owned().into_boxed_str());
         let needs = userinfo::needs(config, &claims);
         if (needs || userinfo::wishes(config, &self.sent, &claims))
             && let Some(url) = found.metadata.userinfo_endpoint()
         {
-            match userinfo::ask(url.as_str(), answer, calls).await {
+            match userinfo::ask(url.as_str(), answer.access_token(), calls).await {
                 Ok(more) if subject.is_none() || more.text("sub").as_deref() != subject.as_deref() => {
-                    return Err(failed(config, "userinfo speaks of somebody else", Failure::Failed));
+                    return Err(wrong("userinfo speaks of somebody else"));
                 }
                 Ok(more) => userinfo::complete(&mut claims, more),
-                Err((why, failure)) if needs => return Err(failed(config, &why, failure)),
+                Err((why, failure)) if needs => return Err(Doubt::of(failed(config, &why, failure))),
                 Err((why, _)) => {
                     tracing::warn!(login = &*config.name, %why, "a login goes on without what userinfo tells");
                 }
             }
         }
-        let scopes = match answer.scopes() {
-            Some(scopes) => scopes.iter().map(|scope| scope.to_string()).collect(),
-            None => config.scopes.iter().map(ToString::to_string).collect(),
-        };
         let tokens = Tokens { id_token: Some(id_token.to_string().into()), subject, ..given(answer, calls.now_s) };
-        Ok(Recognised { claims, scopes, tokens })
+        Ok(Recognised { claims, scopes: scopes(config, answer), tokens })
     }
 
     /// The provider's own description, with its keys. Read when it is first needed, and anew where `stale` is not enough.
@@ -390,16 +428,19 @@ fn verify(
         }
     }
     // All claims, not only those that the crate has names for. What is read here is what was verified.
-    let text = id_token.to_string();
-    let payload = text.split('.').nth(1).and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
-    let claims = payload.and_then(|payload| Claims::parse(&payload).ok());
-    claims.ok_or_else(|| ("the id_token's claims cannot be read".to_owned(), false))
+    payload(&id_token.to_string()).ok_or_else(|| ("the id_token's claims cannot be read".to_owned(), false))
 }
 
-/// What is kept of an answer's tokens.
-fn given(answer: &CoreTokenResponse, now_s: i64) -> Tokens {
-    let refresh = answer.refresh_token().map(|token| token.secret().as_str().into());
-    let lasts = answer.expires_in().and_then(|lasts| i64::try_from(lasts.as_secs()).ok());
-    let until_s = lasts.filter(|_| refresh.is_some()).map(|lasts| now_s.saturating_add(lasts.max(1)));
-    Tokens { id_token: None, refresh, until_s, subject: None }
+/// The claims of a token that was verified.
+fn payload(token: &str) -> Option<Claims> {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    Claims::parse(&payload).ok()
+}
+
+/// The scopes that were given; where nothing is said, those that were asked for (RFC 6749 section 5.1).
+fn scopes(config: &Login, answer: &CoreTokenResponse) -> Vec<String> {
+    match answer.scopes() {
+        Some(scopes) => scopes.iter().map(|scope| scope.to_string()).collect(),
+        None => config.scopes.iter().map(ToString::to_string).collect(),
+    }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oauth2::basic::BasicErrorResponse;
-use openidconnect::RequestTokenError;
 use openidconnect::url::Url;
+use openidconnect::{OAuth2TokenResponse, RequestTokenError};
 use serde_json::Value;
 use shared::config::identity::{Login, LoginKind};
 
@@ -92,6 +92,8 @@ pub(super) struct Recognised {
 pub(super) enum Refreshed {
     /// It goes on; with new claims, where the provider gave any.
     Good(Tokens, Option<Box<Recognised>>),
+    /// It goes on, and with whom is not known just now: these tokens are kept, and it is asked again.
+    Open(Tokens),
     /// The provider has ended it.
     Ended,
     Unavailable,
@@ -243,6 +245,26 @@ impl Provider {
 pub(super) fn failed(config: &Login, why: &str, failure: Failure) -> Failure {
     tracing::warn!(login = &*config.name, code = failure.code(), why, "a login failed");
     failure
+}
+
+/// What is kept of an answer's tokens. A provider that gives none to refresh with is not asked again.
+pub(super) fn given(answer: &impl OAuth2TokenResponse, now_s: i64) -> Tokens {
+    let refresh = answer.refresh_token().map(|token| token.secret().as_str().into());
+    let lasts = answer.expires_in().and_then(|lasts| i64::try_from(lasts.as_secs()).ok());
+    let until_s = lasts.filter(|_| refresh.is_some()).map(|lasts| now_s.saturating_add(lasts.max(1)));
+    Tokens { id_token: None, refresh, until_s, subject: None }
+}
+
+impl Tokens {
+    /// These, with what a refresh gave in their place: one that gives no token to refresh with leaves it as it was.
+    pub(super) fn renewed(&self, given: Tokens) -> Tokens {
+        Tokens {
+            id_token: self.id_token.clone(),
+            refresh: given.refresh.or_else(|| self.refresh.clone()),
+            until_s: given.until_s,
+            subject: self.subject.clone(),
+        }
+    }
 }
 
 /// Why a token endpoint gives no tokens. That a code or a token is no good it says by a word (one of `no_good`); everything else,

@@ -204,7 +204,7 @@ async fn answer(logins: &Logins, session: &Arc<Session>, reach: &Reach, now_s: i
 /// Waits until it is ours to ask, or somebody else has asked.
 async fn turn(
     logins: &Logins,
-    provider: &Provider,
+    provider: &Arc<Provider>,
     session: &Arc<Session>,
     reach: &Reach,
     now_s: i64,
@@ -243,20 +243,21 @@ async fn turn(
 /// Asks the provider, and writes down what it says.
 async fn alone(
     logins: &Logins,
-    provider: &Provider,
+    provider: &Arc<Provider>,
     session: &Arc<Session>,
     reach: &Reach,
     now_s: i64,
 ) -> Result<Told, KeepError> {
     let calls = provider.calls(&reach.client, now_s);
     let refreshed = provider.refresh(&session.tokens, &calls).await;
+    let is_open = matches!(refreshed, Refreshed::Open(_));
     let renewed = match refreshed {
         Refreshed::Unavailable => return Ok(Told::waiting(session, now_s.saturating_add(PAUSE_S), now_s)),
         Refreshed::Ended => match crossed(logins, session, reach, now_s).await? {
             Some(told) => return Ok(told),
             None => None,
         },
-        Refreshed::Good(tokens, None) => Some(Session { tokens, ..(**session).clone() }),
+        Refreshed::Good(tokens, None) | Refreshed::Open(tokens) => Some(Session { tokens, ..(**session).clone() }),
         Refreshed::Good(tokens, Some(recognised)) => {
             let times = Times { started_s: session.started_s, ends_s: session.ends_s, seen_s: now_s };
             let renewed = allow::session(&provider.config, session.id.clone(), *recognised, &logins.sent(), times);
@@ -276,6 +277,7 @@ async fn alone(
     renewed.take_over(session);
     // Somebody may have logged out while the provider was asked.
     match logins.sessions.change(&renewed, &reach.store, now_s).await {
+        Ok(true) if is_open => Ok(Told::waiting(&Arc::new(renewed), now_s.saturating_add(PAUSE_S), now_s)),
         Ok(true) => Ok(Told::good(Arc::new(renewed), logins.sessions.are_kept(), now_s)),
         Ok(false) => Ok(Told::denied(Denial::SessionInvalid, now_s)),
         Err(error) => {

@@ -1,8 +1,9 @@
 //! What a provider's userinfo endpoint says beyond the `id_token` (`OpenID` Connect Core section 5.3): when it is worth a question,
 //! and how the two go together.
 
-use openidconnect::OAuth2TokenResponse;
-use openidconnect::core::CoreTokenResponse;
+use std::sync::Arc;
+
+use openidconnect::AccessToken;
 use shared::config::identity::Login;
 
 use super::allow;
@@ -30,16 +31,23 @@ pub(super) fn needs(config: &Login, claims: &Claims) -> bool {
 }
 
 /// Whether it does not say what was asked for, or goes upstream: good to have, and no reason to keep somebody out.
-pub(super) fn wishes(config: &Login, sent: &[std::sync::Arc<str>], claims: &Claims) -> bool {
+pub(super) fn wishes(config: &Login, sent: &[Arc<str>], claims: &Claims) -> bool {
     let is_missing = |path: &str| claims.get(path).is_none();
     let by_scope = config.scopes.iter().any(|scope| &**scope == "email");
     (by_scope && EMAIL.into_iter().any(is_missing)) || sent.iter().any(|path| is_missing(path))
 }
 
+/// A claim that the token of the login said, and userinfo alone does not: without roles or what goes upstream the session would be
+/// another one, and what was said at the login may not hold any more.
+pub(super) fn lost<'a>(config: &'a Login, sent: &'a [Arc<str>], earlier: &Claims, now: &Claims) -> Option<&'a str> {
+    let paths = std::iter::once(&config.roles_claim).chain(sent).map(|path| &**path);
+    paths.into_iter().find(|path| earlier.get(path).is_some() && now.get(path).is_none())
+}
+
 /// Asks about whoever has this access token; or why there is no answer.
-pub(super) async fn ask(url: &str, answer: &CoreTokenResponse, calls: &Calls) -> Result<Claims, (String, Failure)> {
+pub(super) async fn ask(url: &str, token: &AccessToken, calls: &Calls) -> Result<Claims, (String, Failure)> {
     let request = http::Request::get(url)
-        .header("authorization", format!("Bearer {}", answer.access_token().secret()))
+        .header("authorization", format!("Bearer {}", token.secret()))
         .header("accept", "application/json")
         .body(Vec::new())
         .map_err(|_| ("the access token cannot be sent".to_owned(), Failure::Failed))?;

@@ -150,7 +150,7 @@ fn without_the_store_each_proxy_counts_on_by_itself() {
 #[test]
 fn a_store_that_stalls_costs_its_time_once_in_a_while() {
     let redis = Redis::start();
-    let yaml = config(&redis.url(), "allow").replace("timeout: 2s, connect", "timeout: 50ms, connect");
+    let yaml = config(&redis.url(), "allow").replace("timeout: 2s", "timeout: 50ms");
     let proxyd = Proxyd::start(&yaml.replace("open_for: 100ms", "open_for: 10m").replace("failures: 2", "failures: 3"));
     eventually("it has connected", || proxyd.get("/").header("x-ratelimit-limit").map(|_| ()));
     redis.ask(&["CLIENT", "PAUSE", "60000", "ALL"]);

@@ -82,3 +82,105 @@ async fn a_provider_that_says_nothing_of_somebody_is_unavailable_to_logins() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn tokens_that_were_changed_are_kept_although_nobody_says_whose_they_are() {
+    on_worker(async {
+        for (store, over) in [
+            (SessionStore::Cookie, ("/userinfo", 429, "{}")),
+            (SessionStore::Local, ("/userinfo", 429, "{}")),
+            (SessionStore::Local, ("/jwks", 500, "{}")),
+        ] {
+            let (stub, mut browser) = due(|identity| {
+                identity.session.store = store;
+                Arc::make_mut(&mut identity.login[0]).asks_roles = true;
+            })
+            .await;
+            stub.set(|script| {
+                script.claims = json!({"roles": null});
+                script.user = json!({"sub": "eve", "roles": ["auditor"]});
+                script.tokens = json!({"refresh_token": "r2", "expires_in": 300});
+                script.keys = vec![key("two")];
+                script.over = vec![over];
+            });
+            let asked = |stub: &Stub| stub.set(|script| script.asked_with("refresh_token"));
+            let session = browser.session().await.unwrap();
+            assert_eq!((session.roles.join(" "), session.tokens.refresh.as_deref()), ("user admin".into(), Some("r2")));
+            assert_eq!(browser.renew(&session), store == SessionStore::Cookie);
+            assert_eq!(asked(&stub), ["r1"]);
+            browser.now_s += 9;
+            assert!(browser.session().await.is_some());
+            assert_eq!(asked(&stub), ["r1"], "not again at once");
+            browser.now_s += 1;
+            let session = browser.session().await.unwrap();
+            browser.renew(&session);
+            assert_eq!(asked(&stub), ["r1", "r2"]);
+            // Not for ever.
+            browser.now_s += 290;
+            assert_eq!(browser.answered().await, Answered::Unavailable);
+            if over.0 == "/userinfo" && store == SessionStore::Local {
+                browser.now_s += 10;
+                stub.set(|script| script.over.clear());
+                assert_eq!(browser.session().await.unwrap().roles.join(" "), "user auditor");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refresh_without_an_id_token_asks_userinfo_who_it_is() {
+    on_worker(async {
+        let check = async |metadata: Json, user: Json, over: Option<(u16, &'static str)>, expected: Option<&str>| {
+            let stub = Stub::start().await;
+            stub.set(|script| {
+                script.metadata = metadata.clone();
+                script.tokens = json!({"refresh_token": "r1", "expires_in": 300});
+            });
+            let mut browser = Browser::new(logins_of(&stub, |identity| {
+                let allow = &mut Arc::make_mut(&mut identity.login[0]).allow;
+                allow.domains = vec!["a.example".into()];
+            }));
+            assert_eq!(browser.log_in(&stub, "corp", "/").await.refused, None);
+            browser.now_s += 300;
+            stub.set(|script| {
+                script.tokens = json!({"id_token": null, "refresh_token": "r2", "expires_in": 300});
+                script.user = user.clone();
+                script.over = over.into_iter().map(|(status, text)| ("/userinfo", status, text)).collect();
+            });
+            let found = browser.answered().await;
+            match expected {
+                Some(roles) => {
+                    let Answered::Good(session) = found else { panic!("{user} {found:?}") };
+                    assert_eq!(
+                        (&*session.roles.join(" "), session.tokens.refresh.as_deref()),
+                        (roles, Some("r2")),
+                        "{user}"
+                    );
+                    assert!(session.tokens.id_token.is_some());
+                }
+                None => assert_eq!(found, Answered::Denied(Denial::SessionExpired), "{user}"),
+            }
+        };
+        let whole = json!({
+            "sub": "eve", "email": "eve@a.example", "email_verified": true, "roles": ["auditor"], "team": "red",
+        });
+        let with = |name: &str, value: Json| {
+            let mut changed = whole.clone();
+            changed[name] = value;
+            changed
+        };
+        let none = json!({});
+        check(none.clone(), with("sub", json!("mallory")), None, None).await;
+        check(none.clone(), with("sub", Json::Null), None, None).await;
+        check(none.clone(), with("email", json!("eve@b.example")), None, None).await;
+        check(none.clone(), with("email_verified", json!(false)), None, None).await;
+        check(none.clone(), with("roles", Json::Null), None, None).await;
+        check(none.clone(), with("team", Json::Null), None, None).await;
+        check(none.clone(), whole.clone(), Some((401, "{}")), None).await;
+        check(none.clone(), whole.clone(), Some((429, "{}")), Some("user admin")).await;
+        check(none, whole.clone(), None, Some("user auditor")).await;
+        check(json!({"userinfo_endpoint": null}), whole.clone(), None, Some("user admin")).await;
+    })
+    .await;
+}

@@ -161,6 +161,12 @@ impl Stub {
 }
 
 impl Script {
+    /// What was sent under this name, each time.
+    pub(super) fn asked_with(&self, wanted: &str) -> Vec<String> {
+        let forms = self.seen.iter().flat_map(|(_, form)| form);
+        forms.filter(|(name, _)| name == wanted).map(|(_, value)| value.clone()).collect()
+    }
+
     fn metadata(&self, issuer: &str) -> Value {
         let whole = json!({
             "issuer": issuer,
