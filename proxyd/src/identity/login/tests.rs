@@ -2,6 +2,7 @@
 #![expect(clippy::large_futures, reason = "a test waits for one at a time")]
 
 mod browser;
+mod claims;
 mod refreshed;
 mod revoked;
 mod sessions;
