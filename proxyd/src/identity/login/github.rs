@@ -3,11 +3,14 @@
 use oauth2::basic::{BasicClient, BasicTokenResponse};
 use oauth2::{AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, RedirectUrl, TokenUrl};
 use openidconnect::url::Url;
-use openidconnect::{CsrfToken, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, Scope};
+use openidconnect::{
+    CsrfToken, EndpointNotSet, EndpointSet, OAuth2TokenResponse, PkceCodeChallenge, PkceCodeVerifier, RefreshToken,
+    Scope,
+};
 use serde_json::{Map, Value, json};
 use shared::config::identity::Login;
 
-use super::provider::{Brought, Calls, Failure, Recognised, Start, failed, refused};
+use super::provider::{Brought, Calls, Failure, Recognised, Refreshed, Start, failed, given, refused};
 use crate::identity::claims::Claims;
 use crate::identity::session::Tokens;
 
@@ -17,6 +20,8 @@ const PAGE: usize = 100;
 
 /// What GitHub says of a code or token that is no good.
 const NO_GOOD: [&str; 2] = ["bad_verification_code", "bad_refresh_token"];
+
+type Client = BasicClient<EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointSet>;
 
 /// Where GitHub is, or something that speaks as it does.
 pub(super) struct GitHub {
@@ -61,18 +66,56 @@ impl GitHub {
         brought: Brought<'_>,
         calls: &Calls,
     ) -> Result<Recognised, Failure> {
-        let mut client = BasicClient::new(ClientId::new(config.client_id.to_string()))
-            .set_token_uri(self.token.clone())
-            .set_redirect_uri(redirect(config, brought.redirect_uri)?)
-            .set_auth_type(AuthType::RequestBody);
-        if let Some(secret) = &config.client_secret {
-            client = client.set_client_secret(ClientSecret::new(secret.reveal().to_owned()));
-        }
+        let client = self.client(config).set_redirect_uri(redirect(config, brought.redirect_uri)?);
         let request = client
             .exchange_code(AuthorizationCode::new(brought.code.to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(brought.verifier.to_owned()));
         let http = |request| calls.send(request);
         let answer = request.request_async(&http).await.map_err(|error| refused(config, error, &NO_GOOD))?;
+        self.believe(config, &answer, calls).await
+    }
+
+    /// Asks whether a session goes on. Only tokens that end, those of GitHub Apps, bring one to refresh with.
+    pub(super) async fn refresh(&self, config: &Login, tokens: &Tokens, calls: &Calls) -> Refreshed {
+        let Some(token) = &tokens.refresh else { return Refreshed::Ended };
+        let (token, client) = (RefreshToken::new(token.to_string()), self.client(config));
+        let http = |request| calls.send(request);
+        let answer = match client.exchange_refresh_token(&token).request_async(&http).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                return match refused(config, error, &NO_GOOD) {
+                    Failure::Unavailable => Refreshed::Unavailable,
+                    Failure::State | Failure::Failed | Failure::Refused => Refreshed::Ended,
+                };
+            }
+        };
+        let renewed = tokens.renewed(given(&answer, calls.now_s));
+        match self.believe(config, &answer, calls).await {
+            Ok(recognised) if recognised.tokens.subject == tokens.subject => {
+                Refreshed::Good(renewed, Some(Box::new(recognised)))
+            }
+            Ok(_) => {
+                failed(config, "a refresh told of somebody else", Failure::Failed);
+                Refreshed::Ended
+            }
+            Err(Failure::Unavailable) => Refreshed::Open(Tokens { until_s: tokens.until_s, ..renewed }),
+            Err(_) => Refreshed::Ended,
+        }
+    }
+
+    /// Whoever asks for tokens.
+    fn client(&self, config: &Login) -> Client {
+        let client = BasicClient::new(ClientId::new(config.client_id.to_string()))
+            .set_token_uri(self.token.clone())
+            .set_auth_type(AuthType::RequestBody);
+        match &config.client_secret {
+            Some(secret) => client.set_client_secret(ClientSecret::new(secret.reveal().to_owned())),
+            None => client,
+        }
+    }
+
+    /// What the API says of whoever has these tokens.
+    async fn believe(&self, config: &Login, answer: &BasicTokenResponse, calls: &Calls) -> Result<Recognised, Failure> {
         let token = answer.access_token().secret();
         let Value::Object(user) = self.ask(config, "/user", token, calls).await? else {
             return Err(failed(config, "/user is no object", Failure::Failed));
@@ -90,7 +133,12 @@ impl GitHub {
         if !config.allow.organisations.is_empty() || config.roles_claim.starts_with("organizations") {
             claims.insert("organizations".to_owned(), json!(self.organisations(config, token, calls).await?));
         }
-        Ok(Recognised { claims: Claims(claims), scopes: granted(config, &answer), tokens: Tokens::default() })
+        let claims = Claims(claims);
+        // Names are given to others; a number is somebody's for ever.
+        let subject = claims.text("id").map(|id| id.into_owned().into_boxed_str());
+        let tokens = given(answer, calls.now_s);
+        let subject = subject.filter(|_| tokens.refresh.is_some());
+        Ok(Recognised { claims, scopes: granted(config, answer), tokens: Tokens { subject, ..tokens } })
     }
 
     /// The address that is verified, the primary one before others. None where the token may not see any.

@@ -209,7 +209,7 @@ impl Provider {
     pub(super) async fn refresh(&self, tokens: &Tokens, calls: &Calls) -> Refreshed {
         match &self.kind {
             Kind::Oidc(oidc) => oidc.refresh(&self.config, tokens, calls).await,
-            Kind::GitHub(_) => Refreshed::Ended,
+            Kind::GitHub(github) => github.refresh(&self.config, tokens, calls).await,
         }
     }
 

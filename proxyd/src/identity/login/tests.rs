@@ -3,6 +3,7 @@
 
 mod browser;
 mod claims;
+mod github_app;
 mod refreshed;
 mod revoked;
 mod sessions;

@@ -238,7 +238,8 @@ impl Script {
 
     fn github_token(&self, form: &[(String, String)]) -> (u16, Value) {
         let has = |name: &str, value: &str| form.contains(&(name.to_owned(), value.to_owned()));
-        let good = has("client_id", "client") && has("client_secret", "s&cret") && self.proves(form);
+        let is_refresh = has("grant_type", "refresh_token");
+        let good = has("client_id", "client") && has("client_secret", "s&cret") && (is_refresh || self.proves(form));
         if self.refuses || !good {
             return (200, json!({"error": "bad_verification_code"}));
         }
