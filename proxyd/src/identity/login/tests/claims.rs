@@ -1,4 +1,4 @@
-//! Claims as providers really write them.
+//! Claims: as providers really write them, and from where they come.
 
 use super::*;
 
@@ -24,6 +24,37 @@ async fn times_and_truths_that_are_texts_are_read_and_only_a_true_one_verifies()
             });
             assert_eq!(browser.log_in(&stub, "corp", "/").await.refused, expected, "{claims}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn userinfo_is_asked_where_something_is_missing_and_fails_a_login_that_needs_it() {
+    on_worker(async {
+        let check = async |claims: Json, user: Json, change: &dyn Fn(&mut Login), expected: (usize, Option<&str>)| {
+            let stub = Stub::start().await;
+            stub.set(|script| (script.claims, script.user) = (claims.clone(), user.clone()));
+            let logins = logins_of(&stub, |identity| change(Arc::make_mut(&mut identity.login[0])));
+            let answer = Browser::new(logins).log_in(&stub, "corp", "/").await;
+            assert_eq!((stub.count("GET /userinfo"), answer.refused), expected, "{claims} {user}");
+        };
+        let none = |_: &mut Login| {};
+        let asks_roles = |login: &mut Login| login.asks_roles = true;
+        let by_name = |login: &mut Login| login.user_claim = "name".into();
+        let by_domain = |login: &mut Login| login.allow.domains = vec!["a.example".into()];
+        let no_roles = json!({"roles": null});
+        check(no_roles.clone(), json!({"sub": "eve"}), &none, (0, None)).await;
+        check(no_roles.clone(), json!({"sub": "eve"}), &asks_roles, (1, None)).await;
+        check(json!({}), json!("a JWT"), &asks_roles, (0, None)).await;
+        check(no_roles, json!("a JWT"), &asks_roles, (1, Some("login_failed"))).await;
+        check(json!({"email": null}), json!("a JWT"), &none, (1, None)).await;
+        check(json!({"team": null}), json!("a JWT"), &none, (1, None)).await;
+        check(json!({}), json!("a JWT"), &by_name, (1, Some("login_failed"))).await;
+        check(json!({}), json!({"sub": "eve", "name": "Eve"}), &by_name, (1, None)).await;
+        check(json!({"team": null}), json!("a JWT"), &by_domain, (1, None)).await;
+        check(json!({"email_verified": null}), json!("a JWT"), &by_domain, (1, Some("login_failed"))).await;
+        let proof = json!({"sub": "eve", "email_verified": true});
+        check(json!({"email_verified": null}), proof, &by_domain, (1, Some("login_refused"))).await;
     })
     .await;
 }
