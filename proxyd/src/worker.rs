@@ -17,6 +17,8 @@ use crate::audit::Recorder;
 use crate::daemon::{Daemon, Order};
 use crate::exchange::{Ledger, Load, RouteTag, Terms};
 use crate::fleet::Fleet;
+use crate::identity::bans::Terms as BanTerms;
+use crate::identity::{Look, Tunnels};
 use crate::outside::Outside;
 use crate::snapshot::Snapshot;
 use crate::telemetry::access_log::WorkerLog;
@@ -27,7 +29,7 @@ use crate::upstream::LocalUpstream;
 /// How often a worker hands over what it wrote down, and looks after its connections.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Idle upstream connections are looked through every so many ticks.
+/// Idle upstream connections and open tunnels are looked through every so many ticks.
 const TICKS_PER_SWEEP: u32 = 20;
 
 /// Names that a worker resolves at once: each takes a thread while the system's resolver works.
@@ -45,6 +47,8 @@ pub struct Worker {
     pub parting: CancellationToken,
     /// Told when the last connection has gone.
     pub emptied: Rc<Notify>,
+    /// Those that are open.
+    pub tunnels: Rc<Tunnels>,
     local: RefCell<Rc<Local>>,
     generation: Cell<u64>,
     upstreams: RefCell<HashMap<Arc<str>, Rc<LocalUpstream>>>,
@@ -151,7 +155,20 @@ impl Worker {
                 for upstream in self.upstreams.borrow().values() {
                     upstream.sweep(now_us);
                 }
+                if !self.tunnels.is_empty() {
+                    self.tunnels.look(&self.look(&self.local()));
+                }
             }
+        }
+    }
+
+    /// What tunnels are judged by now.
+    pub fn look<'a>(&'a self, local: &'a Local) -> Look<'a> {
+        Look {
+            state: &self.daemon.amid.identity,
+            bans: BanTerms::of(&local.snapshot.checked.config),
+            generation: local.snapshot.generation(),
+            now_s: self.ledger.clock.latest().unix_us.div_euclid(1_000_000),
         }
     }
 
@@ -210,6 +227,7 @@ where
             draining: CancellationToken::new(),
             parting: CancellationToken::new(),
             emptied: Rc::default(),
+            tunnels: Rc::default(),
             generation: Cell::new(snapshot.generation()),
             local: RefCell::new(Rc::new(Local::new(snapshot))),
             upstreams: RefCell::default(),

@@ -194,7 +194,7 @@ impl Finish {
 
     /// A tunnel is closed; it carried so many bytes.
     pub fn tunnel_closed(mut self, bytes_in: u64, bytes_out: u64, outcome: &'static str) {
-        self.ledger.metrics.tunnel_closed();
+        self.ledger.metrics.tunnel_closed(outcome);
         self.bytes_in = bytes_in;
         self.bytes_out = bytes_out;
         self.outcome = Outcome::Ended(outcome);

@@ -7,6 +7,7 @@ mod crowd;
 mod denial;
 mod end;
 pub mod finish;
+mod ground;
 pub mod head;
 mod inbound;
 mod json;
@@ -30,6 +31,7 @@ pub use crowd::{Crowd, Seat};
 pub use denial::{Challenges, Denial, Lack};
 pub use end::{End, poll_room};
 pub use finish::{EndpointTag, Finish, RouteTag, Terms};
+pub use ground::Ground;
 pub use head::{Headers, Looked, Name, RequestHead, ResponseHead, Value, name};
 pub use inbound::{RequestBody, Upload};
 pub use json::JsonBounds;
@@ -131,6 +133,8 @@ pub struct Notes {
     pub back: Vec<Back>,
     /// What the request is to suffer on purpose.
     pub injected: Option<Injected>,
+    /// Whether a tunnel that the request opens ends when what it was opened with expires.
+    pub ends_expired: bool,
     /// What upstreams see in place of the request's query; an empty one is none.
     pub query: Option<String>,
     /// Whether upstreams are not told of the client's certificate.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use super::{Name, Value};
+use super::{Ground, Name, Value};
 
 /// Somebody who was recognised. Made once and shared: what goes upstream stands ready.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,8 @@ pub struct Principal {
     pub key: Option<KeyMark>,
     /// When what it came with ends by itself, in seconds since the epoch, where that is known.
     pub until_s: Option<i64>,
+    /// What it rests on.
+    pub ground: Ground,
     /// What `identity.send` tells upstreams: these headers are set, over whatever came.
     pub sent: Box<[(Name, Value)]>,
     /// The token of our own that upstreams are told with, as long as it is good.

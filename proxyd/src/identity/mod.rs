@@ -21,8 +21,10 @@ mod send;
 pub mod session;
 mod signing_keys;
 pub mod state;
+mod tunnels;
 
 pub use self::identities::{Around, Identities, IdentityError};
 pub use self::recogniser::{Answer, Asking, Recognised, Recogniser, Said};
 pub use self::send::Sends;
 pub use self::state::{State, StateError};
+pub use self::tunnels::{Look, Open, Taken, Tunnel, Tunnels};

@@ -17,7 +17,7 @@ use super::login::Logins;
 use super::password;
 use super::send::{Sends, Told};
 use super::state::State;
-use crate::exchange::{Back, Denial, Exchange, KeyMark, Ledger, Principal, Request, Response};
+use crate::exchange::{Back, Denial, Exchange, Ground, KeyMark, Ledger, Principal, Request, Response};
 
 /// A longer name with its password is none.
 const MAX_BASIC: usize = 1024;
@@ -163,7 +163,7 @@ impl Asking<'_> {
 
 fn jwt(verifier: &Arc<jwt::Verifier>, token: &[u8], asking: &Asking<'_>) -> Said {
     match verifier.check(token, asking.now_s) {
-        Checked::Good(verified) => bearer(&verified, verifier.provider(), asking.sends).into(),
+        Checked::Good(verified) => bearer(&verified, verifier.provider(), asking.sends, token_of).into(),
         Checked::Denied(denial) => Answer::Denied(denial).into(),
         Checked::Unavailable => Answer::Unavailable.into(),
         Checked::NeedsKeys => {
@@ -172,7 +172,7 @@ fn jwt(verifier: &Arc<jwt::Verifier>, token: &[u8], asking: &Asking<'_>) -> Said
             Said::Later(Box::pin(async move {
                 verifier.fetch_keys().await;
                 match verifier.check_again(&token, now_s) {
-                    Checked::Good(verified) => bearer(&verified, verifier.provider(), &sends),
+                    Checked::Good(verified) => bearer(&verified, verifier.provider(), &sends, token_of),
                     Checked::Denied(denial) => Answer::Denied(denial),
                     Checked::NeedsKeys | Checked::Unavailable => Answer::Unavailable,
                 }
@@ -181,8 +181,18 @@ fn jwt(verifier: &Arc<jwt::Verifier>, token: &[u8], asking: &Asking<'_>) -> Said
     }
 }
 
-/// Whom a token that is good speaks of.
-pub(super) fn bearer(verified: &Arc<jwt::Verified>, provider: &Arc<str>, sends: &Arc<Sends>) -> Answer {
+/// What whoever brings a token rests on.
+pub(super) fn token_of(verified: &jwt::Verified, provider: &Arc<str>) -> Ground {
+    Ground::Token { provider: Arc::clone(provider), jti: verified.jti.clone(), until_s: verified.until_s }
+}
+
+/// Whom a token that is good speaks of, and what that rests on.
+pub(super) fn bearer(
+    verified: &Arc<jwt::Verified>,
+    provider: &Arc<str>,
+    sends: &Arc<Sends>,
+    ground: impl FnOnce(&jwt::Verified, &Arc<str>) -> Ground,
+) -> Answer {
     let made = verified.principal(sends.generation, |verified| {
         let told = Told { user: &verified.user, provider, roles: &verified.roles, scopes: &verified.scopes, key: None };
         Some(Arc::new(Principal {
@@ -192,6 +202,7 @@ pub(super) fn bearer(verified: &Arc<jwt::Verified>, provider: &Arc<str>, sends: 
             roles: verified.roles.clone(),
             scopes: verified.scopes.clone(),
             until_s: verified.ends_s(),
+            ground: ground(verified, provider),
             ..Principal::default()
         }))
     });
@@ -203,7 +214,7 @@ fn api_key(state: &State, credential: &[u8], asking: &Asking<'_>) -> Answer {
         Ok(known) => known,
         Err(denial) => return Answer::Denied(denial),
     };
-    let made = known.made.principal(asking.sends, || {
+    let made = known.principal(asking.sends, || {
         let user = known.user.as_ref().unwrap_or(&known.name);
         let told =
             Told { user, provider: "api_key", roles: &known.roles, scopes: &known.scopes, key: Some(&known.prefix) };
@@ -222,6 +233,7 @@ fn api_key(state: &State, credential: &[u8], asking: &Asking<'_>) -> Answer {
                 limit: known.limit,
             }),
             until_s: known.expires_s,
+            ground: Ground::Key { prefix: known.shown().into(), hash: known.hash },
             ..Principal::default()
         })
     });

@@ -24,6 +24,7 @@ use crate::exchange::{
 };
 use crate::filter::Passed;
 use crate::health;
+use crate::identity::Open;
 use crate::snapshot::{Action, Fixed};
 use crate::tls::Fallen;
 use crate::worker::{Local, Worker};
@@ -65,10 +66,13 @@ pub async fn handle(mut request: Request, peer: &Rc<Peer>, worker: &Rc<Worker>) 
     passed.on_response(&mut exchange, &mut response);
     // Read in this turn of the loop, when the answer came or the request did.
     headers::downstream(&exchange, &mut response, worker.ledger.clock.latest());
-    let Exchange { mut finish, .. } = exchange;
+    let Exchange { mut finish, client, notes, .. } = exchange;
     finish.answered(response.head.status());
     match tunnel {
-        Some(tunnel) => response.takeover = Some(upgrade::takeover(*tunnel, finish, worker)),
+        Some(tunnel) => {
+            let open = Open { principal: finish.principal.clone(), client, ends_expired: notes.ends_expired };
+            response.takeover = Some(upgrade::takeover(*tunnel, open, finish, worker));
+        }
         None => response.body = response.body.ride(finish),
     }
     response

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::exchange::{Alarm, End, Finish, Takeover};
+use crate::identity::{self, Open, Taken};
 use crate::telemetry::ids::Random;
 use crate::upstream::Held;
 use crate::worker::Worker;
@@ -21,8 +22,14 @@ use crate::worker::Worker;
 /// half-closed state (RFC 6455 section 7.1.1).
 const AFTER_END: Duration = Duration::from_secs(2);
 
+/// How long both sides have for their goodbyes once what the tunnel was opened with is taken back.
+const AFTER_TAKEN: Duration = Duration::from_secs(1);
+
 /// How a WebSocket is told that its server goes away (RFC 6455 section 7.4.1).
 const GOING_AWAY: u16 = 1001;
+
+/// How a client is told that it may no more have one (RFC 6455 section 7.4.1).
+const POLICY_VIOLATION: u16 = 1008;
 
 /// A tunnel about to begin.
 pub(super) struct Tunnel {
@@ -35,19 +42,24 @@ pub(super) struct Tunnel {
 }
 
 /// What joins the two sides, once the head was sent. The guard records the tunnel when it closes.
-pub(super) fn takeover(tunnel: Tunnel, finish: Box<Finish>, worker: &Rc<Worker>) -> Takeover {
+pub(super) fn takeover(tunnel: Tunnel, open: Open, finish: Box<Finish>, worker: &Rc<Worker>) -> Takeover {
     let worker = Rc::clone(worker);
     Box::new(move |client| {
         tokio::task::spawn_local(async move {
             let Tunnel { upstream, held, idle, is_websocket } = tunnel;
             let mut closing = Closing::new(finish);
             let parting = is_websocket.then(|| worker.parting.clone());
+            let local = worker.local();
+            let place = worker.tunnels.open(open, &worker.look(&local));
+            // A tunnel outlives configs.
+            drop(local);
             let join = Join {
                 client,
                 upstream,
                 inward: Flow::new(&closing.bytes_in, is_websocket),
                 outward: Flow::new(&closing.bytes_out, is_websocket),
                 idle,
+                place,
                 alarm: Alarm::default(),
                 mask: mask(&worker.ledger.random),
             };
@@ -69,6 +81,8 @@ struct Join {
     inward: Flow,
     outward: Flow,
     idle: Option<Duration>,
+    /// Says when what it was opened with is taken back.
+    place: identity::Tunnel,
     alarm: Alarm,
     mask: [u8; 4],
 }
@@ -83,26 +97,38 @@ impl Join {
         let mut until: Option<Instant> = None;
         let mut carried = (0, 0);
         let mut silent_since = Instant::now();
-        poll_fn(|cx| {
+        let mut taken: Option<(Taken, Instant)> = None;
+        let outcome = poll_fn(|cx| {
             if let Some(waits) = &mut drained
                 && waits.as_mut().poll(cx).is_ready()
             {
                 drained = None;
                 drains = true;
             }
-            let goodbye = drains.then_some(Goodbye { mask: None });
+            if taken.is_none() {
+                taken = self.place.poll(cx).map(|why| (why, Instant::now() + AFTER_TAKEN));
+            }
+            if taken.is_some() && self.inward.frames.is_none() {
+                return Poll::Ready("served");
+            }
+            let (says, code) = (drains || taken.is_some(), if taken.is_some() { POLICY_VIOLATION } else { GOING_AWAY });
+            let goodbye = says.then_some(Goodbye { code, mask: None });
             let outward = self.outward.poll(cx, &mut self.upstream, &mut self.client, goodbye);
-            let goodbye = drains.then_some(Goodbye { mask: Some(self.mask) });
+            let goodbye = says.then_some(Goodbye { code: GOING_AWAY, mask: Some(self.mask) });
             let inward = self.inward.poll(cx, &mut self.client, &mut self.upstream, goodbye);
             match (inward, outward) {
                 (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => return Poll::Ready("tunnel_broken"),
                 (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready("served"),
+                _ if taken.is_some() => {}
                 (Poll::Pending, Poll::Pending) => {}
                 (Poll::Ready(Ok(())), Poll::Pending) if self.inward.frames.is_none() => {}
                 (Poll::Pending, Poll::Ready(Ok(()))) | (Poll::Ready(Ok(())), Poll::Pending) => {
                     let until = *until.get_or_insert_with(|| Instant::now() + AFTER_END);
                     return self.alarm.poll_at(cx, until).map(|()| "served");
                 }
+            }
+            if let Some((_, until)) = taken {
+                return self.alarm.poll_at(cx, until).map(|()| "served");
             }
             let Some(idle) = self.idle else { return Poll::Pending };
             let now = (self.inward.came.get(), self.outward.came.get());
@@ -112,13 +138,16 @@ impl Join {
             }
             self.alarm.poll_at(cx, silent_since + idle).map(|()| "tunnel_idle")
         })
-        .await
+        .await;
+        taken.map_or(outcome, |(why, _)| why.outcome())
     }
 }
 
-/// The other side is to be told that we go away.
+/// The other side is to be told that it is over.
 #[derive(Clone, Copy)]
 struct Goodbye {
+    /// Why.
+    code: u16,
     /// What the frame is masked with: those of clients are.
     mask: Option<[u8; 4]>,
 }
@@ -159,12 +188,12 @@ impl Flow {
                 self.ours.drain(..sent);
                 continue;
             }
-            if let (Some(Goodbye { mask }), Some(frames), false) = (goodbye, &self.frames, self.said_goodbye)
+            if let (Some(Goodbye { code, mask }), Some(frames), false) = (goodbye, &self.frames, self.said_goodbye)
                 && frames.at_boundary()
                 && !frames.broken()
                 && !frames.closed()
             {
-                websocket::close_frame(GOING_AWAY, "", mask, &mut self.ours);
+                websocket::close_frame(code, "", mask, &mut self.ours);
                 self.said_goodbye = true;
                 continue;
             }

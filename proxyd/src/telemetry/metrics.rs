@@ -165,6 +165,7 @@ struct WorkerCells {
     responses: StatusCells,
     tunnels_opened: Counter,
     tunnels_open: Level,
+    tunnels_closed: Tally,
     rejections: Tally,
     slow_requests: Counter,
     retries_denied: Tally,
@@ -249,7 +250,9 @@ impl WorkerMetrics {
         self.cells.tunnels_open.raise();
     }
 
-    pub fn tunnel_closed(&self) {
+    /// A tunnel is closed, with this outcome.
+    pub fn tunnel_closed(&self, outcome: &'static str) {
+        self.cells.tunnels_closed.count(outcome);
         self.cells.tunnels_open.lower();
     }
 

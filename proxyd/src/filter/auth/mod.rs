@@ -193,6 +193,7 @@ impl Auth {
                 if let Some((name, value)) = self.sends.token_about(&principal, now_s(exchange)) {
                     request.head.headers_mut().set(name, value);
                 }
+                exchange.notes.ends_expired = self.policy.tunnels == policy::Tunnels::UntilExpired;
                 exchange.finish.principal = Some(principal);
                 lack.map_or(Verdict::Pass, |lack| {
                     let challenges = self.told.lacking(&lack);

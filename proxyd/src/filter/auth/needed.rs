@@ -57,6 +57,7 @@ mod tests {
                 ("GET".into(), Needs::default()),
             ],
             forward_credentials: true,
+            tunnels: policy::Tunnels::UntilRevoked,
             realm: "proxyd".into(),
         };
         let user = Principal { roles: ["user".into()].into(), ..Principal::default() };

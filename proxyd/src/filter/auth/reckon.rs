@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shared::config::policy::Combine;
 
-use crate::exchange::{Denial, Ledger, Principal, Response};
+use crate::exchange::{Denial, Ground, Ledger, Principal, Response};
 use crate::identity::{Answer, Recognised, Sends};
 
 /// Answers so far.
@@ -141,6 +141,8 @@ fn together(mut all: Vec<Recognised>, sends: &Sends) -> Option<Recognised> {
     }
     principal.until_s = each.iter().filter_map(|one| one.until_s).min();
     principal.shown = Some(each.iter().map(|one| one.credential()).collect::<Vec<_>>().join(", ").into());
+    // Whatever recognised it can be taken back.
+    principal.ground = Ground::All(each.iter().map(|one| one.ground.clone()).collect());
     principal.sent = sends.about_all(&principal, &each)?;
     Some(Recognised { principal: Arc::new(principal), back: all.into_iter().flat_map(|one| one.back).collect() })
 }

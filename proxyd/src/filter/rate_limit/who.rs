@@ -218,6 +218,7 @@ mod tests {
             key: Some(KeyMark { id: "00ff".into(), prefix: "pk_abcd1234".into(), name: "ci".into(), is_user, limit }),
             sent: [].into(),
             until_s: None,
+            ground: crate::exchange::Ground::Nothing,
             minted: Minted::default(),
         }
     }

@@ -43,9 +43,9 @@ use self::tokens::Tokens;
 use super::jwt::{Checked, Verified, Verifier};
 use super::mint::Mint;
 use super::password;
-use super::recogniser::{Answer, Asking, bearer};
+use super::recogniser::{Answer, Asking, bearer, token_of};
 use super::state::State;
-use crate::exchange::{Denial, Exchange, Ledger, Principal, Rejection, Request, Response};
+use crate::exchange::{Denial, Exchange, Ground, Ledger, Principal, Rejection, Request, Response};
 
 /// Who recognises accounts, as `auth` names it.
 const PROVIDER: &str = "accounts";
@@ -202,7 +202,7 @@ impl Accounts {
     /// Who it is that brings an access token elsewhere.
     pub(super) fn ask(&self, token: &[u8], asking: &Asking<'_>) -> Answer {
         match self.check(token, asking.now_s) {
-            Checked::Good(verified) => bearer(&verified, self.verifier().provider(), asking.sends),
+            Checked::Good(verified) => bearer(&verified, self.verifier().provider(), asking.sends, ground),
             Checked::Denied(denial) => Answer::Denied(denial),
             Checked::NeedsKeys | Checked::Unavailable => Answer::Unavailable,
         }
@@ -214,8 +214,7 @@ impl Accounts {
             return false;
         }
         let id = verified.claims.text("uid").unwrap_or_default();
-        let epoch = verified.claims.get("epoch").and_then(Json::as_u64).and_then(|epoch| u32::try_from(epoch).ok());
-        epoch.is_some_and(|epoch| self.state.standing.holds(&id, epoch))
+        epoch_of(verified).is_some_and(|epoch| self.state.standing.holds(&id, epoch))
     }
 
     /// Answers a request to one of the endpoints.
@@ -378,6 +377,17 @@ impl Accounts {
     fn verify_url(&self) -> &str {
         self.config.mail.as_ref().map_or("", |mail| &mail.verify_url)
     }
+}
+
+fn epoch_of(verified: &Verified) -> Option<u32> {
+    verified.claims.get("epoch").and_then(Json::as_u64).and_then(|epoch| u32::try_from(epoch).ok())
+}
+
+/// A token of ours ends with its account too.
+fn ground(verified: &Verified, provider: &Arc<str>) -> Ground {
+    let id = verified.claims.text("uid").unwrap_or_default();
+    let account = Ground::Account { id: (*id).into(), epoch: epoch_of(verified).unwrap_or_default() };
+    Ground::All([token_of(verified, provider), account].into())
 }
 
 /// Neither keys nor names.

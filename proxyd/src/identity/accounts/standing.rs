@@ -2,6 +2,7 @@
 //! changes an account there says so here, and its tokens end at once.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use directory::UserRow;
@@ -13,6 +14,7 @@ const SHARDS: usize = 16;
 #[derive(Debug, Default)]
 pub struct Standing {
     shards: [RwLock<HashMap<u64, u32>>; SHARDS],
+    changes: AtomicU64,
 }
 
 impl Standing {
@@ -36,6 +38,7 @@ impl Standing {
         for (shard, fresh) in self.shards.iter().zip(fresh) {
             *shard.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         }
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// An account was made or changed.
@@ -65,11 +68,17 @@ impl Standing {
         shard.read().unwrap_or_else(PoisonError::into_inner).get(&id) == Some(&epoch)
     }
 
+    /// Another number after each change, raised once the change can be seen.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     fn with(&self, id: &str, change: impl FnOnce(&mut HashMap<u64, u32>, u64)) {
         if let Some(id) = number(id)
             && let Some(shard) = self.shards.get(place(id))
         {
             change(&mut shard.write().unwrap_or_else(PoisonError::into_inner), id);
+            self.changes.fetch_add(1, Ordering::AcqRel);
         }
     }
 }

@@ -40,6 +40,8 @@ pub struct BanList {
     active: AtomicUsize,
     /// All, with those that are remembered.
     known: AtomicUsize,
+    /// Another number after each new ban.
+    changes: AtomicU64,
     /// The sizes that banned networks have: an address is looked up once for each.
     sizes: ArcSwap<Sizes>,
     counted: Mutex<BTreeMap<(bool, u8), usize>>,
@@ -119,6 +121,7 @@ impl Default for BanList {
             shards,
             active: AtomicUsize::new(0),
             known: AtomicUsize::new(0),
+            changes: AtomicU64::new(0),
             sizes: ArcSwap::default(),
             counted: Mutex::default(),
             tally: Tally::default(),
@@ -260,6 +263,11 @@ impl BanList {
         self.missed.load(Ordering::Relaxed)
     }
 
+    /// Another number after each new ban, raised once it is in force.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     /// Bans that may be in force.
     pub fn active(&self) -> usize {
         self.active.load(Ordering::Relaxed)
@@ -339,6 +347,8 @@ impl BanList {
         self.sized(&network, true);
         self.active.fetch_add(1, Ordering::Relaxed);
         self.uncount(&network, before.as_ref());
+        drop(shard);
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     fn retain(&self, keep: impl Fn(&IpNet, &Ban) -> bool) {

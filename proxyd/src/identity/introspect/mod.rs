@@ -20,7 +20,7 @@ use super::claims::Claims;
 use super::jwt::{Revocations, rules};
 use super::recogniser::Answer;
 use super::send::{Sends, Told};
-use crate::exchange::{Denial, Ledger, Principal};
+use crate::exchange::{Denial, Ground, Ledger, Principal};
 use crate::outside;
 
 /// A longer token is none.
@@ -179,7 +179,9 @@ impl Introspector {
         let scopes = rules::names(claims, &config.scopes_claim);
         let told = Told { user: &user, provider: "introspection", roles: &roles, scopes: &scopes, key: None };
         let sent = sends.about(&told, |path| claims.text(path)).ok_or(Denial::TokenClaims)?;
+        let jti: Option<Box<str>> = jti.map(|jti| (*jti).into());
         let principal = Principal {
+            ground: Ground::Token { provider: "introspection".into(), jti: jti.clone(), until_s },
             user: (*user).into(),
             provider: "introspection".into(),
             roles,
@@ -188,7 +190,7 @@ impl Introspector {
             sent,
             ..Principal::default()
         };
-        Ok((principal, jti.map(|jti| (*jti).into())))
+        Ok((principal, jti))
     }
 
     /// What somebody is called. A token of nobody but a client is its own, under a name that no person has by being called the same.

@@ -1,10 +1,49 @@
 //! A key that is known, as requests meet it.
 
+use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use directory::KeyRow;
 
+use crate::exchange::Principal;
 use crate::identity::made::Made;
+
+/// A key that was presented.
+#[derive(Debug)]
+pub struct Found {
+    pub(super) key: Arc<Known>,
+    /// Of the text that was presented.
+    pub hash: [u8; 32],
+    /// Whether that is one before the last rotation.
+    pub(super) is_earlier: bool,
+}
+
+impl Deref for Found {
+    type Target = Known;
+
+    fn deref(&self) -> &Known {
+        &self.key
+    }
+}
+
+impl Found {
+    /// The principal of whoever presents this text.
+    pub fn principal<A: Send + Sync + 'static>(
+        &self,
+        amid: &Arc<A>,
+        make: impl FnOnce() -> Option<Principal>,
+    ) -> Option<Arc<Principal>> {
+        let made = if self.is_earlier { &self.key.earlier_made } else { &self.key.made };
+        made.principal(amid, make)
+    }
+
+    /// What of the text may be seen.
+    pub fn shown(&self) -> &str {
+        let earlier = self.key.earlier_prefix.as_deref().filter(|_| self.is_earlier);
+        earlier.unwrap_or(&self.key.prefix)
+    }
+}
 
 /// A key that is known, good or not.
 #[derive(Debug)]
@@ -27,7 +66,10 @@ pub struct Known {
     pub(super) written_s: AtomicI64,
     /// Whether it stands in `KeyRing::used`.
     pub(super) is_noted: AtomicBool,
-    pub made: Made,
+    /// Of whoever presents its text.
+    made: Made,
+    /// The same of the text before the last rotation.
+    earlier_made: Made,
 }
 
 impl Known {
@@ -52,6 +94,7 @@ impl Known {
             written_s: AtomicI64::new(later(|known| &known.written_s)),
             is_noted: AtomicBool::new(false),
             made: Made::default(),
+            earlier_made: Made::default(),
         }
     }
 

@@ -5,7 +5,7 @@ mod known;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -13,7 +13,7 @@ use directory::KeyRow;
 use hashbrown::HashMap;
 use subtle::ConstantTimeEq;
 
-pub use self::known::Known;
+pub use self::known::{Found, Known};
 use crate::exchange::Denial;
 
 /// A change copies one of them, not all the keys there may be.
@@ -30,6 +30,7 @@ pub struct KeyRing {
     all: Mutex<HashMap<Box<str>, Arc<Known>>>,
     /// Keys whose last use was not written yet.
     used: Mutex<Vec<Arc<Known>>>,
+    changes: AtomicU64,
 }
 
 /// By prefix. Several keys may have one: it is no secret, and says nothing.
@@ -47,7 +48,7 @@ struct Text {
 impl Default for KeyRing {
     fn default() -> Self {
         let shards = (0..SHARDS).map(|_| ArcSwap::default()).collect();
-        Self { shards, all: Mutex::default(), used: Mutex::default() }
+        Self { shards, all: Mutex::default(), used: Mutex::default(), changes: AtomicU64::new(0) }
     }
 }
 
@@ -65,7 +66,7 @@ impl KeyRing {
     }
 
     /// The key that was presented, if it is good. Takes as long for a prefix that nobody has.
-    pub fn find(&self, presented: &[u8], now_s: i64) -> Result<Arc<Known>, Denial> {
+    pub fn find(&self, presented: &[u8], now_s: i64) -> Result<Found, Denial> {
         let prefix = directory::prefix_of(presented).ok_or(Denial::KeyUnknown)?;
         let hash = directory::digest(presented);
         let shard = self.shard(prefix).ok_or(Denial::KeyUnknown)?.load();
@@ -90,7 +91,20 @@ impl KeyRing {
             return Err(Denial::KeyExpired);
         }
         self.note(key, now_s);
-        Ok(Arc::clone(key))
+        Ok(Found { key: Arc::clone(key), hash, is_earlier: text.until_s != i64::MAX })
+    }
+
+    /// Until when a text that opened once still does: until it is no more the key's, and until the key expires. None: the key is
+    /// gone or revoked, or has other texts.
+    pub fn until(&self, prefix: &str, hash: &[u8; 32]) -> Option<(i64, i64)> {
+        let shard = self.shard(prefix)?.load();
+        let text = shard.get(prefix)?.iter().find(|text| text.hash == *hash)?;
+        (!text.key.is_revoked).then(|| (text.until_s, text.key.expires_s.unwrap_or(i64::MAX)))
+    }
+
+    /// Another number after each change, raised once the change can be seen.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Takes up one key as it is now.
@@ -106,6 +120,7 @@ impl KeyRing {
             let new: Vec<&str> = texts.iter().map(|(prefix, _)| &**prefix).collect();
             self.edit(&before, &[], &new);
         }
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Takes up all keys as they are now; others are gone.
@@ -125,6 +140,7 @@ impl KeyRing {
         for (shard, filled) in self.shards.iter().zip(shards) {
             shard.store(Arc::new(filled));
         }
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// How many are known.

@@ -142,13 +142,40 @@ fn last_uses_are_written_once_a_minute() {
 #[test]
 fn a_principal_is_made_once_amid_one_value() {
     let mut directory = Directory::open_in_memory().unwrap();
-    let (row, _) = directory.key_create(key("a"), 0).unwrap();
-    let known = Known::of(&row, None);
+    let (row, text) = directory.key_create(key("a"), 0).unwrap();
+    let ring = KeyRing::of(&[row]);
+    let known = ring.find(text.reveal().as_bytes(), 0).unwrap();
     let (one, other) = (Arc::new(1), Arc::new(1));
     let user = |user: &str| Some(crate::exchange::Principal { user: user.into(), ..Default::default() });
-    let said = |amid, name| known.made.principal(amid, || user(name)).unwrap().user.to_string();
+    let said = |amid, name| known.principal(amid, || user(name)).unwrap().user.to_string();
     assert_eq!([said(&one, "a"), said(&one, "b"), said(&other, "c"), said(&one, "d")], ["a", "a", "c", "d"]);
-    assert!(known.made.principal(&other, || None).is_none());
+    assert!(known.principal(&other, || None).is_none());
+}
+
+#[test]
+fn each_text_ends_for_itself() {
+    let mut directory = Directory::open_in_memory().unwrap();
+    let new = NewKey { expires_s: Some(900), ..key("a") };
+    let (row, old) = directory.key_create(new, 0).unwrap();
+    let ring = KeyRing::of(&[row]);
+    let found = |text: &str, now_s| ring.find(text.as_bytes(), now_s).unwrap();
+    let until =
+        |text: &str| ring.until(directory::prefix_of(text.as_bytes()).unwrap(), &directory::digest(text.as_bytes()));
+    let before = ring.changes();
+    assert_eq!(until(old.reveal()), Some((i64::MAX, 900)));
+    let (row, new) = directory.key_rotate("a", 60, 100).unwrap();
+    ring.put(&row);
+    assert!(ring.changes() > before);
+    assert_eq!((until(old.reveal()), until(new.reveal())), (Some((160, 900)), Some((i64::MAX, 900))));
+    // Whoever comes with the old one does not rest on the new one.
+    let (earlier, now, amid) = (found(old.reveal(), 150), found(new.reveal(), 150), Arc::new(1));
+    let user = |user: &str| Some(crate::exchange::Principal { user: user.into(), ..Default::default() });
+    assert_eq!(&*now.principal(&amid, || user("new")).unwrap().user, "new");
+    assert_eq!(&*earlier.principal(&amid, || user("old")).unwrap().user, "old");
+    assert!(earlier.hash != now.hash && old.reveal().starts_with(earlier.shown()));
+    let row = directory.key_revoke("a", 170).unwrap();
+    ring.put(&row);
+    assert_eq!((until(old.reveal()), until(new.reveal())), (None, None));
 }
 
 /// Shown, not judged: `ROUNDS=1000000 cargo test --release -p proxyd --lib identity::keys -- --nocapture`.

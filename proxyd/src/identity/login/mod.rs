@@ -262,11 +262,12 @@ impl Ours {
         if !self.provider.is_of(session) {
             return Reply::Denied(Denial::Missing);
         }
+        let sessions = &self.logins.sessions;
         let made = session.principal(sends.generation, || {
             let (user, provider) = (&*session.user, &*session.provider);
             let told = Told { user, provider, roles: &session.roles, scopes: &session.scopes, key: None };
             let sent = sends.about(&told, |path| session.claim(path).map(Into::into))?;
-            Some(Principal { sent, ..who(session) })
+            Some(Principal { sent, ground: sessions.ground(session), ..who(session) })
         });
         let Some(principal) = made else { return Reply::Denied(Denial::SessionInvalid) };
         Reply::Who(Recognised { principal, back: self.news(session).into_iter().collect() })

@@ -26,7 +26,7 @@ pub use self::place::{Lock, Way};
 use super::cache::Cache;
 use super::seal::{Purpose, Seals};
 use super::state::State;
-use crate::exchange::{Denial, Headers, Ledger, Value};
+use crate::exchange::{Denial, Ground, Headers, Ledger, Value};
 use crate::fleet::Engine;
 
 /// How much of the idle time goes by before a session's use is written down again.
@@ -305,13 +305,24 @@ impl Sessions {
         now_s.saturating_sub(session.seen_s) >= (self.idle_s / TOUCHES).max(1)
     }
 
-    /// Ends a session where it is kept.
+    /// Ends a session where it is kept, and tunnels that were opened with it.
     pub async fn end(&self, session: &Session, way: &Way, now_s: i64) -> Result<(), KeepError> {
+        // Its cookie may have been copied: what is sealed is good wherever it comes from. Tunnels hear of sessions in stores so, too.
+        let revoked = self.revoke(session, now_s).await;
         match &self.kept {
-            // Its cookie may have been copied: what is sealed is good wherever it comes from.
-            None => self.revoke(session, now_s).await,
-            Some(kept) => kept.remove(&session.id, way).await,
+            None => revoked,
+            Some(kept) => kept.remove(&session.id, way).await.and(revoked),
         }
+    }
+
+    /// What a tunnel that is opened with a session rests on.
+    pub fn ground(&self, session: &Session) -> Ground {
+        Ground::Token { provider: ENDED.into(), jti: Some(session.id.name().into()), until_s: self.until_s(session) }
+    }
+
+    /// When a session is over unless it is used again.
+    pub fn until_s(&self, session: &Session) -> i64 {
+        until_s(session, self.idle_s, self.absolute_s)
     }
 
     fn has_ended(&self, session: &Session) -> bool {
@@ -351,9 +362,13 @@ impl Sessions {
 }
 
 /// Both ends are judged by the session's own times and by the config of now, whichever is sooner.
-fn judge(session: Arc<Session>, idle_s: i64, absolute_s: i64, now_s: i64) -> Answered {
+fn until_s(session: &Session, idle_s: i64, absolute_s: i64) -> i64 {
     let ends_s = session.ends_s.min(session.started_s.saturating_add(absolute_s));
-    if now_s >= ends_s || now_s >= session.seen_s.saturating_add(idle_s) {
+    ends_s.min(session.seen_s.saturating_add(idle_s))
+}
+
+fn judge(session: Arc<Session>, idle_s: i64, absolute_s: i64, now_s: i64) -> Answered {
+    if now_s >= until_s(&session, idle_s, absolute_s) {
         return Answered::Denied(Denial::SessionExpired);
     }
     Answered::Good(session)

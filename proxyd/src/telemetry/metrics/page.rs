@@ -125,6 +125,12 @@ fn clients(text: &mut Text, workers: &Workers<'_>) {
         .sample(&[], workers.count(|cells| &cells.tunnels_opened));
     text.family("proxyd_tunnels", Kind::Gauge, "Upgraded connections open now.")
         .sample(&[], workers.level(|cells| &cells.tunnels_open));
+    text.family(
+        "proxyd_tunnels_closed_total",
+        Kind::Counter,
+        "Upgraded connections that were closed, by their outcome.",
+    );
+    workers.words(text, "outcome", |cells| &cells.tunnels_closed);
 }
 
 fn certificates(text: &mut Text, metrics: &Metrics, gauges: &Gauges) {

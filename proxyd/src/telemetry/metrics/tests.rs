@@ -87,6 +87,8 @@ fn busy() -> Arc<Metrics> {
         worker.mirrored("sent");
         worker.fault("delay");
         worker.tunnel_opened();
+        worker.tunnel_opened();
+        worker.tunnel_closed("tunnel_revoked");
         let route = worker.route(&name("users"));
         route.finished(200, 400, 10, 1_000);
         route.finished(200, 2_500, 0, 500);

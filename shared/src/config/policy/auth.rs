@@ -25,8 +25,19 @@ pub struct Auth {
     pub methods: Vec<(Arc<str>, Needs)>,
     /// Whether the credentials that were used go upstream. A session's cookie never does.
     pub forward_credentials: bool,
+    /// What ends a WebSocket or another tunnel that was let in.
+    pub tunnels: Tunnels,
     /// `WWW-Authenticate` says this.
     pub realm: Arc<str>,
+}
+
+/// How long a tunnel goes on that somebody was let in for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tunnels {
+    /// Until what it was opened with is taken back: it may outlive a token of short life.
+    UntilRevoked,
+    /// Until that expires too.
+    UntilExpired,
 }
 
 /// How several providers go together.
@@ -111,6 +122,12 @@ pub(super) static AUTH: Section = Section {
             )
             .default("true"),
             Field::new(
+                "tunnels",
+                Kind::Choice(&["until_revoked", "until_expired"]),
+                "How long a WebSocket or another tunnel goes on: until what it was opened with is revoked, or until that expires too.",
+            )
+            .default("until_revoked"),
+            Field::new(
                 "realm",
                 Kind::Word { what: "a realm", sample: "proxyd" },
                 "What `WWW-Authenticate` calls this place.",
@@ -144,6 +161,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, providers: &
         needs: Needs::default(),
         methods: Vec::new(),
         forward_credentials: true,
+        tunnels: Tunnels::UntilRevoked,
         realm,
     })
 }
@@ -187,6 +205,7 @@ fn read_long(fields: &mut Fields<'_, '_>, providers: &mut Providers) -> Option<A
     let needs = read_needs(fields);
     let methods = read_methods(fields);
     let forward_credentials = fields.boolean("forward_credentials");
+    let tunnels = read_tunnels(fields);
     let realm = read_realm(fields);
     if optional == Some(true) {
         check_optional(fields, written.1, needs.as_ref(), methods.as_deref());
@@ -207,8 +226,13 @@ fn read_long(fields: &mut Fields<'_, '_>, providers: &mut Providers) -> Option<A
         needs: needs?,
         methods: methods?,
         forward_credentials: forward_credentials?,
+        tunnels: tunnels?,
         realm: realm?,
     })
+}
+
+fn read_tunnels(fields: &mut Fields<'_, '_>) -> Option<Tunnels> {
+    fields.choice("tunnels", &[("until_revoked", Tunnels::UntilRevoked), ("until_expired", Tunnels::UntilExpired)])
 }
 
 fn read_realm(fields: &mut Fields<'_, '_>) -> Option<Arc<str>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::identity::{fine, read, refused};
 use super::{Known, load_text, told};
 use crate::config::identity::{Provider, StateStore};
-use crate::config::policy::{Algorithm, Auth, Combine, Key, OnStoreError, Rule, ThreatMode, Threats};
+use crate::config::policy::{Algorithm, Auth, Combine, Key, OnStoreError, Rule, ThreatMode, Threats, Tunnels};
 use crate::config::source::Input;
 use crate::config::{Action, PathPattern, References, Scope, Serve, load};
 
@@ -80,6 +80,9 @@ fn every_form_of_auth() {
     let short = auth("jwt.main");
     assert_eq!((short.providers.as_slice(), short.combine), ([Provider::Jwt(0)].as_slice(), Combine::Any));
     assert_eq!((short.optional, short.forward_credentials, &*short.realm), (false, true, "proxyd"));
+    assert_eq!(short.tunnels, Tunnels::UntilRevoked);
+    assert_eq!(auth("{any_of: jwt.main, tunnels: until_revoked}"), short);
+    assert_eq!(auth("{any_of: jwt.main, tunnels: until_expired}").tunnels, Tunnels::UntilExpired);
     assert_eq!(auth("[jwt.main, api_key]"), auth("{any_of: [jwt.main, api_key]}"));
     assert_eq!(auth("[jwt.main]"), short);
     let all = auth("{all_of: [api_key, jwt.main], scopes: [read, write]}");

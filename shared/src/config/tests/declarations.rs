@@ -66,7 +66,7 @@ routes:
   - {path: /e, respond: {status: 200, headers: {a: b}, body: x}, threats: shadow, auth: [jwt.a, api_key]}
   - {exact: /a/b/login, serve: accounts, rate_limit: {requests_per_minute: 5}}
 threats: {mode: shadow, score: 1, rules: {traversal: off, null_byte: 5}, methods: [GET], content_types: ['text/*'], json: {max_size: 1KiB, max_depth: 1}}
-auth: {any_of: [jwt.b, certificate, login.a], optional: true, roles: [a], scopes: [b], methods: {GET: {}, DELETE: {roles: a, scopes: b}}, forward_credentials: true, realm: a b}
+auth: {any_of: [jwt.b, certificate, login.a], optional: true, roles: [a], scopes: [b], methods: {GET: {}, DELETE: {roles: a, scopes: b}}, forward_credentials: true, tunnels: until_expired, realm: a b}
 access: {allow: [10.0.0.0/8], deny: [10.1.1.1], certificates: ['*.example.org']}
 cors: {allow_origins: ['*'], allow_methods: [GET], allow_headers: [a], expose_headers: [b], max_age: 1m}
 rate_limit: [{limits: [{requests: 1, per: 1s}], by: [certificate, {header: a}, ip], algorithm: token_bucket, burst: 1}, {name: b, requests_per_minute: 1, cost: 1, methods: GET, exempt: [10.0.0.0/8, {user: a, provider: jwt.a}, {api_key: b}], store: redis, on_store_error: deny}, {name: c, algorithm: concurrency, concurrent: 1, by: [user, api_key]}]

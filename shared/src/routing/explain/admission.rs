@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use crate::audit::mask::Mask;
 use crate::config::Config;
 use crate::config::identity::{Provider, TokenPlace};
-use crate::config::policy::{Auth, Combine, Needs};
+use crate::config::policy::{Auth, Combine, Needs, Tunnels};
 use crate::routing::matcher::values;
 
 use super::asked::Asked;
@@ -43,7 +43,13 @@ pub(super) fn auth(config: &Config, policy: &Auth, asked: &Asked) -> String {
     };
     let needed =
         if *needs == Needs::default() { String::new() } else { format!("; {} needs {}", asked.method, told(needs)) };
-    format!("{optional} {}: {outcome}{needed}", names.join(word))
+    let tunnels = match policy.tunnels {
+        Tunnels::UntilExpired if asked.header("upgrade").is_some() => {
+            "; a tunnel ends when what it was opened with expires"
+        }
+        Tunnels::UntilExpired | Tunnels::UntilRevoked => "",
+    };
+    format!("{optional} {}: {outcome}{needed}{tunnels}", names.join(word))
 }
 
 fn nothing(policy: &Auth) -> String {

@@ -104,6 +104,14 @@ fn what_is_brought_is_told_and_not_shown() {
         &[],
         "needs forward: the request brings whatever \"http://127.0.0.1:9091/verify\" is asked about for forward; whether it is good is not looked at",
     );
+    let until = "auth: {any_of: jwt.main, tunnels: until_expired}";
+    check(until, "GET /", &[], "needs jwt.main: the request brings nothing and is refused with 401");
+    check(
+        until,
+        "GET /",
+        &["Upgrade: websocket"],
+        "needs jwt.main: the request brings nothing and is refused with 401; a tunnel ends when what it was opened with expires",
+    );
     check("auth: off", "GET /", &[], "off");
 }
 

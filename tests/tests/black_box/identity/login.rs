@@ -1,9 +1,13 @@
 //! People who log in with a browser, by a stand-in for GitHub: sent there, taken back, let in, and out again.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tests::{Proxyd, Redis, Request, Response, Upstream, eventually, github};
+
+use super::super::websocket::{repeater, repeats};
+use super::tunnels::{ends, open};
 
 const ACME: &str = "{organisations: [acme]}";
 
@@ -125,6 +129,26 @@ fn somebody_logs_in_comes_back_to_where_they_were_and_logs_out() {
     let proxyd = tests::Start::in_home(&proxyd.stop(), &yaml(&github, &upstream, "{}", ACME)).run();
     assert_eq!(kept.clone().go(&proxyd, "/deep").status, 302);
     assert_eq!(person.log_in(&proxyd, &github, "/").status, 302);
+}
+
+#[test]
+fn a_logout_ends_the_tunnels_of_its_session() {
+    for store in ["cookie", "local"] {
+        let (github, upstream) = (github::start(), repeater());
+        let proxyd = Proxyd::start(&yaml(&github, &upstream, &format!("{{store: {store}}}"), ACME));
+        let (mut one, mut other) = (Person::default(), Person::default());
+        let begin = |person: &mut Person| {
+            assert_eq!(person.log_in(&proxyd, &github, "/").status, 302);
+            let cookies: Vec<_> = person.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            open(&proxyd, "/socket", &[("cookie", &cookies.join("; "))])
+        };
+        let (mut ended, mut stays) = (begin(&mut one), begin(&mut other));
+        let since = Instant::now();
+        let request = one.request("POST", "/.proxyd/logout").header("Origin", "http://proxy.test");
+        assert_eq!(one.send(&request, proxyd.address()).status, 303, "{store}");
+        ends(&mut ended, since);
+        repeats(&mut stays, "goes on");
+    }
 }
 
 #[test]

@@ -18,3 +18,4 @@ mod sessions;
 mod signing;
 mod threats;
 mod tokens;
+mod tunnels;

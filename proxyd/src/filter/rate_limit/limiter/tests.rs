@@ -147,6 +147,7 @@ fn principal(limit: Option<(u32, u64)>) -> Principal {
         key: Some(KeyMark { id: "00ff".into(), prefix: "pk_abcd1234".into(), name: "ci".into(), is_user: true, limit }),
         sent: [].into(),
         until_s: None,
+        ground: crate::exchange::Ground::Nothing,
         minted: Minted::default(),
     }
 }

@@ -170,6 +170,7 @@ pub(super) fn nobody() -> Principal {
         key: None,
         sent: Box::default(),
         until_s: None,
+        ground: Default::default(),
         minted: Default::default(),
     }
 }
