@@ -136,7 +136,9 @@ fn read(token: &Secret, now_s: i64) -> Result<(String, i64), ControlError> {
     let Some(exp) = claims.number("exp") else { return Ok((jti.into_owned(), longest_s)) };
     let remembered_s = (exp as i64).saturating_add(SLACK.as_secs().cast_signed());
     if remembered_s <= now_s {
-        return Err(invalid("this token expired more than a day ago: there is nothing to revoke"));
+        return Err(invalid(
+            "this token expired more than a day ago: it opens nothing; to end a tunnel that it opened, give its `jti`",
+        ));
     }
     Ok((jti.into_owned(), remembered_s.min(longest_s)))
 }
