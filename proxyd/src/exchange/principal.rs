@@ -55,6 +55,12 @@ impl Minted {
         self.0.store(Some(Arc::new(Token { generation, until_s, value: value.clone() })));
         Some(value)
     }
+
+    /// The same token for the same one, who is made anew.
+    #[must_use]
+    pub fn handed_on(&self) -> Self {
+        Self(ArcSwapOption::new(self.0.load_full()))
+    }
 }
 
 impl Clone for Minted {

@@ -383,11 +383,13 @@ fn epoch_of(verified: &Verified) -> Option<u32> {
     verified.claims.get("epoch").and_then(Json::as_u64).and_then(|epoch| u32::try_from(epoch).ok())
 }
 
-/// A token of ours ends with its account too.
+/// A token of ours ends with its login and its account too.
 fn ground(verified: &Verified, provider: &Arc<str>) -> Ground {
     let id = verified.claims.text("uid").unwrap_or_default();
     let account = Ground::Account { id: (*id).into(), epoch: epoch_of(verified).unwrap_or_default() };
-    Ground::All([token_of(verified, provider), account].into())
+    let sid = verified.claims.text("sid").map(|sid| (*sid).into());
+    let login = Ground::Token { provider: LOGINS.into(), jti: sid, until_s: i64::MAX };
+    Ground::All([token_of(verified, provider), login, account].into())
 }
 
 /// Neither keys nor names.

@@ -263,7 +263,7 @@ impl Ours {
             return Reply::Denied(Denial::Missing);
         }
         let sessions = &self.logins.sessions;
-        let made = session.principal(sends.generation, || {
+        let made = session.principal(sends.generation, sessions.until_s(session), || {
             let (user, provider) = (&*session.user, &*session.provider);
             let told = Told { user, provider, roles: &session.roles, scopes: &session.scopes, key: None };
             let sent = sends.about(&told, |path| session.claim(path).map(Into::into))?;

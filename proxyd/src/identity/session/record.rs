@@ -51,10 +51,17 @@ pub struct Session {
     pub made: Made,
 }
 
-/// The principal that was made of a session, and the generation of the config that it was made for. A copy of the session begins
-/// without: it may be of somebody else by the time that it is asked.
+/// The principal that was made of a session. A copy of the session begins without: it may be of somebody else by the time that it
+/// is asked.
 #[derive(Default)]
-pub struct Made(ArcSwapOption<(u64, Arc<Principal>)>);
+pub struct Made(ArcSwapOption<For>);
+
+/// A principal, the generation of the config that it was made for, and until when the session was to last.
+struct For {
+    generation: u64,
+    until_s: i64,
+    principal: Arc<Principal>,
+}
 
 impl Clone for Made {
     fn clone(&self) -> Self {
@@ -82,15 +89,26 @@ impl Session {
         self.claims.iter().find_map(|(own, text)| (**own == *path).then_some(&**text))
     }
 
-    /// Who it is, made once for each generation of the config and shared by all requests with this session.
-    pub fn principal(&self, generation: u64, make: impl FnOnce() -> Option<Principal>) -> Option<Arc<Principal>> {
-        if let Some(made) = &*self.made.0.load()
-            && made.0 == generation
+    /// Who it is, made once for each generation of the config and shared by all requests with this session; once more when its use
+    /// makes it last longer, which open tunnels rest on.
+    pub fn principal(
+        &self,
+        generation: u64,
+        until_s: i64,
+        make: impl FnOnce() -> Option<Principal>,
+    ) -> Option<Arc<Principal>> {
+        let before = self.made.0.load();
+        if let Some(made) = &*before
+            && (made.generation, made.until_s) == (generation, until_s)
         {
-            return Some(Arc::clone(&made.1));
+            return Some(Arc::clone(&made.principal));
         }
-        let principal = Arc::new(make()?);
-        self.made.0.store(Some(Arc::new((generation, Arc::clone(&principal)))));
+        let mut principal = make()?;
+        if let Some(before) = &*before {
+            principal.minted = before.principal.minted.handed_on();
+        }
+        let principal = Arc::new(principal);
+        self.made.0.store(Some(Arc::new(For { generation, until_s, principal: Arc::clone(&principal) })));
         Some(principal)
     }
 

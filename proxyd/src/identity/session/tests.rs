@@ -346,19 +346,27 @@ async fn who_it_is_is_made_once_and_again_where_something_changes() {
         made.set(0);
         for now_s in [0, 0, 1, 5] {
             let found = opened(&ours, &cookie, now_s).await.unwrap().unwrap();
-            found.principal(1, make).unwrap();
+            found.principal(1, ours.until_s(&found), make).unwrap();
         }
         assert_eq!(made.get(), 1, "{store:?}");
         let found = opened(&ours, &cookie, 5).await.unwrap().unwrap();
-        found.principal(2, make).unwrap();
+        let who = found.principal(2, ours.until_s(&found), make).unwrap();
         assert_eq!(made.get(), 2, "another config");
         let copy = Session::clone(&found);
-        copy.principal(2, make).unwrap();
+        copy.principal(2, ours.until_s(&copy), make).unwrap();
         assert_eq!(made.get(), 3);
         let other = Session { roles: Vec::new(), ..Session::clone(&found) };
         other.take_over(&found);
-        other.principal(2, make).unwrap();
+        other.principal(2, ours.until_s(&other), make).unwrap();
         assert_eq!(made.get(), 4, "other roles");
+        // Used since: it lasts longer, and the token of our own goes on.
+        who.minted.or_mint(2, 5, || Some((100, Value::known("token")))).unwrap();
+        let used = Session { seen_s: 5, ..Session::clone(&found) };
+        used.take_over(&found);
+        assert!(ours.until_s(&used) > ours.until_s(&found));
+        let later = used.principal(2, ours.until_s(&used), make).unwrap();
+        assert_eq!(made.get(), 5);
+        assert_eq!(later.minted.or_mint(2, 5, || None).unwrap().as_bytes(), b"token");
     }
 }
 

@@ -197,6 +197,32 @@ fn an_account_that_is_disabled_and_an_address_that_is_banned_end_theirs() {
 }
 
 #[test]
+fn a_login_that_ends_ends_the_tunnels_of_all_its_tokens() {
+    let upstream = repeater();
+    let proxyd = Proxyd::start(&config(&upstream, ""));
+    let password = "correct horse battery";
+    proxyd.ask("users_add", &json!({"name": "ann", "password": password}));
+    let post = |endpoint: &str, body: Value| {
+        let request = tests::Request::post(&format!("/auth/{endpoint}"), body.to_string());
+        let answer = request.header("Content-Type", "application/json").send(proxyd.address());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let log_in = || post("login", json!({"name": "ann", "password": password}));
+    let token = |answer: &Value| bearer(answer["access_token"].as_str().unwrap());
+    let (first, other) = (log_in(), log_in());
+    let second = post("refresh", json!({"refresh_token": first["refresh_token"]}));
+    let mut before = open(&proxyd, "/account/1", &[("authorization", &token(&first))]);
+    let mut after = open(&proxyd, "/account/2", &[("authorization", &token(&second))]);
+    let mut stays = open(&proxyd, "/account/3", &[("authorization", &token(&other))]);
+    let since = Instant::now();
+    post("logout", json!({"refresh_token": second["refresh_token"]}));
+    ends(&mut before, since);
+    ends(&mut after, since);
+    repeats(&mut stays, "goes on");
+}
+
+#[test]
 fn neither_a_frame_without_end_nor_another_protocol_goes_on() {
     let upstream = Upstream::scripted(|conn| {
         let Some(request) = conn.request_head() else { return };
