@@ -31,7 +31,7 @@ async fn a_session_of_an_app_goes_on_as_long_as_github_says() {
             let (stub, browser) = logged_in(json!({"refresh_token": "ghr_1", "expires_in": LASTS_S})).await;
             stub.set(|script| script.tokens = json!({"refresh_token": "ghr_2", "expires_in": LASTS_S}));
             stub.set(change);
-            match (browser.answered().await, expected) {
+            match (browser.answered_for("github").await, expected) {
                 (Answered::Good(session), Some(refresh)) => {
                     assert_eq!((&*session.user, session.tokens.refresh.as_deref()), ("eve", Some(refresh)));
                 }
@@ -61,7 +61,7 @@ async fn tokens_that_do_not_end_are_not_refreshed() {
     on_worker(async {
         let (stub, browser) = logged_in(json!({})).await;
         stub.set(|script| script.organisations = json!([]));
-        let session = browser.session().await.unwrap();
+        let Answered::Good(session) = browser.answered_for("github").await else { panic!("it is not good") };
         assert_eq!(
             (session.tokens.clone(), stub.count("POST /gh/token")),
             (crate::identity::session::Tokens::default(), 1)
