@@ -117,7 +117,8 @@ fn prepare(conn: &mut Connection, path: &Path) -> Result<(), DirectoryError> {
     conn.pragma_update(None, "cell_size_check", "ON")?;
     conn.pragma_update(None, "foreign_keys", "ON")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
-    if version(conn, path)? < VERSION {
+    // In one transaction: between two questions somebody else may make the tables, and half of each answer looks foreign.
+    if version(&*conn.transaction()?, path)? < VERSION {
         let tx = conn.transaction_with_behavior(TransactionBehavior::Exclusive)?;
         // Somebody else may have been quicker.
         let found = version(&tx, path)?;
