@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-use super::Seat;
+use super::{Made, Seat};
 use crate::telemetry::metrics::WorkerMetrics;
 use crate::tls::PeerCertificate;
 
@@ -28,6 +28,8 @@ pub struct Peer {
     pub tls: bool,
     /// The client's certificate, verified.
     pub certificate: Option<PeerCertificate>,
+    /// Whom that speaks of.
+    pub made: Made,
     /// The port of HTTPS that every request is sent on to.
     pub https_redirect: Option<u16>,
     /// Counts the connection until its last exchange or tunnel lets go of it.

@@ -11,7 +11,6 @@ pub mod jwt;
 mod key_file;
 pub mod keys;
 pub mod login;
-mod made;
 pub mod mint;
 pub mod password;
 mod recogniser;

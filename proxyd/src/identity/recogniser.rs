@@ -193,9 +193,9 @@ pub(super) fn bearer(
     sends: &Arc<Sends>,
     ground: impl FnOnce(&jwt::Verified, &Arc<str>) -> Ground,
 ) -> Answer {
-    let made = verified.principal(sends.generation, |verified| {
+    let made = verified.made.principal(sends.generation, |_| {
         let told = Told { user: &verified.user, provider, roles: &verified.roles, scopes: &verified.scopes, key: None };
-        Some(Arc::new(Principal {
+        Some(Principal {
             sent: sends.about(&told, |path| verified.claims.text(path))?,
             user: verified.user.clone(),
             provider: Arc::clone(provider),
@@ -204,7 +204,7 @@ pub(super) fn bearer(
             until_s: verified.ends_s(),
             ground: ground(verified, provider),
             ..Principal::default()
-        }))
+        })
     });
     made.map_or(Answer::Denied(Denial::TokenClaims), Into::into)
 }
@@ -214,7 +214,7 @@ fn api_key(state: &State, credential: &[u8], asking: &Asking<'_>) -> Answer {
         Ok(known) => known,
         Err(denial) => return Answer::Denied(denial),
     };
-    let made = known.principal(asking.sends, || {
+    let made = known.made().principal(asking.sends.generation, |_| {
         let user = known.user.as_ref().unwrap_or(&known.name);
         let told =
             Told { user, provider: "api_key", roles: &known.roles, scopes: &known.scopes, key: Some(&known.prefix) };
@@ -266,7 +266,7 @@ fn basic(verifier: &Arc<password::Verifier>, credential: &[u8], asking: &Asking<
 }
 
 fn named(user: &password::User, sends: &Arc<Sends>) -> Answer {
-    let made = user.made.principal(sends, || {
+    let made = user.made.principal(sends.generation, |_| {
         let told = Told { user: &user.name, provider: "basic", roles: &user.roles, scopes: &user.scopes, key: None };
         Some(Principal {
             sent: sends.about(&told, |_| None)?,
@@ -285,9 +285,12 @@ fn certificate(asking: &Asking<'_>) -> Answer {
     let Some(certificate) = &asking.exchange.peer.certificate else {
         return Answer::Denied(Denial::CertificateMissing);
     };
-    let told = Told { user: certificate.called(), provider: "certificate", ..Told::default() };
-    let Some(sent) = asking.sends.about(&told, |_| None) else { return Answer::Denied(Denial::CertificateMissing) };
-    Arc::new(Principal { sent, user: told.user.into(), provider: "certificate".into(), ..Principal::default() }).into()
+    let made = asking.exchange.peer.made.principal(asking.sends.generation, |_| {
+        let told = Told { user: certificate.called(), provider: "certificate", ..Told::default() };
+        let sent = asking.sends.about(&told, |_| None)?;
+        Some(Principal { sent, user: told.user.into(), provider: told.provider.into(), ..Principal::default() })
+    });
+    made.map_or(Answer::Denied(Denial::CertificateMissing), Into::into)
 }
 
 #[cfg(test)]
@@ -305,8 +308,8 @@ mod tests {
             Answer::Denied(_) | Answer::Unavailable | Answer::Refused(_) => panic!("ann is known"),
         };
         let mint = Arc::new(Mint::ed_dsa(&Mint::generate().unwrap()).unwrap());
-        let sends = || Arc::new(Sends::compile(&Identity::default(), &mint, 1));
-        let (sends, reloaded) = (sends(), sends());
+        let sends = |generation| Arc::new(Sends::compile(&Identity::default(), &mint, generation));
+        let (sends, reloaded) = (sends(1), sends(2));
         let first = who(&sends);
         assert!(&*first.user == "ann" && Arc::ptr_eq(&first, &who(&sends)));
         assert!(!Arc::ptr_eq(&first, &who(&reloaded)), "what is sent may be another now");

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use super::fall::Fall;
 use super::{connection, http2, unasked};
 use crate::daemon::Arrived;
-use crate::exchange::{Link, Peer, Presence, Socket};
+use crate::exchange::{Link, Made, Peer, Presence, Socket};
 use crate::snapshot::Listening;
 use crate::tls::{PeerCertificate, ServerTls};
 use crate::worker::Worker;
@@ -48,6 +48,7 @@ pub(super) fn start(stream: TcpStream, arrived: Arrived, worker: &Rc<Worker>) {
         local,
         tls: listening.tls.is_some(),
         certificate: None,
+        made: Made::default(),
         https_redirect: settings.https_redirect,
         presence,
         seat: None,

@@ -381,9 +381,9 @@ fn a_good_token_says_what_it_claims() {
     assert_eq!((verified.jti.as_deref(), verified.from_s, verified.until_s), (Some("t1"), 5 - 30, NOW + 60 + 30));
     let made = std::cell::Cell::new(0);
     for generation in [1, 1, 2, 2] {
-        let principal = verified.principal(generation, |verified| {
+        let principal = verified.made.principal(generation, |_| {
             made.set(made.get() + 1);
-            Some(Arc::new(crate::exchange::Principal { user: verified.user.clone(), ..signer::nobody() }))
+            Some(crate::exchange::Principal { user: verified.user.clone(), ..signer::nobody() })
         });
         assert_eq!(&*principal.unwrap().user, "ada");
     }

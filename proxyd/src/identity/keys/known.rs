@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use directory::KeyRow;
 
-use crate::exchange::Principal;
-use crate::identity::made::Made;
+use crate::exchange::Made;
 
 /// A key that was presented.
 #[derive(Debug)]
@@ -28,14 +27,9 @@ impl Deref for Found {
 }
 
 impl Found {
-    /// The principal of whoever presents this text.
-    pub fn principal<A: Send + Sync + 'static>(
-        &self,
-        amid: &Arc<A>,
-        make: impl FnOnce() -> Option<Principal>,
-    ) -> Option<Arc<Principal>> {
-        let made = if self.is_earlier { &self.key.earlier_made } else { &self.key.made };
-        made.principal(amid, make)
+    /// Of whoever presents this text.
+    pub fn made(&self) -> &Made {
+        if self.is_earlier { &self.key.earlier_made } else { &self.key.made }
     }
 
     /// What of the text may be seen.

@@ -140,16 +140,15 @@ fn last_uses_are_written_once_a_minute() {
 }
 
 #[test]
-fn a_principal_is_made_once_amid_one_value() {
+fn a_principal_is_made_once_for_a_generation() {
     let mut directory = Directory::open_in_memory().unwrap();
     let (row, text) = directory.key_create(key("a"), 0).unwrap();
     let ring = KeyRing::of(&[row]);
     let known = ring.find(text.reveal().as_bytes(), 0).unwrap();
-    let (one, other) = (Arc::new(1), Arc::new(1));
     let user = |user: &str| Some(crate::exchange::Principal { user: user.into(), ..Default::default() });
-    let said = |amid, name| known.principal(amid, || user(name)).unwrap().user.to_string();
-    assert_eq!([said(&one, "a"), said(&one, "b"), said(&other, "c"), said(&one, "d")], ["a", "a", "c", "d"]);
-    assert!(known.principal(&other, || None).is_none());
+    let said = |generation, name| known.made().principal(generation, |_| user(name)).unwrap().user.to_string();
+    assert_eq!([said(1, "a"), said(1, "b"), said(2, "c"), said(1, "d")], ["a", "a", "c", "d"]);
+    assert!(known.made().principal(2, |_| None).is_none());
 }
 
 #[test]
@@ -168,10 +167,10 @@ fn each_text_ends_for_itself() {
     assert!(ring.changes() > before);
     assert_eq!((until(old.reveal()), until(new.reveal())), (Some((160, 900)), Some((i64::MAX, 900))));
     // Whoever comes with the old one does not rest on the new one.
-    let (earlier, now, amid) = (found(old.reveal(), 150), found(new.reveal(), 150), Arc::new(1));
+    let (earlier, now) = (found(old.reveal(), 150), found(new.reveal(), 150));
     let user = |user: &str| Some(crate::exchange::Principal { user: user.into(), ..Default::default() });
-    assert_eq!(&*now.principal(&amid, || user("new")).unwrap().user, "new");
-    assert_eq!(&*earlier.principal(&amid, || user("old")).unwrap().user, "old");
+    assert_eq!(&*now.made().principal(1, |_| user("new")).unwrap().user, "new");
+    assert_eq!(&*earlier.made().principal(1, |_| user("old")).unwrap().user, "old");
     assert!(earlier.hash != now.hash && old.reveal().starts_with(earlier.shown()));
     let row = directory.key_revoke("a", 170).unwrap();
     ring.put(&row);

@@ -3,8 +3,9 @@
 use shared::config::identity::{Allow, Login};
 
 use super::provider::{Failure, Recognised, failed};
+use crate::exchange::Made;
 use crate::identity::claims::Claims;
-use crate::identity::session::{Made, Session, SessionId};
+use crate::identity::session::{Session, SessionId};
 
 /// Where a provider says which organisations somebody is of, unless the config says where: claims that providers fill
 /// themselves, not those in which people may write what they like.

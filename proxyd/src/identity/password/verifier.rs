@@ -15,8 +15,7 @@ use super::cache::Cache;
 use super::hash::{examine, verify};
 use super::htpasswd;
 use super::turns::Turns;
-use crate::exchange::Denial;
-use crate::identity::made::Made;
+use crate::exchange::{Denial, Made};
 
 /// Between two looks at the file.
 const LOOKED_EVERY: Duration = Duration::from_secs(2);

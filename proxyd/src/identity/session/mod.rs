@@ -17,7 +17,7 @@ use ::directory::RevokedRow;
 use shared::config::identity::{Session as Config, SessionStore};
 
 pub(in crate::identity) use record::random;
-pub use record::{Made, Session, SessionId, Tokens};
+pub use record::{Session, SessionId, Tokens};
 
 use self::cookie::{Found, Jar};
 use self::kept::Kept;

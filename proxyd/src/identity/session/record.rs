@@ -3,12 +3,11 @@
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use crate::exchange::Principal;
+use crate::exchange::{Made, Principal};
 
 /// Bytes of randomness in an id.
 const ID_BYTES: usize = 32;
@@ -48,39 +47,8 @@ pub struct Session {
     #[serde(skip)]
     pub is_fresh: bool,
     #[serde(skip)]
-    pub made: Made,
-}
-
-/// The principal that was made of a session. A copy of the session begins without: it may be of somebody else by the time that it
-/// is asked.
-#[derive(Default)]
-pub struct Made(ArcSwapOption<For>);
-
-/// A principal, the generation of the config that it was made for, and until when the session was to last.
-struct For {
-    generation: u64,
-    until_s: i64,
-    principal: Arc<Principal>,
-}
-
-impl Clone for Made {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl PartialEq for Made {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Made {}
-
-impl fmt::Debug for Made {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Made")
-    }
+    /// For a generation, and for how long it was to last.
+    pub made: Made<(u64, i64)>,
 }
 
 impl Session {
@@ -97,19 +65,13 @@ impl Session {
         until_s: i64,
         make: impl FnOnce() -> Option<Principal>,
     ) -> Option<Arc<Principal>> {
-        let before = self.made.0.load();
-        if let Some(made) = &*before
-            && (made.generation, made.until_s) == (generation, until_s)
-        {
-            return Some(Arc::clone(&made.principal));
-        }
-        let mut principal = make()?;
-        if let Some(before) = &*before {
-            principal.minted = before.principal.minted.handed_on();
-        }
-        let principal = Arc::new(principal);
-        self.made.0.store(Some(Arc::new(For { generation, until_s, principal: Arc::clone(&principal) })));
-        Some(principal)
+        self.made.principal((generation, until_s), |before| {
+            let mut principal = make()?;
+            if let Some(before) = before {
+                principal.minted = before.minted.handed_on();
+            }
+            Some(principal)
+        })
     }
 
     /// Takes over who it is from the same session as it was before, where that has not changed: with it goes the token of our own
@@ -119,7 +81,7 @@ impl Session {
         let is_same = (&self.id, &self.provider, &self.user) == (id, provider, user)
             && (&self.roles, &self.scopes, &self.claims) == (roles, scopes, claims);
         if is_same {
-            self.made.0.store(before.made.0.load_full());
+            self.made.take_over(&before.made);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Cookies of every wrong kind, and the good one.
 
 use super::*;
+use crate::exchange::Made;
 
 const KEY: &[u8] = b"a secret of 32 bytes, or longer.";
 
