@@ -47,12 +47,8 @@ impl Directory {
         })
     }
 
-    /// Uses a token up. One that was used before takes its family with it.
-    pub fn refresh_use(&mut self, hash: &[u8; 32], now_s: i64) -> Result<RefreshUse, DirectoryError> {
-        self.write(|tx| spend(tx, hash, now_s))
-    }
-
     /// Uses a token up and, where it was good, keeps the next one in the same step: nobody is logged out by a crash in between.
+    /// One that was used before takes its family with it.
     pub fn refresh_rotate(
         &mut self,
         hash: &[u8; 32],
@@ -80,11 +76,6 @@ impl Directory {
     /// Ends one login. Whether there was one.
     pub fn refresh_drop_family(&mut self, family: &str) -> Result<bool, DirectoryError> {
         self.write(|tx| drop_family(tx, family))
-    }
-
-    /// Ends every login of an account. How many tokens went.
-    pub fn refresh_drop_user(&mut self, user_id: &str) -> Result<usize, DirectoryError> {
-        self.write(|tx| Ok(tx.prepare_cached("DELETE FROM refresh_tokens WHERE user_id = ?1")?.execute([user_id])?))
     }
 }
 
@@ -128,7 +119,8 @@ fn issue(
     Ok(family)
 }
 
-fn spend(conn: &Connection, hash: &[u8; 32], now_s: i64) -> Result<RefreshUse, DirectoryError> {
+/// Uses a token up.
+pub(crate) fn spend(conn: &Connection, hash: &[u8; 32], now_s: i64) -> Result<RefreshUse, DirectoryError> {
     let mut found = conn
         .prepare_cached("SELECT user_id, family, expires_s, used_s IS NOT NULL FROM refresh_tokens WHERE hash = ?1")?;
     let token = found

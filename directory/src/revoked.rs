@@ -69,14 +69,6 @@ impl Directory {
             Ok(())
         })
     }
-
-    /// Takes a revocation back. Whether there was one.
-    pub fn unrevoke(&mut self, provider: &str, jti: &str) -> Result<bool, DirectoryError> {
-        self.write(|tx| {
-            let sql = "DELETE FROM revoked_tokens WHERE provider = ?1 AND jti = ?2";
-            Ok(tx.prepare_cached(sql)?.execute([provider, jti])? > 0)
-        })
-    }
 }
 
 /// Removes what has expired.

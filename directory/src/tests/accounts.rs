@@ -10,7 +10,7 @@ fn who_proved_the_password_of_before_does_nothing_with_it() {
     assert_eq!(word(directory.refresh_begin(&seen.id, seen.epoch, &[1; 32], 99, 2)), "changed");
     assert_eq!(word(directory.user_password_since(&seen.id, seen.epoch, "$argon2id$old", 2)), "changed");
     assert_eq!(directory.user("ann").unwrap(), Some(reset.clone()));
-    assert_eq!(directory.refresh_use(&[1; 32], 2).unwrap(), RefreshUse::Unknown);
+    assert_eq!(spend(&mut directory, &[1; 32], 2).unwrap(), RefreshUse::Unknown);
     let own = directory.user_password_since(&seen.id, reset.epoch, "$argon2id$own", 3).unwrap();
     directory.refresh_begin(&seen.id, own.epoch, &[1; 32], 99, 3).unwrap();
     let change = UserChange { disabled: Some(true), ..UserChange::default() };
@@ -123,7 +123,7 @@ fn what_a_change_of_an_account_ends() {
             assert_eq!(word(directory.refresh_begin(&ann.id, after.epoch, &[77; 32], 99, 0)), "unknown");
             directory.user_set("ann", UserChange { disabled: Some(false), ..UserChange::default() }, 0).unwrap();
         }
-        let used = directory.refresh_use(&[now; 32], 0).unwrap();
+        let used = spend(&mut directory, &[now; 32], 0).unwrap();
         assert_eq!(used == RefreshUse::Unknown, ends, "{now}: {used:?}");
         let left = directory.one_time_look("reset", &[now; 32], 0).unwrap();
         assert_eq!(left.is_none(), letters, "{now}");
@@ -167,5 +167,5 @@ fn other_roles_end_access_tokens_and_no_login() {
     check(&["user", "admin"], 1);
     check(&["user"], 2);
     check(&[], 3);
-    assert!(matches!(directory.refresh_use(&[1; 32], 0).unwrap(), RefreshUse::Good { .. }));
+    assert!(matches!(spend(&mut directory, &[1; 32], 0).unwrap(), RefreshUse::Good { .. }));
 }

@@ -136,21 +136,6 @@ impl Revoked {
         self.waiting().contains_key(&(provider.into(), jti.into()))
     }
 
-    /// Takes a revocation back.
-    pub fn remove(&self, provider: &str, jti: &str) {
-        self.waiting().remove(&(provider.into(), jti.into()));
-        self.change(jti, |shard| {
-            let Some(whose) = shard.get_mut(jti) else { return 0 };
-            let before = whose.len();
-            whose.retain(|(of, _)| **of != *provider);
-            let gone = before - whose.len();
-            if whose.is_empty() {
-                shard.remove(jti);
-            }
-            -(gone as isize)
-        });
-    }
-
     /// Takes up what is kept now.
     pub fn reload(&self, rows: &[RevokedRow]) {
         for row in rows {
@@ -178,11 +163,11 @@ impl Revoked {
     }
 
     /// `edit` says how many more there are.
-    fn change(&self, jti: &str, edit: impl FnOnce(&mut Shard) -> isize) {
+    fn change(&self, jti: &str, edit: impl FnOnce(&mut Shard) -> usize) {
         let Some(shard) = self.shard(jti) else { return };
         let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
         let more = edit(&mut shard);
-        self.count.fetch_add(more as usize, Ordering::AcqRel);
+        self.count.fetch_add(more, Ordering::AcqRel);
         drop(shard);
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
@@ -224,10 +209,6 @@ mod tests {
         revoked.add(&row("accounts", "a", 10));
         assert!(revoked.epoch() > before && revoked.len() == 3);
         revoked.add(&row("accounts", "a", 15));
-        revoked.remove("jwt.main", "a");
-        revoked.remove("jwt.main", "a");
-        check("jwt.main", "a", false);
-        check("accounts", "a", true);
         revoked.sweep(10);
         check("accounts", "a", true);
         revoked.sweep(15);
@@ -259,9 +240,8 @@ mod tests {
         }
         assert!(!revoked.hold(&row("session", "more", 10)) && !revoked.is_revoked("session", "more"));
         assert!(revoked.hold(&row("session", "7", 10)), "it is there already");
-        revoked.remove("session", "7");
-        assert!(!revoked.is_revoked("session", "7") && !revoked.is_unkept("session", "7"));
         revoked.sweep(10);
         assert!(revoked.unkept().is_empty() && revoked.is_empty());
     }
 }
+        check("jwt.main", "a", false);
