@@ -33,8 +33,6 @@ pub enum Denial {
     KeyRevoked,
     /// No such name, or not its password: which of the two is not told.
     PasswordWrong,
-    /// Too many wrong passwords.
-    Locked,
     SessionInvalid,
     SessionExpired,
     CertificateMissing,
@@ -68,7 +66,6 @@ impl Denial {
             Self::KeyExpired => "key_expired",
             Self::KeyRevoked => "key_revoked",
             Self::PasswordWrong => "password_wrong",
-            Self::Locked => "auth_locked",
             Self::SessionInvalid => "session_invalid",
             Self::SessionExpired => "session_expired",
             Self::CertificateMissing => "certificate_required",
@@ -99,7 +96,6 @@ impl Denial {
             Self::KeyExpired => "The API key has expired.",
             Self::KeyRevoked => "The API key was revoked.",
             Self::PasswordWrong => "The name or the password is wrong.",
-            Self::Locked => "There were too many wrong passwords; wait.",
             Self::SessionInvalid => "The session is not known here.",
             Self::SessionExpired => "The session has ended.",
             Self::CertificateMissing => "A client certificate is needed here.",

@@ -92,10 +92,9 @@ impl Told401 {
         Challenges(Value::parse(&told).into_iter().collect())
     }
 
-    /// Those of a denial. A locked name is told when, not how.
+    /// Those of a denial.
     pub(super) fn challenges(&self, denial: Denial) -> Challenges {
         match denial {
-            Denial::Locked => Challenges::default(),
             Denial::Missing
             | Denial::Ambiguous
             | Denial::TooLarge

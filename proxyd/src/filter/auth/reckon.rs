@@ -108,7 +108,6 @@ fn telling(one: Denial, other: Denial) -> Denial {
         | Denial::KeyExpired
         | Denial::KeyRevoked
         | Denial::PasswordWrong
-        | Denial::Locked
         | Denial::CertificateExpired
         | Denial::CertificateUntrusted
         | Denial::ForwardRefused => 7,
