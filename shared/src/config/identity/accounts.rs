@@ -202,7 +202,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>) -> Option<Accounts> {
     if algorithm == Some(TokenAlgorithm::EdDsa) && fields.written("secret").is_some() {
         let fault = Fault::new(
             Code::Conflict,
-            "`secret` is for HS256: EdDSA signs with a key that is kept in the state folder",
+            "`secret` is for HS256: EdDSA signs with the first of `identity.signing_keys`, or with a key that is kept in the state folder",
         )
         .hint("remove `secret`, or write `algorithm: HS256`");
         fields.fault("secret", fault);
