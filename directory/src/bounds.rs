@@ -48,7 +48,8 @@ pub(crate) fn name(what: &'static str, name: &str) -> Result<(), DirectoryError>
     Ok(())
 }
 
-fn is_id(text: &str) -> bool {
+/// Whether this has the form of an account's id, or a key's: 16 hexadecimal digits.
+pub fn is_id(text: &str) -> bool {
     text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use bans::BanRow;
+pub use bounds::is_id;
 pub use error::DirectoryError;
 pub use keys::{Earlier, KeyRow, NewKey};
 pub use refresh::RefreshUse;

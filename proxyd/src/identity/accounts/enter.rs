@@ -31,7 +31,9 @@ impl Accounts {
             asked.call.fields("`name`, `password` and, if you like, `email` are expected.")?;
         let onward = asked.call.onward(fields.to)?;
         if !rules::is_name(&fields.name) {
-            return Err(Failure::InvalidRequest("A name has up to 64 letters, digits, dots, hyphens and underscores."));
+            return Err(Failure::InvalidRequest(
+                "A name has up to 64 letters, digits, dots, hyphens and underscores, and is no id.",
+            ));
         }
         let email = fields.email.filter(|email| !email.is_empty());
         if email.as_deref().is_some_and(|email| !rules::is_email(email)) {
@@ -267,6 +269,11 @@ pub(super) fn of_login(id: &str) -> (&str, &str) {
 fn shown(user: &UserRow) -> Json {
     json!({
         "id": user.id,
+/// What changes of an account's password are counted by: by nothing that somebody else could say.
+pub(super) fn of_change(id: &str) -> (&str, &str) {
+    ("change", id)
+}
+
         "name": user.name,
         "email": user.email,
         "verified": user.verified,

@@ -7,7 +7,7 @@ use directory::{Directory, DirectoryError, UserRow};
 use serde_json::json;
 
 use super::answer::{Failure, refused};
-use super::enter::of_login;
+use super::enter::{of_change, of_login};
 use super::guesses::Bounds;
 use super::post::{Place, Post};
 use super::{
@@ -31,12 +31,12 @@ impl Accounts {
         if let Some(why) = self.weakness(&fields.new_password.0, &user) {
             return Err(Failure::PasswordWeak(why));
         }
-        self.guesses.attempt(&user.id, self.bounds_of_account(), now_s).map_err(Failure::locked)?;
+        self.guesses.attempt(of_change(&user.id), self.bounds_of_account(), now_s).map_err(Failure::locked)?;
         let right = self.verify_password(user.password_hash.clone(), fields.password.0, asked.network).await;
-        if !right.inspect_err(|_| self.guesses.take_back(&user.id))? {
+        if !right.inspect_err(|_| self.guesses.take_back(of_change(&user.id)))? {
             return Err(Failure::password_wrong());
         }
-        self.guesses.forgive(&user.id);
+        self.guesses.forgive(of_change(&user.id));
         let password_hash = self.hash(fields.new_password.0, asked.network).await?;
         // Whoever had another password set meanwhile is not to lose it to the one of before.
         let (id, epoch) = (user.id, user.epoch);
@@ -90,6 +90,7 @@ impl Accounts {
             self.guesses.forgive(name.to_lowercase().as_str());
         }
         self.guesses.forgive(of_login(&user.id));
+        self.guesses.forgive(of_change(&user.id));
         asked.is(&user);
         Ok(Outcome::said(200, json!({"status": "password_set"}), "Your password is set.", onward))
     }

@@ -12,10 +12,11 @@ const LONGEST_LABEL: usize = 63;
 pub(super) const LONGEST_PASSWORD: usize = 256;
 
 /// Whether an account may be called this: letters, digits and `. _ -`, beginning with a letter or a digit. It goes into
-/// headers and logs, and is never taken for an e-mail address.
+/// headers and logs, and is never taken for an e-mail address, nor for an id.
 pub fn is_name(text: &str) -> bool {
     let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     text.len() <= LONGEST_NAME
+        && !directory::is_id(text)
         && text.bytes().all(is_good)
         && text.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
 }
@@ -91,6 +92,8 @@ mod tests {
         check("änn", false);
         check("ann\0", false);
         check(&"a".repeat(65), false);
+        check("0123456789abcDEF", false);
+        check("0123456789abcdefa", true);
         check(&"a".repeat(64), true);
         check("ann", true);
         check("7", true);

@@ -10,6 +10,7 @@ use super::*;
 use crate::identity::claims::Claims;
 use crate::identity::mint::{Mint, TokenType};
 
+mod ended;
 mod recover;
 
 const PASSWORD: &str = "correct horse battery";
@@ -106,6 +107,8 @@ async fn who_cannot_register_is_told_why() {
     let bob = json!({"name": "bob", "email": "bob@example.com", "password": PASSWORD});
     fails(ask(&mailless, "/register", bob).await, "mail_unavailable");
     fails(ask(&mailless, "/register", json!({"name": "bob", "password": PASSWORD})).await, "invalid_request");
+    let id = json!({"name": "0123456789ABCDEF", "email": "bob@example.com", "password": PASSWORD});
+    fails(ask(&mailless, "/register", id).await, "invalid_request");
 }
 
 #[tokio::test]
