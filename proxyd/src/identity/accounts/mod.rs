@@ -326,7 +326,7 @@ impl Accounts {
         let row = RevokedRow {
             provider: LOGINS.to_owned(),
             jti: family.to_owned(),
-            expires_s: self.tokens.over_s(now_s),
+            expires_s: Tokens::over_s(now_s),
             revoked_s: now_s,
             by: by.to_owned(),
         };

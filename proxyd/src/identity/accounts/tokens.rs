@@ -17,6 +17,9 @@ use crate::identity::state::State;
 /// The clocks of two workers differ by some milliseconds, which may be one second and the next.
 const LEEWAY: Duration = Duration::from_secs(2);
 
+/// The longest that any config lets one last. A process does not know what those before it made.
+const LONGEST: Duration = Duration::from_hours(24);
+
 /// See the module.
 pub(super) struct Tokens {
     mint: Arc<Mint>,
@@ -24,8 +27,6 @@ pub(super) struct Tokens {
     issuer: Arc<str>,
     audience: Option<Arc<str>>,
     lasts_s: i64,
-    /// The longest that one which is still about may last: of configs before too.
-    longest_s: i64,
 }
 
 impl Tokens {
@@ -47,17 +48,9 @@ impl Tokens {
         };
         let revoked: Arc<dyn Revocations> = Arc::clone(state) as _;
         let lasts_s = i64::try_from(config.access_token.as_secs()).unwrap_or(i64::MAX);
-        let longest_s = before.map_or(lasts_s, |before| before.longest_s.max(lasts_s));
         let before = before.map(|before| &before.verifier);
         let verifier = Verifier::of_own(PROVIDER, &Arc::new(terms(config)), &mint, before, &revoked)?;
-        Ok(Self {
-            mint,
-            verifier,
-            issuer: Arc::clone(&config.issuer),
-            audience: config.audience.clone(),
-            lasts_s,
-            longest_s,
-        })
+        Ok(Self { mint, verifier, issuer: Arc::clone(&config.issuer), audience: config.audience.clone(), lasts_s })
     }
 
     /// A token for this account, of this login.
@@ -79,9 +72,9 @@ impl Tokens {
         self.mint.sign(TokenType::Access, &Claims(claims)).ok()
     }
 
-    /// From when on no token that was made before `now_s` is taken any more.
-    pub(super) fn over_s(&self, now_s: i64) -> i64 {
-        now_s.saturating_add(self.longest_s).saturating_add(LEEWAY.as_secs() as i64).saturating_add(1)
+    /// From when on no token that was made before `now_s` is taken any more, whatever the config was then.
+    pub(super) fn over_s(now_s: i64) -> i64 {
+        now_s.saturating_add((LONGEST + LEEWAY).as_secs().cast_signed()).saturating_add(1)
     }
 
     /// A token with any claims.
