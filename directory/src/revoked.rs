@@ -1,6 +1,6 @@
 //! Tokens that are not good any more, though they have not expired.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{Directory, DirectoryError, bounds};
 
@@ -21,6 +21,16 @@ impl RevokedRow {
     /// Whether it can be kept at all: what its texts may hold.
     pub fn check(&self) -> Result<(), DirectoryError> {
         bounds::text("a provider", &self.provider, bounds::NAME)?;
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            provider: row.get(0)?,
+            jti: row.get(1)?,
+            expires_s: row.get(2)?,
+            revoked_s: row.get(3)?,
+            by: row.get(4)?,
+        })
+    }
+
         jti(&self.jti)?;
         bounds::text("the actor", &self.by, bounds::TEXT)
     }
@@ -43,20 +53,43 @@ impl Directory {
                 "SELECT provider, jti, expires_s, revoked_s, by FROM revoked_tokens WHERE expires_s > ?1 \
                  ORDER BY revoked_s, provider, jti",
             )?;
-            let rows = revoked.query_map([now_s], |row| {
-                Ok(RevokedRow {
-                    provider: row.get(0)?,
-                    jti: row.get(1)?,
-                    expires_s: row.get(2)?,
-                    revoked_s: row.get(3)?,
-                    by: row.get(4)?,
-                })
-            })?;
+            let rows = revoked.query_map([now_s], RevokedRow::read)?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }
 
-    /// Revokes a token. Once more: it is remembered until the later of the two expiries.
+    /// Those that come after this one, by provider and `jti`; no more than `most`.
+    pub fn revoked_after(
+        &self,
+        provider: &str,
+        jti: &str,
+        now_s: i64,
+        most: usize,
+    ) -> Result<Vec<RevokedRow>, DirectoryError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        self.read(|conn| {
+            let mut revoked = conn.prepare_cached(
+                "SELECT provider, jti, expires_s, revoked_s, by FROM revoked_tokens \
+                 WHERE (provider, jti) > (?1, ?2) AND expires_s > ?3 ORDER BY provider, jti LIMIT ?4",
+            )?;
+            let rows = revoked.query_map(params![provider, jti, now_s, most], RevokedRow::read)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// One of them, if it has not expired.
+    pub fn revoked_one(&self, provider: &str, jti: &str, now_s: i64) -> Result<Option<RevokedRow>, DirectoryError> {
+        self.read(|conn| {
+            let mut one = conn.prepare_cached(
+                "SELECT provider, jti, expires_s, revoked_s, by FROM revoked_tokens \
+                 WHERE provider = ?1 AND jti = ?2 AND expires_s > ?3",
+            )?;
+            Ok(one.query_row(params![provider, jti, now_s], RevokedRow::read).optional()?)
+        })
+    }
+
+    /// Revokes a token. Once more: it is remembered until the later of the two expiries. A login that ends so takes its refresh
+    /// tokens along.
     pub fn revoke(&mut self, row: &RevokedRow) -> Result<(), DirectoryError> {
         row.check()?;
         self.write(|tx| {

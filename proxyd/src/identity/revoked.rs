@@ -126,9 +126,14 @@ impl Revoked {
         }
     }
 
-    /// What holds and is not on disk yet.
-    pub fn unkept(&self) -> Vec<RevokedRow> {
-        self.waiting().values().cloned().collect()
+    /// What holds and is not on disk yet; no more than `most` of it.
+    pub fn unkept(&self, most: usize) -> Vec<RevokedRow> {
+        self.waiting().values().take(most).cloned().collect()
+    }
+
+    /// This one, where it holds and is not on disk yet.
+    pub fn unkept_one(&self, provider: &str, jti: &str) -> Option<RevokedRow> {
+        self.waiting().get(&(provider.into(), jti.into())).cloned()
     }
 
     /// Whether this one holds, and is not on disk yet.
@@ -223,7 +228,9 @@ mod tests {
         assert!(revoked.hold(&row("accounts", "d", 30)) && revoked.hold(&row("accounts", "d", 20)));
         revoked.reload(&[]);
         check("accounts", "d", true);
-        assert_eq!(revoked.unkept(), [row("accounts", "d", 30)]);
+        assert_eq!(revoked.unkept(9), [row("accounts", "d", 30)]);
+        assert_eq!(revoked.unkept_one("accounts", "d"), Some(row("accounts", "d", 30)));
+        assert!(revoked.unkept(0).is_empty() && revoked.unkept_one("*", "d").is_none());
         revoked.kept(&row("accounts", "d", 20));
         assert!(revoked.is_unkept("accounts", "d"), "it was kept for too short a time");
         revoked.kept(&row("accounts", "d", 30));
@@ -241,7 +248,7 @@ mod tests {
         assert!(!revoked.hold(&row("session", "more", 10)) && !revoked.is_revoked("session", "more"));
         assert!(revoked.hold(&row("session", "7", 10)), "it is there already");
         revoked.sweep(10);
-        assert!(revoked.unkept().is_empty() && revoked.is_empty());
+        assert!(revoked.unkept(1).is_empty() && revoked.is_empty());
     }
 }
         check("jwt.main", "a", false);

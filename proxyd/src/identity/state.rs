@@ -243,7 +243,7 @@ impl State {
             }
             self.bans.sweep(now_s);
             // Last: a table that is full has room once it is swept.
-            for row in self.revoked.unkept().iter().take(KEPT_AT_ONCE) {
+            for row in &self.revoked.unkept(KEPT_AT_ONCE) {
                 directory.revoke(row)?;
                 self.revoked.kept(row);
             }

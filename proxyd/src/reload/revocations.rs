@@ -111,7 +111,7 @@ impl Known {
             let kept = state.directory(|directory| directory.revoked(now_s));
             let is_all = kept.is_ok();
             // What no disk has taken yet is told too.
-            let rows = kept.unwrap_or_default().into_iter().chain(state.revoked.unkept());
+            let rows = kept.unwrap_or_default().into_iter().chain(state.revoked.unkept(usize::MAX));
             let rows = rows.map(Shared::from).filter(|row| !self.told.contains(row));
             let rows: Vec<Shared> = rows.collect();
             let texts = rows.iter().filter_map(|row| Some((serde_json::to_string(row).ok()?, row.expires_s)));

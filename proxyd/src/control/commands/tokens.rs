@@ -1,5 +1,6 @@
 //! `tokens` and `tokens_revoke`: tokens of others that are good no longer.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,9 +32,9 @@ pub(super) async fn list(state: &Arc<State>) -> Result<Reply, ControlError> {
     let now_s = now_s();
     let rows = on_disk(state, move |state| {
         let kept = state.directory(|directory| directory.revoked(now_s))?;
-        let unkept = state.revoked.unkept().into_iter();
-        let unkept = unkept.filter(|row| !kept.iter().any(|one| one.provider == row.provider && one.jti == row.jti));
-        let unkept: Vec<_> = unkept.collect();
+        let mut unkept = state.revoked.unkept(usize::MAX);
+        let known: HashSet<(&str, &str)> = kept.iter().map(|row| (row.provider.as_str(), row.jti.as_str())).collect();
+        unkept.retain(|row| !known.contains(&(row.provider.as_str(), row.jti.as_str())));
         Ok(kept.into_iter().chain(unkept))
     })
     .await?;
@@ -72,11 +73,9 @@ pub(super) async fn revoke(
     known(config, &provider)?;
     let row = RevokedRow { provider, jti, expires_s, revoked_s: now_s, by: actor(by) };
     let (before, kept, row) = on_disk(state, move |state| {
-        let of =
-            |rows: Vec<RevokedRow>| rows.into_iter().find(|one| one.provider == row.provider && one.jti == row.jti);
         // A disk that is not read is no reason not to revoke.
-        let known = state.directory(|directory| directory.revoked(now_s)).unwrap_or_default();
-        let before = of(known.into_iter().chain(state.revoked.unkept()).collect());
+        let kept = state.directory(|directory| directory.revoked_one(&row.provider, &row.jti, now_s));
+        let before = kept.ok().flatten().or_else(|| state.revoked.unkept_one(&row.provider, &row.jti));
         let kept = match state.token_revoke(&row) {
             Ok(()) => true,
             Err(error) if state.revoked.is_unkept(&row.provider, &row.jti) => {
