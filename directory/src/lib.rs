@@ -29,7 +29,7 @@ pub use bounds::is_id;
 pub use error::DirectoryError;
 pub use keys::{Earlier, KeyRow, NewKey};
 pub use refresh::RefreshUse;
-pub use revoked::{RevokedRow, is_revocable};
+pub use revoked::{LOGINS, RevokedRow, is_revocable};
 pub use secret::{KeyText, TEXT_BYTES, digest, prefix_of};
 pub use sessions::SessionRow;
 pub use users::{NewUser, UserChange, UserRow};

@@ -73,9 +73,12 @@ impl Directory {
         })
     }
 
-    /// Ends one login. Whether there was one.
-    pub fn refresh_drop_family(&mut self, family: &str) -> Result<bool, DirectoryError> {
-        self.write(|tx| drop_family(tx, family))
+    /// Which login the token with this SHA-256 is of, where it was used already.
+    pub fn refresh_used(&self, hash: &[u8; 32]) -> Result<Option<String>, DirectoryError> {
+        self.read(|conn| {
+            let sql = "SELECT family FROM refresh_tokens WHERE hash = ?1 AND used_s IS NOT NULL";
+            Ok(conn.prepare_cached(sql)?.query_row([hash], |row| row.get(0)).optional()?)
+        })
     }
 }
 
@@ -140,7 +143,8 @@ pub(crate) fn spend(conn: &Connection, hash: &[u8; 32], now_s: i64) -> Result<Re
     Ok(RefreshUse::Good { user_id, family })
 }
 
-fn drop_family(conn: &Connection, family: &str) -> Result<bool, DirectoryError> {
+/// Ends one login. Whether there was one.
+pub(crate) fn drop_family(conn: &Connection, family: &str) -> Result<bool, DirectoryError> {
     Ok(conn.prepare_cached("DELETE FROM refresh_tokens WHERE family = ?1")?.execute([family])? > 0)
 }
 

@@ -2,7 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::{Directory, DirectoryError, bounds};
+use crate::{Directory, DirectoryError, bounds, refresh};
+
+/// The provider of logins that have ended: their `jti` is the family of their refresh tokens.
+pub const LOGINS: &str = "accounts.login";
 
 /// A revoked token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +21,6 @@ pub struct RevokedRow {
 }
 
 impl RevokedRow {
-    /// Whether it can be kept at all: what its texts may hold.
-    pub fn check(&self) -> Result<(), DirectoryError> {
-        bounds::text("a provider", &self.provider, bounds::NAME)?;
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             provider: row.get(0)?,
@@ -31,6 +31,9 @@ impl RevokedRow {
         })
     }
 
+    /// Whether it can be kept at all: what its texts may hold.
+    pub fn check(&self) -> Result<(), DirectoryError> {
+        bounds::text("a provider", &self.provider, bounds::NAME)?;
         jti(&self.jti)?;
         bounds::text("the actor", &self.by, bounds::TEXT)
     }
@@ -92,16 +95,39 @@ impl Directory {
     /// tokens along.
     pub fn revoke(&mut self, row: &RevokedRow) -> Result<(), DirectoryError> {
         row.check()?;
+        self.write(|tx| put(tx, row))
+    }
+
+    /// Revokes these tokens in one step, as far as there is room: how many of them, from the first on.
+    pub fn revoke_all(&mut self, rows: &[RevokedRow]) -> Result<usize, DirectoryError> {
+        rows.iter().try_for_each(RevokedRow::check)?;
         self.write(|tx| {
-            bounds::room(tx, "revoked_tokens", "revoked tokens")?;
-            tx.prepare_cached(
-                "INSERT INTO revoked_tokens (provider, jti, expires_s, revoked_s, by) VALUES (?1, ?2, ?3, ?4, ?5) \
-                 ON CONFLICT DO UPDATE SET expires_s = max(expires_s, excluded.expires_s)",
-            )?
-            .execute(params![row.provider, row.jti, row.expires_s, row.revoked_s, row.by])?;
-            Ok(())
+            for (before, row) in rows.iter().enumerate() {
+                match put(tx, row) {
+                    Ok(()) => {}
+                    Err(DirectoryError::Full { .. }) if before > 0 => return Ok(before),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(rows.len())
         })
     }
+}
+
+fn put(tx: &Connection, row: &RevokedRow) -> Result<(), DirectoryError> {
+    // What is there already needs no room.
+    let again = "UPDATE revoked_tokens SET expires_s = max(expires_s, ?3) WHERE provider = ?1 AND jti = ?2";
+    if tx.prepare_cached(again)?.execute(params![row.provider, row.jti, row.expires_s])? == 0 {
+        bounds::room(tx, "revoked_tokens", "revoked tokens")?;
+        tx.prepare_cached(
+            "INSERT INTO revoked_tokens (provider, jti, expires_s, revoked_s, by) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![row.provider, row.jti, row.expires_s, row.revoked_s, row.by])?;
+    }
+    if row.provider == LOGINS {
+        refresh::drop_family(tx, &row.jti)?;
+    }
+    Ok(())
 }
 
 /// Removes what has expired.

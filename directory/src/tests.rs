@@ -312,6 +312,23 @@ fn revoked_tokens() {
     directory.revoke(&row("a", 5)).unwrap();
     directory.revoke(&row("b", 3)).unwrap();
     assert_eq!(directory.revoked(3).unwrap(), [row("a", 9)]);
+    assert_eq!(directory.revoked_one("jwt.main", "a", 8).unwrap(), Some(row("a", 9)));
+    assert_eq!(directory.revoked_one("jwt.main", "a", 9).unwrap(), None);
+    assert_eq!(directory.revoked_one("accounts", "a", 8).unwrap(), None);
+    directory.revoke(&row("b", 20)).unwrap();
+    assert_eq!(directory.revoked_after("", "", 3, 9).unwrap(), [row("a", 9), row("b", 20)]);
+    assert_eq!(directory.revoked_after("", "", 3, 1).unwrap(), [row("a", 9)]);
+    assert_eq!(directory.revoked_after("jwt.main", "a", 3, 9).unwrap(), [row("b", 20)]);
+    assert_eq!(directory.revoked_after("jwt.main", "b", 3, 9).unwrap(), []);
+    // Many in one step: none with one that is nobody's, and no more than there is room for.
+    assert_eq!(word(directory.revoke_all(&[row("c", 9), row("", 9)])), "invalid");
+    assert_eq!(directory.revoked_one("jwt.main", "c", 0).unwrap(), None);
+    directory.conn.execute("UPDATE sizes SET rows = 999999 WHERE name = 'revoked_tokens'", []).unwrap();
+    assert_eq!(directory.revoke_all(&[row("c", 9), row("a", 12), row("d", 9), row("e", 9)]).unwrap(), 2);
+    assert_eq!(word(directory.revoke_all(&[row("d", 9)])), "full");
+    directory.revoke(&row("c", 15)).expect("what is there needs no room");
+    let ends = |jti: &str| directory.revoked_one("jwt.main", jti, 0).unwrap().map(|row| row.expires_s);
+    assert_eq!((ends("a"), ends("c"), ends("d")), (Some(12), Some(15), None));
 }
 
 #[test]

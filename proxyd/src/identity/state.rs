@@ -155,16 +155,26 @@ impl State {
     /// Revokes a token. Where the disk does not take it, it holds all the same, and `tick` tries again: `Revoked::is_unkept`.
     pub fn token_revoke(&self, row: &RevokedRow) -> Result<(), DirectoryError> {
         row.check()?;
+        // Not under the file's lock: it holds while somebody else works with the file.
         let is_held = self.revoked.hold(row);
-        self.directory(|directory| {
-            directory.revoke(row)?;
-            if is_held {
-                self.revoked.kept(row);
-            } else {
-                self.revoked.add(row);
-            }
-            Ok(())
-        })
+        self.directory(|directory| self.keep_revoked(directory, row, is_held))
+    }
+
+    /// The same for whoever works with the file already.
+    pub fn token_revoke_in(&self, directory: &mut Directory, row: &RevokedRow) -> Result<(), DirectoryError> {
+        row.check()?;
+        let is_held = self.revoked.hold(row);
+        self.keep_revoked(directory, row, is_held)
+    }
+
+    fn keep_revoked(&self, directory: &mut Directory, row: &RevokedRow, is_held: bool) -> Result<(), DirectoryError> {
+        directory.revoke(row)?;
+        if is_held {
+            self.revoked.kept(row);
+        } else {
+            self.revoked.add(row);
+        }
+        Ok(())
     }
 
     /// Bans a network.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use directory::{DirectoryError, NewUser, RefreshUse, UserRow};
+use directory::{DirectoryError, LOGINS, NewUser, RefreshUse, UserRow};
 use serde_json::{Value as Json, json};
 
 use super::answer::Failure;
@@ -210,8 +210,17 @@ impl Accounts {
         let (hash, now_s, expires_s) = (next.hash, asked.now_s, self.refresh_until(asked.now_s));
         let accounts = Arc::clone(self);
         let rotated = self.directory(asked.network, move |directory| {
-            let used = directory.refresh_rotate(&used, &hash, expires_s, now_s)?;
+            let rotated = directory.refresh_rotate(&used, &hash, expires_s, now_s);
+            if rotated.is_err()
+                && let Some(family) = directory.refresh_used(&used)?
+            {
+                // Of a login that has to end: it does so though the disk does not take it.
+                accounts.end_login(directory, &family, "proxyd", now_s)?;
+            }
+            let used = rotated?;
             let user = match &used {
+                // It ended, and the disk has not taken that yet.
+                RefreshUse::Good { family, .. } if accounts.state.revoked.is_revoked(LOGINS, family) => None,
                 RefreshUse::Good { user_id, .. } => directory.user(user_id)?,
                 RefreshUse::Reused { family, .. } => {
                     // Whoever has its access token has it no more either.
@@ -260,6 +269,11 @@ impl Accounts {
     }
 }
 
+/// What changes of an account's password are counted by: by nothing that somebody else could say.
+pub(super) fn of_change(id: &str) -> (&str, &str) {
+    ("change", id)
+}
+
 /// What logins of an account are counted by, whatever it was called.
 pub(super) fn of_login(id: &str) -> (&str, &str) {
     ("login", id)
@@ -269,11 +283,6 @@ pub(super) fn of_login(id: &str) -> (&str, &str) {
 fn shown(user: &UserRow) -> Json {
     json!({
         "id": user.id,
-/// What changes of an account's password are counted by: by nothing that somebody else could say.
-pub(super) fn of_change(id: &str) -> (&str, &str) {
-    ("change", id)
-}
-
         "name": user.name,
         "email": user.email,
         "verified": user.verified,

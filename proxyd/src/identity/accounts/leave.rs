@@ -6,7 +6,7 @@ use directory::DirectoryError;
 use serde_json::json;
 
 use super::answer::{Failure, refused};
-use super::{Accounts, Asked, Caller, Outcome, fields, secret, unavailable};
+use super::{Accounts, Asked, Caller, Outcome, ended, fields, secret, unavailable};
 use crate::exchange::Denial;
 
 impl Accounts {
@@ -24,13 +24,17 @@ impl Accounts {
         };
         let caller = caller.ok();
         let (accounts, now_s) = (Arc::clone(self), asked.now_s);
+        if let Some(caller) = &caller {
+            // Before anybody waits for the disk, or finds no place to.
+            self.state.revoked.hold(&ended(&caller.family, &caller.principal.user, now_s));
+        }
         let dropped = self.directory(asked.network, move |directory| {
-            let of_token = hash.map_or(Ok(None), |hash| directory.refresh_family(&hash))?;
             let by = caller.as_ref().map_or("proxyd", |caller| &caller.principal.user);
-            for family in of_token.iter().chain(caller.as_ref().map(|caller| &caller.family)) {
-                accounts.end_login(directory, family, by, now_s)?;
-            }
-            Ok(())
+            let end = |directory: &mut _, family: &str| accounts.end_login(directory, family, by, now_s);
+            // Each ends, whatever becomes of the other.
+            let own = caller.as_ref().map_or(Ok(()), |caller| end(directory, &caller.family));
+            let of_token = hash.map_or(Ok(None), |hash| directory.refresh_family(&hash))?;
+            own.and(of_token.map_or(Ok(()), |family| end(directory, &family)))
         });
         dropped.await.map_err(|error| unavailable(&error))?;
         // Whether there was such a token is nobody's business (RFC 7009 section 2.2).

@@ -27,7 +27,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use directory::{Directory, DirectoryError, RevokedRow, UserRow};
+use directory::{Directory, DirectoryError, LOGINS, RevokedRow, UserRow};
 use serde_json::Value as Json;
 use shared::config::identity;
 
@@ -49,8 +49,6 @@ use crate::exchange::{Denial, Exchange, Ground, Ledger, Principal, Rejection, Re
 
 /// Who recognises accounts, as `auth` names it.
 const PROVIDER: &str = "accounts";
-/// Among revoked tokens: logins that have ended, by their `sid`.
-const LOGINS: &str = "accounts.login";
 /// What tokens of one use are for.
 const RESET: &str = "reset";
 const VERIFY: &str = "verify";
@@ -320,20 +318,9 @@ impl Accounts {
         user.filter(|user| user.id == caller.id).ok_or_else(|| refused(Denial::TokenRevoked))
     }
 
-    /// A login ends: none of its access tokens is taken any more, and no refresh token brings another. In this order: what fails
-    /// can be asked for again.
+    /// A login ends: none of its access tokens is taken any more, whatever the disk says; and no refresh token brings another.
     fn end_login(&self, directory: &mut Directory, family: &str, by: &str, now_s: i64) -> Result<(), DirectoryError> {
-        let row = RevokedRow {
-            provider: LOGINS.to_owned(),
-            jti: family.to_owned(),
-            expires_s: Tokens::over_s(now_s),
-            revoked_s: now_s,
-            by: by.to_owned(),
-        };
-        directory.revoke(&row)?;
-        self.state.revoked.add(&row);
-        directory.refresh_drop_family(family)?;
-        Ok(())
+        self.state.token_revoke_in(directory, &ended(family, by, now_s))
     }
 
     /// Works with the directory for somebody of a network, on a thread that may wait, when its turn comes.
@@ -376,6 +363,17 @@ impl Accounts {
 
     fn verify_url(&self) -> &str {
         self.config.mail.as_ref().map_or("", |mail| &mail.verify_url)
+    }
+}
+
+/// What is kept of a login that has ended.
+fn ended(family: &str, by: &str, now_s: i64) -> RevokedRow {
+    RevokedRow {
+        provider: LOGINS.to_owned(),
+        jti: family.to_owned(),
+        expires_s: Tokens::over_s(now_s),
+        revoked_s: now_s,
+        by: by.to_owned(),
     }
 }
 

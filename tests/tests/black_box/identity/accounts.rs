@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use tests::{MailServer, Proxyd, Request, Response, Start, Upstream, eventually};
 
@@ -139,6 +140,29 @@ fn every_login_ends_at_once() {
         refused(&post(&proxyd, "refresh", json!({"refresh_token": refresh})), 401, "refresh_invalid");
     }
     assert_eq!(get_as(&proxyd, &tokens(&post(&proxyd, "login", bob)).0, "/api/x").status, 200);
+}
+
+#[test]
+fn a_logout_holds_before_the_disk_takes_it_and_after_a_restart() {
+    let yaml = config("", &Upstream::echo());
+    let proxyd = Proxyd::start(&yaml);
+    assert_eq!(post(&proxyd, "register", json!({"name": "ann", "password": PASSWORD})).status, 201);
+    let (access, refresh) = tokens(&post(&proxyd, "login", json!({"name": "ann", "password": PASSWORD})));
+    let other = Connection::open(proxyd.home().file("data/identity.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let out = std::thread::scope(|scope| {
+        let out = scope.spawn(|| post_as(&proxyd, &access, "logout", json!({})));
+        // Before the disk has said anything.
+        eventually("it is refused", || (get_as(&proxyd, &access, "/api/x").status == 401).then_some(()));
+        out.join().unwrap()
+    });
+    refused(&out, 503, "auth_unavailable");
+    refused(&get_as(&proxyd, &access, "/auth/me"), 401, "token_revoked");
+    other.execute_batch("ROLLBACK").unwrap();
+    let home = proxyd.stop();
+    let proxyd = Start::in_home(&home, &yaml).run();
+    refused(&get_as(&proxyd, &access, "/auth/me"), 401, "token_revoked");
+    refused(&post(&proxyd, "refresh", json!({"refresh_token": refresh})), 401, "refresh_invalid");
 }
 
 #[test]
