@@ -194,9 +194,12 @@ impl State {
             times: 1,
             by: by.to_owned(),
         };
-        self.directory(|directory| directory.ban_put(&row))?;
-        self.bans.add(row.clone());
-        Ok(row)
+        // Under the file's lock, as whatever changes a ban in both: else one that is to be kept could be written over this one.
+        self.directory(|directory| {
+            directory.ban_put(&row)?;
+            self.bans.add(row.clone());
+            Ok(row)
+        })
     }
 
     /// Lifts a ban. Whether there was one, on disk or in memory.
