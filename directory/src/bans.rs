@@ -67,7 +67,10 @@ impl Directory {
         bounds::text("a ban's reason", &row.reason, bounds::TEXT)?;
         bounds::text("the actor", &row.by, bounds::TEXT)?;
         self.write(|tx| {
-            bounds::room(tx, "bans", "bans")?;
+            // What is there already needs no room.
+            if !tx.prepare_cached("SELECT 1 FROM bans WHERE network = ?1")?.exists([&row.network])? {
+                bounds::room(tx, "bans", "bans")?;
+            }
             tx.prepare_cached(
                 "INSERT INTO bans (network, until_s, since_s, reason, times, by) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
                  ON CONFLICT DO UPDATE SET until_s = excluded.until_s, since_s = excluded.since_s, \
@@ -75,6 +78,20 @@ impl Directory {
             )?
             .execute(params![row.network, row.until_s, row.since_s, row.reason, row.times, row.by])?;
             Ok(())
+        })
+    }
+
+    /// Forgets bans that are over, those that ended first, as far as there are more than `most` in all. How many went.
+    pub fn bans_forget(&mut self, most: usize, now_s: i64) -> Result<usize, DirectoryError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        self.write(|tx| {
+            let more = bounds::rows(tx, "bans")?.saturating_sub(most);
+            if more <= 0 {
+                return Ok(0);
+            }
+            let sql = "DELETE FROM bans WHERE network IN \
+                       (SELECT network FROM bans WHERE until_s <= ?1 ORDER BY until_s, network LIMIT ?2)";
+            Ok(tx.prepare_cached(sql)?.execute(params![now_s, more])?)
         })
     }
 

@@ -80,11 +80,15 @@ pub(crate) fn grants(roles: &[String], scopes: &[String]) -> Result<(), Director
     Ok(())
 }
 
+/// How many rows `table` has.
+pub(crate) fn rows(conn: &Connection, table: &'static str) -> Result<i64, DirectoryError> {
+    let mut sizes = conn.prepare_cached("SELECT rows FROM sizes WHERE name = ?1")?;
+    Ok(sizes.query_row([table], |row| row.get(0))?)
+}
+
 /// Whether `table` takes one more row.
 pub(crate) fn room(conn: &Connection, table: &'static str, what: &'static str) -> Result<(), DirectoryError> {
-    let mut sizes = conn.prepare_cached("SELECT rows FROM sizes WHERE name = ?1")?;
-    let rows: i64 = sizes.query_row([table], |row| row.get(0))?;
-    if rows < ROWS { Ok(()) } else { Err(DirectoryError::Full { what, most: ROWS }) }
+    if rows(conn, table)? < ROWS { Ok(()) } else { Err(DirectoryError::Full { what, most: ROWS }) }
 }
 
 /// Roles or scopes as one text.

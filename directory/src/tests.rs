@@ -444,5 +444,16 @@ fn bans_are_kept_and_lifted() {
     directory.ban_put(&row("2001:db8::/64", 10, 1)).unwrap();
     assert_eq!(directory.bans(10).unwrap(), [row("192.0.2.1/32", 30, 2)]);
     assert_eq!(directory.bans_remembered().unwrap().len(), 2);
+    // Those that are over are forgotten where there are too many, the first to end first; those in force stay.
+    for (network, until_s) in [("192.0.2.2/32", 5), ("192.0.2.3/32", 7), ("192.0.2.4/32", 40)] {
+        directory.ban_put(&row(network, until_s, 1)).unwrap();
+    }
+    assert_eq!((directory.bans_forget(5, 10).unwrap(), directory.bans_forget(4, 10).unwrap()), (0, 1));
+    assert_eq!(directory.bans_forget(1, 9).unwrap(), 1);
+    assert_eq!(directory.bans_remembered().unwrap().len(), 3);
+    assert_eq!((directory.bans_forget(1, 10).unwrap(), directory.bans(10).unwrap().len()), (1, 2));
+    directory.conn.execute("UPDATE sizes SET rows = 1000000 WHERE name = 'bans'", []).unwrap();
+    directory.ban_put(&row("192.0.2.1/32", 50, 3)).expect("what is there needs no room");
+    assert_eq!(word(directory.ban_put(&row("192.0.2.9/32", 50, 1))), "full");
     assert!(directory.ban_lift("192.0.2.1/32").unwrap() && !directory.ban_lift("192.0.2.1/32").unwrap());
 }

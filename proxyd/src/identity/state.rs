@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use thiserror::Error;
 
 use super::accounts::Standing;
-use super::bans::{BanList, NewBan};
+use super::bans::{self, BanList, NewBan};
 use super::jwt::Revocations;
 use super::key_file::{self, Unreadable};
 use super::keys::KeyRing;
@@ -45,6 +45,8 @@ pub struct State {
     swept_s: AtomicI64,
     /// Whether what another process wrote could not be taken up yet.
     is_stale: AtomicBool,
+    /// Whether the last ban that was earned could not be kept, and that was said.
+    is_ban_unkept: AtomicBool,
 }
 
 /// Why what is kept of identities cannot be used.
@@ -99,6 +101,7 @@ impl State {
             directory: Mutex::new(directory),
             swept_s: AtomicI64::new(i64::MIN),
             is_stale: AtomicBool::new(false),
+            is_ban_unkept: AtomicBool::new(false),
         }))
     }
 
@@ -217,8 +220,11 @@ impl State {
                 let is_there = state.bans.has(&ban.row);
                 if is_there { directory.ban_put(&ban.row).inspect(|()| state.bans.kept(&ban.row)) } else { Ok(()) }
             });
-            if let Err(error) = kept {
-                tracing::warn!(network = ban.row.network, %error, "a ban cannot be kept: it ends with this process");
+            let was_unkept = state.is_ban_unkept.swap(kept.is_err(), Ordering::Relaxed);
+            if let Err(error) = kept
+                && !was_unkept
+            {
+                tracing::warn!(network = ban.row.network, %error, "bans cannot be kept now: they end with this process");
             }
         });
     }
@@ -245,6 +251,7 @@ impl State {
             if !end && now_s.saturating_sub(self.swept_s.load(Ordering::Relaxed)) >= SWEPT_EVERY_S {
                 self.swept_s.store(now_s, Ordering::Relaxed);
                 directory.sweep(now_s)?;
+                directory.bans_forget(bans::MOST, now_s)?;
                 self.revoked.sweep(now_s);
                 let gone = directory.users_lapse(now_s)?;
                 if !gone.is_empty() {

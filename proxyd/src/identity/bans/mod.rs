@@ -22,8 +22,8 @@ use self::tally::Tally;
 const SHARDS: usize = 64;
 
 /// Bans, with those that are remembered. Beyond that those are forgotten that are over; where none is, nobody earns another one: they
-/// are refused one by one.
-const MOST: usize = 200_000;
+/// are refused one by one. On disk there are no more either, but those in force.
+pub const MOST: usize = 200_000;
 
 /// Where there was nothing to forget, it is looked for again after so long.
 const LOOK_AGAIN_S: i64 = 10;
@@ -276,7 +276,7 @@ impl BanList {
     /// Takes up what is kept now: whatever was kept and is no more was lifted. What is newer here and is still to be kept stays.
     pub fn reload(&self, rows: Vec<BanRow>, now_s: i64) {
         let mut kept = std::collections::HashSet::new();
-        for row in rows {
+        for row in self.fitting(rows, now_s) {
             if let Some(network) = parse_network(&row.network) {
                 kept.insert(network);
                 let is_older = |ban: &Ban| !ban.is_kept && ban.row.since_s >= row.since_s;
@@ -285,6 +285,16 @@ impl BanList {
         }
         self.retain(|network, ban| kept.contains(network) || !ban.is_kept);
         self.sweep(now_s);
+    }
+
+    /// Those in force, and of those that are over as many as there is room for: the ones that ended last.
+    fn fitting(&self, mut rows: Vec<BanRow>, now_s: i64) -> Vec<BanRow> {
+        if rows.len() > self.most {
+            rows.sort_by_key(|row| std::cmp::Reverse(row.until_s));
+            let in_force = rows.partition_point(|row| row.until_s > now_s);
+            rows.truncate(self.most.max(in_force));
+        }
+        rows
     }
 
     /// Ends what is over, and forgets what is no more remembered.

@@ -132,6 +132,24 @@ fn what_is_not_on_disk_yet_outlives_a_reload() {
 }
 
 #[test]
+fn no_more_is_taken_up_than_may_be_known() {
+    let check = |most: usize, expected: &[&str]| {
+        let bans = BanList { most, ..BanList::default() };
+        let rows = [("192.0.2.1", 30), ("192.0.2.2", 90), ("192.0.2.3", 20), ("192.0.2.4", 80), ("192.0.2.5", 40)];
+        bans.reload(rows.map(|(network, until_s)| row(network, until_s)).to_vec(), 50);
+        let known = |address: &&str| bans.read(&parse_network(address).unwrap(), |_| ()).is_some();
+        let known: Vec<_> =
+            ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"].into_iter().filter(known).collect();
+        assert_eq!(known, expected, "{most}");
+        assert_eq!(bans.active(), 2, "{most}");
+    };
+    check(1, &["192.0.2.2", "192.0.2.4"]);
+    check(3, &["192.0.2.2", "192.0.2.4", "192.0.2.5"]);
+    check(4, &["192.0.2.1", "192.0.2.2", "192.0.2.4", "192.0.2.5"]);
+    check(5, &["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"]);
+}
+
+#[test]
 fn what_is_only_remembered_on_disk_ends_no_newer_ban() {
     let remembered = row("192.0.2.1/32", 10);
     let bans = BanList::of(vec![remembered.clone()], 50);
