@@ -25,7 +25,7 @@ use super::revoked::Revoked;
 /// Between two sweeps of what has expired, in seconds.
 const SWEPT_EVERY_S: i64 = 60;
 
-/// Revocations that the disk did not take before, in one tick: nobody else has the file meanwhile.
+/// Revocations in one transaction: nobody else has the file meanwhile.
 const KEPT_AT_ONCE: usize = 1000;
 
 /// See the module.
@@ -170,6 +170,20 @@ impl State {
         self.keep_revoked(directory, row, is_held)
     }
 
+    fn keep_all(&self, mut rows: &[RevokedRow]) -> Result<(), DirectoryError> {
+        while !rows.is_empty() {
+            let kept = self.directory(|directory| {
+                let kept = directory.revoke_all(rows)?;
+                for row in rows.iter().take(kept) {
+                    self.revoked.kept(row);
+                }
+                Ok(kept)
+            })?;
+            rows = rows.get(kept..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
     fn keep_revoked(&self, directory: &mut Directory, row: &RevokedRow, is_held: bool) -> Result<(), DirectoryError> {
         directory.revoke(row)?;
         if is_held {
@@ -238,37 +252,61 @@ impl State {
     }
 
     /// What is done from time to time, on a thread that may wait: takes up what another process has changed, writes last uses,
-    /// sweeps what has expired. At the `end` it writes whatever is not written yet.
+    /// sweeps what has expired. At the `end` it writes whatever is not written yet. Each step is taken whatever became of the ones
+    /// before, and others may have the file in between; the first error is told.
     pub fn tick(&self, end: bool, now_s: i64) -> Result<(), DirectoryError> {
-        self.directory(|directory| {
-            if directory.changed_elsewhere()? || self.is_stale.load(Ordering::Relaxed) {
-                self.take_up(directory, now_s)?;
-            }
-            let used = self.keys.take_used(end, now_s);
-            if !used.is_empty() {
-                directory.keys_used(&used)?;
-            }
-            if !end && now_s.saturating_sub(self.swept_s.load(Ordering::Relaxed)) >= SWEPT_EVERY_S {
-                self.swept_s.store(now_s, Ordering::Relaxed);
-                directory.sweep(now_s)?;
-                directory.bans_forget(bans::MOST, now_s)?;
-                self.revoked.sweep(now_s);
-                let gone = directory.users_lapse(now_s)?;
-                if !gone.is_empty() {
-                    tracing::info!(accounts = gone.len(), "accounts that nobody verified in time are gone");
-                    for id in &gone {
-                        self.standing.forget(id);
-                    }
+        let heard = self.directory(|directory| {
+            let changed = directory.changed_elsewhere();
+            let is_new = matches!(changed, Ok(true)) || self.is_stale.load(Ordering::Relaxed);
+            let taken = if is_new { self.take_up(directory, now_s) } else { Ok(()) };
+            changed.and(taken)
+        });
+        let used = self.write_used(end, now_s);
+        let swept = if end { Ok(()) } else { self.sweep(now_s) };
+        // Last: a table that is full has room once it is swept.
+        let kept = self.write_unkept();
+        heard.and(used).and(swept).and(kept)
+    }
+
+    fn write_used(&self, all: bool, now_s: i64) -> Result<(), DirectoryError> {
+        let used = self.keys.take_used(all, now_s);
+        if used.is_empty() {
+            return Ok(());
+        }
+        self.directory(|directory| directory.keys_used(&used)).inspect_err(|_| self.keys.give_back(&used))
+    }
+
+    fn sweep(&self, now_s: i64) -> Result<(), DirectoryError> {
+        self.bans.sweep(now_s);
+        if now_s.saturating_sub(self.swept_s.load(Ordering::Relaxed)) < SWEPT_EVERY_S {
+            return Ok(());
+        }
+        self.swept_s.store(now_s, Ordering::Relaxed);
+        self.revoked.sweep(now_s);
+        let swept = self.directory(|directory| directory.sweep(now_s));
+        let forgotten = self.directory(|directory| directory.bans_forget(bans::MOST, now_s));
+        let lapsed = self.directory(|directory| {
+            let gone = directory.users_lapse(now_s)?;
+            if !gone.is_empty() {
+                tracing::info!(accounts = gone.len(), "accounts that nobody verified in time are gone");
+                for id in &gone {
+                    self.standing.forget(id);
                 }
             }
-            self.bans.sweep(now_s);
-            // Last: a table that is full has room once it is swept.
-            for row in &self.revoked.unkept(KEPT_AT_ONCE) {
-                directory.revoke(row)?;
-                self.revoked.kept(row);
-            }
             Ok(())
-        })
+        });
+        swept.and(forgotten).and(lapsed)
+    }
+
+    /// Writes what holds and is not on disk yet, many in one transaction.
+    fn write_unkept(&self) -> Result<(), DirectoryError> {
+        loop {
+            let rows = self.revoked.unkept(KEPT_AT_ONCE);
+            if rows.is_empty() {
+                return Ok(());
+            }
+            self.keep_all(&rows)?;
+        }
     }
 
     fn take_up(&self, directory: &Directory, now_s: i64) -> Result<(), DirectoryError> {

@@ -176,12 +176,26 @@ impl KeyRing {
         due
     }
 
+    /// Takes last uses back that could not be written: they are due at once.
+    pub fn give_back(&self, uses: &[(String, i64)]) {
+        let all = lock(&self.all);
+        for (id, _) in uses {
+            let Some(key) = all.get(id.as_str()) else { continue };
+            key.written_s.store(i64::MIN, Ordering::Relaxed);
+            self.to_write(key);
+        }
+    }
+
     /// Notes a use: once a second at most, so that workers seldom want the same cache line.
     fn note(&self, key: &Arc<Known>, now_s: i64) {
         if key.used_s.load(Ordering::Relaxed) >= now_s {
             return;
         }
         key.used_s.fetch_max(now_s, Ordering::SeqCst);
+        self.to_write(key);
+    }
+
+    fn to_write(&self, key: &Arc<Known>) {
         if !key.is_noted.load(Ordering::SeqCst) && !key.is_noted.swap(true, Ordering::SeqCst) {
             lock(&self.used).push(Arc::clone(key));
         }

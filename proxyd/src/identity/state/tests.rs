@@ -153,3 +153,31 @@ fn what_has_expired_is_swept() {
     state.tick(false, 2059).unwrap();
     assert!(!state.standing.holds(&ann.id, 0));
 }
+
+#[test]
+fn what_one_step_cannot_do_keeps_none_of_the_others_from_it() {
+    let state = State::in_memory();
+    let (_, text) = state.key_create(key("a"), 0).unwrap();
+    state.token_revoke(&row("a")).unwrap();
+    state.keys.find(text.reveal().as_bytes(), 2000).unwrap();
+    state.directory(|directory| directory.refuse_writes(true)).unwrap();
+    state.tick(false, 2000).unwrap_err();
+    assert_eq!(state.revoked.len(), 0, "swept, though no last use could be written");
+    state.directory(|directory| directory.refuse_writes(false)).unwrap();
+    state.tick(false, 2010).unwrap();
+    let kept = state.directory(|directory| directory.keys()).unwrap();
+    assert_eq!(kept[0].used_s, Some(2000), "the use was not lost, nor did it wait for another minute");
+}
+
+#[test]
+fn all_that_waits_for_the_disk_is_written_once_it_takes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = open(folder.path(), 0);
+    for number in 0..2_500 {
+        assert!(state.revoked.hold(&row(&number.to_string())));
+    }
+    state.tick(true, 1).unwrap();
+    assert!(state.revoked.unkept(1).is_empty());
+    drop(state);
+    assert_eq!(open(folder.path(), 1).revoked.len(), 2_500);
+}
