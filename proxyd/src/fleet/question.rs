@@ -35,8 +35,16 @@ impl From<Pipeline> for Question {
 impl Question {
     /// A script about one key; what it is given is added to the command.
     pub(super) fn script(script: &Script, key: &str) -> Cmd {
+        Self::script_of(script, &[key])
+    }
+
+    /// The same about several keys.
+    pub(super) fn script_of<K: AsRef<str>>(script: &Script, keys: &[K]) -> Cmd {
         let mut command = cmd("EVALSHA");
-        command.arg(script.get_hash()).arg(1).arg(key);
+        command.arg(script.get_hash()).arg(keys.len());
+        for key in keys {
+            command.arg(key.as_ref());
+        }
         command
     }
 

@@ -1,15 +1,32 @@
-//! Revoked tokens that several proxies know of: a set sorted by when each may be forgotten, and a number that changes with it.
+//! Revoked tokens that several proxies know of: a set sorted by when each may be forgotten, a number that changes with it, and
+//! what the last of those numbers brought, so that a change costs nobody all that there is.
 
-use redis::cmd;
+use std::sync::OnceLock;
 
-use super::question::Again;
+use redis::{Script, cmd};
+
+use super::question::{Again, Question};
 use super::{Link, StoreError};
 
 const SET: &str = "revoked";
 const NUMBER: &str = "revoked:number";
+const NEWS: &str = "revoked:news";
 
 /// The most that is sent, or read, at once.
 const BATCH: usize = 1000;
+
+/// News that are read at once: of one number there are no more than half of it.
+const PAGE: usize = 2 * BATCH;
+
+/// So many numbers back it is known what they brought.
+const REMEMBERED: u64 = 1000;
+
+const TEXT: &str = include_str!("revoked.lua");
+
+fn script() -> &'static Script {
+    static SCRIPT: OnceLock<Script> = OnceLock::new();
+    SCRIPT.get_or_init(|| Script::new(TEXT))
+}
 
 impl Link {
     /// Another number after each change; none where nobody ever shared one, or the engine has lost it.
@@ -24,27 +41,59 @@ impl Link {
     }
 
     /// Tells the others of these: each a text, and until when (seconds since the epoch) it is remembered. What has expired
-    /// goes.
+    /// goes, and what they know already is no news to them.
     ///
     /// # Errors
     ///
     /// Where nobody answers.
     pub async fn share_revoked(&self, rows: &[(String, i64)], now_s: i64) -> Result<(), StoreError> {
-        let (set, number) = (self.full_key(SET), self.full_key(NUMBER));
+        let keys = [SET, NUMBER, NEWS].map(|key| self.full_key(key));
         for batch in rows.chunks(BATCH) {
-            // In this order, and no transaction: who reads the new number finds the rows, and what breaks in between is told anew.
-            let mut pipe = redis::pipe();
-            let mut add = cmd("ZADD");
-            add.arg(&set);
+            let mut question = Question::script_of(script(), &keys);
+            question.arg(now_s).arg(REMEMBERED);
             for (row, until_s) in batch {
-                add.arg(until_s).arg(row);
+                question.arg(until_s).arg(row);
             }
-            pipe.add_command(add).ignore();
-            pipe.cmd("ZREMRANGEBYSCORE").arg(&set).arg("-inf").arg(now_s).ignore();
-            pipe.cmd("INCR").arg(&number).ignore();
-            self.ask::<()>(pipe, Again::Yes).await?;
+            self.ask::<()>(Question::Script(question, TEXT), Again::Yes).await?;
         }
         Ok(())
+    }
+
+    /// What was shared after the number `since` up to `number`. None: it is not known for each of the numbers between what it brought:
+    /// too long ago, lost, or told by a proxy of before that kept no news.
+    ///
+    /// # Errors
+    ///
+    /// Where nobody answers.
+    pub async fn revoked_since(&self, since: u64, number: u64) -> Result<Option<Vec<String>>, StoreError> {
+        if number.saturating_sub(since) > REMEMBERED {
+            return Ok(None);
+        }
+        let (mut rows, mut at) = (Vec::new(), since);
+        while at < number {
+            let mut question = cmd("ZRANGEBYSCORE");
+            question.arg(self.full_key(NEWS)).arg(format!("({at}")).arg(number).arg("WITHSCORES");
+            question.arg("LIMIT").arg(0).arg(PAGE);
+            let page: Vec<(String, f64)> = self.ask(question, Again::Yes).await?;
+            // Of the last number of a page there may be more on the next one.
+            let is_whole = page.len() < PAGE;
+            let last = page.last().map_or(at, |(_, number)| *number as u64);
+            let before = at;
+            for (row, number) in page {
+                let of = number as u64;
+                if of > at.saturating_add(1) {
+                    return Ok(None);
+                }
+                if of < last || is_whole {
+                    at = of;
+                    rows.push(row);
+                }
+            }
+            if at == before {
+                return Ok(None);
+            }
+        }
+        Ok(Some(rows))
     }
 
     /// All that is shared and has not expired.

@@ -16,6 +16,7 @@ use super::*;
 
 mod outages;
 mod places;
+mod revoked;
 mod rights;
 
 /// Settings for tests.

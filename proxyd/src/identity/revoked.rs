@@ -16,6 +16,9 @@ const ANY: &str = "*";
 /// How many may wait for a disk that takes none: people can log out without end.
 const MOST_UNKEPT: usize = 100_000;
 
+/// What is noted for those who share it; beyond that they read everything.
+const MOST_NEWS: usize = 10_000;
+
 /// By `jti`: whose tokens, and when they expire anyway.
 type Shard = HashMap<Box<str>, Vec<(Box<str>, i64)>>;
 
@@ -31,6 +34,17 @@ pub struct Revoked {
     epoch: AtomicU64,
     /// What holds here and is not on disk yet.
     unkept: Mutex<Unkept>,
+    news: Mutex<News>,
+}
+
+/// What was revoked here since somebody asked last.
+#[derive(Debug, Default)]
+struct News {
+    /// Whether anybody ever asked.
+    is_wanted: bool,
+    /// Whether there was more than is noted.
+    is_over: bool,
+    rows: Vec<RevokedRow>,
 }
 
 impl Default for Revoked {
@@ -42,6 +56,7 @@ impl Default for Revoked {
             count: AtomicUsize::new(0),
             epoch: AtomicU64::new(0),
             unkept: Mutex::default(),
+            news: Mutex::default(),
         }
     }
 }
@@ -92,19 +107,27 @@ impl Revoked {
 
     /// Revokes a token, for every worker from now on.
     pub fn add(&self, row: &RevokedRow) {
-        self.change(&row.jti, |shard| {
-            let whose = shard.entry(row.jti.as_str().into()).or_default();
-            if let Some((_, expires_s)) = whose.iter_mut().find(|(of, _)| **of == *row.provider) {
-                *expires_s = row.expires_s.max(*expires_s);
-                return 0;
-            }
-            whose.push((row.provider.as_str().into(), row.expires_s));
-            1
-        });
+        if self.put(row) {
+            self.note(row);
+        }
+    }
+
+    /// The same for one of which all who share already know.
+    pub fn add_told(&self, row: &RevokedRow) {
+        self.put(row);
     }
 
     /// Revokes a token that is not on disk yet. Whether there was room to: then it holds until it is kept, or has expired.
     pub fn hold(&self, row: &RevokedRow) -> bool {
+        self.hold_by(row, Self::add)
+    }
+
+    /// The same for one of which all who share already know.
+    pub fn hold_told(&self, row: &RevokedRow) -> bool {
+        self.hold_by(row, Self::add_told)
+    }
+
+    fn hold_by(&self, row: &RevokedRow, add: impl FnOnce(&Self, &RevokedRow)) -> bool {
         let mut unkept = self.waiting();
         let key = (row.provider.as_str().into(), row.jti.as_str().into());
         if unkept.len() >= MOST_UNKEPT && !unkept.contains_key(&key) {
@@ -113,8 +136,17 @@ impl Revoked {
         let expires_s = unkept.get(&key).map_or(row.expires_s, |before| before.expires_s.max(row.expires_s));
         unkept.insert(key, RevokedRow { expires_s, ..row.clone() });
         // Under the lock, as a reload is: it forgets what is neither kept nor waits to be.
-        self.add(row);
+        add(self, row);
         true
+    }
+
+    /// What was revoked here, or for longer than before, since this was last asked. None: not all of it was noted, and whoever
+    /// wants to know reads everything.
+    pub fn take_news(&self) -> Option<Vec<RevokedRow>> {
+        let mut news = self.news();
+        let rows = std::mem::take(&mut news.rows);
+        let is_all = std::mem::replace(&mut news.is_wanted, true) && !std::mem::take(&mut news.is_over);
+        is_all.then_some(rows)
     }
 
     /// It is on disk now, for as long.
@@ -161,6 +193,39 @@ impl Revoked {
 
     fn waiting(&self) -> MutexGuard<'_, Unkept> {
         self.unkept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn news(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, row: &RevokedRow) {
+        let mut news = self.news();
+        if !news.is_wanted || news.is_over {
+            return;
+        }
+        if news.rows.len() >= MOST_NEWS {
+            news.rows = Vec::new();
+            news.is_over = true;
+        } else {
+            news.rows.push(row.clone());
+        }
+    }
+
+    /// Whether it was not revoked before, or for less long.
+    fn put(&self, row: &RevokedRow) -> bool {
+        let mut is_news = true;
+        self.change(&row.jti, |shard| {
+            let whose = shard.entry(row.jti.as_str().into()).or_default();
+            if let Some((_, expires_s)) = whose.iter_mut().find(|(of, _)| **of == *row.provider) {
+                is_news = row.expires_s > *expires_s;
+                *expires_s = row.expires_s.max(*expires_s);
+                return 0;
+            }
+            whose.push((row.provider.as_str().into(), row.expires_s));
+            1
+        });
+        is_news
     }
 
     fn shard(&self, jti: &str) -> Option<&RwLock<Shard>> {
@@ -215,6 +280,7 @@ mod tests {
         assert!(revoked.epoch() > before && revoked.len() == 3);
         revoked.add(&row("accounts", "a", 15));
         revoked.sweep(10);
+        check("jwt.main", "a", false);
         check("accounts", "a", true);
         revoked.sweep(15);
         check("accounts", "a", false);
@@ -250,5 +316,27 @@ mod tests {
         revoked.sweep(10);
         assert!(revoked.unkept(1).is_empty() && revoked.is_empty());
     }
+
+    #[test]
+    fn what_is_new_is_told_once() {
+        let revoked = Revoked::of(&[row("*", "a", 10)]);
+        revoked.add(&row("*", "b", 10));
+        assert_eq!(revoked.take_news(), None, "nobody noted what was there before");
+        for row in [row("*", "a", 10), row("*", "a", 20), row("*", "b", 5), row("jwt.main", "b", 5)] {
+            revoked.add(&row);
+        }
+        assert!(revoked.hold(&row("*", "c", 5)) && revoked.hold_told(&row("*", "d", 5)));
+        revoked.add_told(&row("*", "e", 5));
+        let another = [row("*", "a", 20), row("*", "c", 5), row("*", "f", 5)];
+        revoked.reload(&another);
+        let news = [row("*", "a", 20), row("jwt.main", "b", 5), row("*", "c", 5), row("*", "f", 5)];
+        assert_eq!(revoked.take_news().as_deref(), Some(&news[..]));
+        assert_eq!(revoked.take_news(), Some(Vec::new()));
+        for number in 0..=MOST_NEWS {
+            revoked.add(&row("session", &number.to_string(), 10));
+        }
+        assert_eq!(revoked.take_news(), None, "there was more than is noted");
+        revoked.add(&row("*", "g", 5));
+        assert_eq!(revoked.take_news(), Some(vec![row("*", "g", 5)]));
+    }
 }
-        check("jwt.main", "a", false);

@@ -170,11 +170,30 @@ impl State {
         self.keep_revoked(directory, row, is_held)
     }
 
-    fn keep_all(&self, mut rows: &[RevokedRow]) -> Result<(), DirectoryError> {
+    /// Revokes tokens that were revoked elsewhere: all of them hold before the first is written. It fails where some are neither
+    /// on disk nor wait for it: then they hold for now, and are to be told again.
+    pub fn tokens_take_up(&self, rows: &[RevokedRow]) -> Result<(), DirectoryError> {
+        rows.iter().try_for_each(RevokedRow::check)?;
+        let mut is_all_held = true;
+        for row in rows {
+            if !self.revoked.hold_told(row) {
+                self.revoked.add_told(row);
+                is_all_held = false;
+            }
+        }
+        let written = rows.chunks(KEPT_AT_ONCE).try_for_each(|rows| self.keep_all(rows, is_all_held));
+        if is_all_held { Ok(()) } else { written }
+    }
+
+    fn keep_all(&self, mut rows: &[RevokedRow], is_all_held: bool) -> Result<(), DirectoryError> {
         while !rows.is_empty() {
             let kept = self.directory(|directory| {
                 let kept = directory.revoke_all(rows)?;
                 for row in rows.iter().take(kept) {
+                    if !is_all_held {
+                        // A reload in between has forgotten what was neither kept nor held.
+                        self.revoked.add_told(row);
+                    }
                     self.revoked.kept(row);
                 }
                 Ok(kept)
@@ -305,7 +324,7 @@ impl State {
             if rows.is_empty() {
                 return Ok(());
             }
-            self.keep_all(&rows)?;
+            self.keep_all(&rows, true)?;
         }
     }
 

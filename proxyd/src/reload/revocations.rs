@@ -1,11 +1,11 @@
 //! Revoked tokens go from proxy to proxy by the shared store, where the config says so: what was revoked here is told there, what
 //! others revoked is taken up here, and kept on disk too, though it holds before. Off the control thread, for it has no link of its own.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use directory::{DirectoryError, RevokedRow};
+use directory::RevokedRow;
 use serde::{Deserialize, Serialize};
 use shared::config::identity::StateStore;
 use tokio_util::sync::CancellationToken;
@@ -18,8 +18,11 @@ use crate::telemetry::clock::unix_s;
 /// How often both sides look: so late, twice over, a token that was revoked elsewhere is refused here.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// Rows that are read from the file at once.
+const PAGE: usize = 5000;
+
 /// A revoked token on its way.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Shared {
     provider: String,
     jti: String,
@@ -84,12 +87,14 @@ async fn exchange(link: &Link, with: &Arc<Engine>, daemon: &Daemon, stop: &Cance
 struct Known {
     /// The store's number when it was read last.
     number: Option<u64>,
-    /// Ours, when it was told last.
-    epoch: Option<u64>,
-    told: HashSet<Shared>,
-    /// Whether something that was revoked elsewhere does not hold here yet.
+    /// Whether it was told all that is known here. From then on it is told what is new.
+    is_told: bool,
+    /// Whether something that was revoked elsewhere does not hold here for good yet.
     is_behind: bool,
 }
+
+/// By provider and `jti`: until when the store remembers it.
+type Remembered = HashMap<(String, String), i64>;
 
 impl Known {
     async fn exchange(&mut self, link: &Link, state: &Arc<State>) -> Result<(), StoreError> {
@@ -97,75 +102,112 @@ impl Known {
         let number = link.revoked_number().await?;
         if number.is_none() || number < self.number {
             // It has lost what it was told.
-            self.told.clear();
-            self.epoch = None;
+            self.number = None;
+            self.is_told = false;
         }
-        if number != self.number {
-            let texts = link.shared_revoked(now_s).await?;
-            if self.take_up_all(state, &texts) {
+        let mut remembered = Remembered::new();
+        if let Some(now) = number
+            && number != self.number
+        {
+            let news = match self.number {
+                Some(since) if !self.is_behind => link.revoked_since(since, now).await?,
+                Some(_) | None => None,
+            };
+            let rows = match news {
+                Some(texts) => read(&texts),
+                None => {
+                    let rows = read(&link.shared_revoked(now_s).await?);
+                    if !self.is_told {
+                        remembered = rows.iter().map(|row| (whose(row), row.expires_s)).collect();
+                    }
+                    rows
+                }
+            };
+            if self.take_up_all(state, rows) {
                 self.number = number;
             }
         }
-        let epoch = state.revoked.epoch();
-        if self.epoch != Some(epoch) {
-            let kept = state.directory(|directory| directory.revoked(now_s));
-            let is_all = kept.is_ok();
-            // What no disk has taken yet is told too.
-            let rows = kept.unwrap_or_default().into_iter().chain(state.revoked.unkept(usize::MAX));
-            let rows = rows.map(Shared::from).filter(|row| !self.told.contains(row));
-            let rows: Vec<Shared> = rows.collect();
-            let texts = rows.iter().filter_map(|row| Some((serde_json::to_string(row).ok()?, row.expires_s)));
-            let texts: Vec<_> = texts.collect();
-            link.share_revoked(&texts, now_s).await?;
-            self.told.extend(rows);
-            if is_all {
-                self.epoch = Some(epoch);
+        self.tell(link, state, &remembered, now_s).await
+    }
+
+    async fn tell(
+        &mut self,
+        link: &Link,
+        state: &State,
+        remembered: &Remembered,
+        now_s: i64,
+    ) -> Result<(), StoreError> {
+        // Before everything is read: what comes in between is told twice rather than never.
+        let news = state.revoked.take_news();
+        // Until the store has taken it.
+        let was_told = std::mem::take(&mut self.is_told);
+        match news {
+            Some(news) if was_told => {
+                share(link, news, now_s).await?;
+                self.is_told = true;
             }
+            Some(_) | None => self.is_told = tell_all(link, state, remembered, now_s).await?,
         }
-        self.told.retain(|row| row.expires_s > now_s);
         Ok(())
     }
 
-    /// Whether all of them hold now. If not, they are to be read again.
-    fn take_up_all(&mut self, state: &State, texts: &[String]) -> bool {
-        let mut all = true;
-        for text in texts {
-            // What another version wrote and this one cannot read is left to that one.
-            let Ok(row) = serde_json::from_str::<Shared>(text) else { continue };
-            match take_up(state, &row) {
-                Ok(()) => {
-                    self.told.insert(row);
-                }
-                Err(error) => {
-                    if !self.is_behind && all {
-                        tracing::warn!(%error, "a token that was revoked elsewhere cannot be taken up yet: it is tried again");
-                    }
-                    all = false;
-                }
-            }
+    /// Whether all of them hold now, and go on to. If not, they are to be read again.
+    fn take_up_all(&mut self, state: &State, rows: Vec<Shared>) -> bool {
+        let holds = |row: &RevokedRow| {
+            state.revoked.until_s(&row.provider, &row.jti).is_some_and(|until_s| until_s >= row.expires_s)
+        };
+        let rows = rows.into_iter().map(RevokedRow::from);
+        // One that can be nobody's is passed over.
+        let rows: Vec<_> = rows.filter(|row| row.check().is_ok() && (self.is_behind || !holds(row))).collect();
+        let taken = state.tokens_take_up(&rows);
+        if let Err(error) = &taken
+            && !self.is_behind
+        {
+            tracing::warn!(%error, "tokens that were revoked elsewhere cannot be kept yet: it is tried again");
         }
-        self.is_behind = !all;
-        all
+        self.is_behind = taken.is_err();
+        taken.is_ok()
     }
 }
 
-/// A token that was revoked elsewhere is revoked here, unless it is already, and for as long. It fails where it does not hold now.
-fn take_up(state: &State, row: &Shared) -> Result<(), DirectoryError> {
-    let holds = || state.revoked.until_s(&row.provider, &row.jti).is_some_and(|until_s| until_s >= row.expires_s);
-    if holds() {
-        return Ok(());
-    }
-    let row = RevokedRow::from(row);
-    match state.token_revoke(&row) {
-        // One that can be nobody's is passed over; one that the disk does not take holds, and the state tries again.
-        Err(error) if row.check().is_ok() && !holds() => Err(error),
-        Ok(()) | Err(_) => Ok(()),
+/// What another version wrote and this one cannot read is left to that one.
+fn read(texts: &[String]) -> Vec<Shared> {
+    texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect()
+}
+
+fn whose(row: &Shared) -> (String, String) {
+    (row.provider.clone(), row.jti.clone())
+}
+
+/// Tells all that is known here and that the store does not remember as long. Whether that was all: the disk may not have said it.
+async fn tell_all(link: &Link, state: &State, remembered: &Remembered, now_s: i64) -> Result<bool, StoreError> {
+    let is_news = |row: &RevokedRow| {
+        let known_s = remembered.get(&(row.provider.clone(), row.jti.clone()));
+        known_s.is_none_or(|known_s| *known_s < row.expires_s)
+    };
+    // What no disk has taken yet is told too.
+    let unkept = state.revoked.unkept(usize::MAX);
+    share(link, unkept.into_iter().filter(|row| is_news(row)), now_s).await?;
+    let mut after = (String::new(), String::new());
+    loop {
+        // By the page: nobody has the file meanwhile.
+        let page = state.directory(|directory| directory.revoked_after(&after.0, &after.1, now_s, PAGE));
+        let Ok(page) = page else { return Ok(false) };
+        let Some(last) = page.last() else { return Ok(true) };
+        after = (last.provider.clone(), last.jti.clone());
+        share(link, page.into_iter().filter(|row| is_news(row)), now_s).await?;
     }
 }
 
-impl From<&Shared> for RevokedRow {
-    fn from(row: &Shared) -> Self {
-        let Shared { provider, jti, expires_s, revoked_s, by } = row.clone();
+async fn share(link: &Link, rows: impl IntoIterator<Item = RevokedRow>, now_s: i64) -> Result<(), StoreError> {
+    let rows = rows.into_iter().filter(|row| row.expires_s > now_s).map(Shared::from);
+    let texts = rows.filter_map(|row| Some((serde_json::to_string(&row).ok()?, row.expires_s)));
+    link.share_revoked(&texts.collect::<Vec<_>>(), now_s).await
+}
+
+impl From<Shared> for RevokedRow {
+    fn from(row: Shared) -> Self {
+        let Shared { provider, jti, expires_s, revoked_s, by } = row;
         Self { provider, jti, expires_s, revoked_s, by }
     }
 }
@@ -186,36 +228,64 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_hold_yet_is_read_again_and_the_rest_holds() {
+    fn all_of_them_hold_before_the_disk_has_taken_any() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(folder.path(), 0).unwrap();
+        let rows: Vec<_> = (0..3_000).map(|number| shared("*", &number.to_string(), 100)).collect();
+        let mut known = Known::default();
+        // Somebody has the file: none can be written.
+        let (free, held) = std::sync::mpsc::sync_channel::<()>(0);
+        let state = &state;
+        std::thread::scope(|scope| {
+            let disk = scope.spawn(move || state.directory(|_| Ok(held.recv())));
+            while !state.is_directory_busy() {
+                std::thread::yield_now();
+            }
+            let taking = scope.spawn(|| known.take_up_all(state, rows));
+            let began = std::time::Instant::now();
+            while !state.revoked.is_revoked("jwt.main", "2999") {
+                assert!(began.elapsed().as_secs() < 20, "the last one waits for the disk");
+                std::thread::yield_now();
+            }
+            drop(free);
+            let _ = disk.join().unwrap();
+            assert!(taking.join().unwrap());
+        });
+        assert!(state.revoked.unkept(1).is_empty());
+        assert_eq!(state.directory(|directory| directory.revoked(0)).unwrap().len(), 3_000);
+        // Nor is it anything to tell those who said it.
+        state.revoked.take_news();
+        assert!(known.take_up_all(state, vec![shared("*", "more", 100)]));
+        assert_eq!(state.revoked.take_news(), Some(Vec::new()));
+    }
+
+    #[test]
+    fn what_cannot_be_kept_yet_is_read_again_and_holds() {
         let state = State::in_memory();
         state.directory(|directory| directory.refuse_writes(true)).unwrap();
-        let text = |row: &Shared| serde_json::to_string(row).unwrap();
-        let texts = [text(&shared("*", "a", 100)), text(&shared("*", " b", 100)), "{".to_owned()];
         let mut known = Known::default();
-        // The disk takes none: it holds here, and nobody is told what they said.
-        assert!(known.take_up_all(&state, &texts));
+        // The disk takes none: they hold here.
+        assert!(known.take_up_all(&state, vec![shared("*", "a", 100), shared("*", " b", 100)]));
         assert!(state.revoked.is_revoked("jwt.main", "a") && state.revoked.is_unkept("*", "a"));
-        assert!(known.told.contains(&shared("*", "a", 100)));
-        // No more can wait for the disk: then it is not as if it had been taken up.
-        while state.revoked.hold(&RevokedRow::from(&shared("session", &state.revoked.len().to_string(), 100))) {}
-        assert!(!known.take_up_all(&state, &[text(&shared("*", "c", 100))]) && known.is_behind);
-        assert!(!known.told.contains(&shared("*", "c", 100)));
-        state.directory(|directory| directory.refuse_writes(false)).unwrap();
-        assert!(known.take_up_all(&state, &[text(&shared("*", "c", 100))]) && !known.is_behind);
+        assert_eq!(state.revoked.len(), 1, "one that can be nobody's is passed over");
+        // No more can wait for the disk: it holds, and is not as if it had been taken up.
+        while state.revoked.hold(&RevokedRow::from(shared("session", &state.revoked.len().to_string(), 100))) {}
+        assert!(!known.take_up_all(&state, vec![shared("*", "c", 100)]) && known.is_behind);
         assert!(state.revoked.is_revoked("jwt.main", "c"));
+        state.directory(|directory| directory.refuse_writes(false)).unwrap();
+        assert!(known.take_up_all(&state, vec![shared("*", "c", 100)]) && !known.is_behind);
+        let kept = state.directory(|directory| directory.revoked_one("*", "c", 0)).unwrap();
+        assert!(kept.is_some() && state.revoked.is_revoked("jwt.main", "c"));
+        assert_eq!(read(&["{".to_owned()]).len(), 0);
     }
 
     #[test]
     fn a_token_is_revoked_for_as_long_as_anybody_says() {
         let state = State::in_memory();
-        let check = |provider: &str, expires_s: i64, expected: i64| {
-            let row = shared(provider, "a", expires_s);
-            let epoch = state.revoked.epoch();
-            let is_news = state.revoked.until_s(provider, "a").is_none_or(|until_s| until_s < expires_s);
-            take_up(&state, &row).unwrap();
+        let mut known = Known::default();
+        let mut check = |provider: &str, expires_s: i64, expected: i64| {
+            assert!(known.take_up_all(&state, vec![shared(provider, "a", expires_s)]));
             assert_eq!(state.revoked.until_s(provider, "a"), Some(expected), "{provider} {expires_s}");
-            // What is no news is not told on: proxies would tell each other for ever.
-            assert_eq!(state.revoked.epoch() != epoch, is_news, "{provider} {expires_s}");
         };
         check("jwt.main", 100, 100);
         check("jwt.main", 50, 100);

@@ -31,6 +31,7 @@ async fn everything(url: &str) -> Result<(), StoreError> {
     link.free_places(&[("places:{top/a/b}", "one")]).await?;
     link.revoked_number().await?;
     link.share_revoked(&[("a".to_owned(), 5)], 1).await?;
+    link.revoked_since(0, 1).await?;
     link.shared_revoked(1).await?;
     Ok(())
 }
