@@ -113,15 +113,14 @@ impl Known {
                 Some(since) if !self.is_behind => link.revoked_since(since, now).await?,
                 Some(_) | None => None,
             };
-            let rows = match news {
-                Some(texts) => read(&texts),
-                None => {
-                    let rows = read(&link.shared_revoked(now_s).await?);
-                    if !self.is_told {
-                        remembered = rows.iter().map(|row| (whose(row), row.expires_s)).collect();
-                    }
-                    rows
+            let rows = if let Some(texts) = news {
+                read(&texts)
+            } else {
+                let rows = read(&link.shared_revoked(now_s).await?);
+                if !self.is_told {
+                    remembered = rows.iter().map(|row| (whose(row), row.expires_s)).collect();
                 }
+                rows
             };
             if self.take_up_all(state, rows) {
                 self.number = number;
