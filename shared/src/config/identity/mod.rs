@@ -11,6 +11,7 @@ mod jwt;
 mod login;
 mod outgoing;
 mod providers;
+mod reach;
 pub(super) mod review;
 pub(super) mod secret;
 mod send;

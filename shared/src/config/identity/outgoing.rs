@@ -45,7 +45,7 @@ struct Header {
 }
 
 /// Whether servers may take one name for the other: those that make underscores of hyphens do.
-fn are_alike(one: &str, other: &str) -> bool {
+pub(super) fn are_alike(one: &str, other: &str) -> bool {
     let plain = |byte: u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
     one.bytes().map(plain).eq(other.bytes().map(plain))
 }

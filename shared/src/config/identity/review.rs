@@ -20,6 +20,7 @@ pub(in crate::config) fn warn(
     routes: &[Route],
 ) {
     warn_unused(fields, around);
+    super::reach::warn(fields, &around.identity, server, inherited, routes);
     // With one in front of us, TLS may end there.
     if server.trusted_proxies.is_empty() {
         warn_in_clear(fields, &server.listen, inherited, routes);

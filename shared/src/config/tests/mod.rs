@@ -7,6 +7,7 @@ mod layers;
 mod limits;
 mod meaning;
 mod problems;
+mod reach;
 mod references;
 mod stand_ins;
 mod transport;
