@@ -10,7 +10,7 @@ use crate::config::report::Fault;
 /// `identity.api_key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKeys {
-    /// Where the key is looked for, in this order; the default is `x-api-key`, then `Authorization: Bearer` (a bearer token that
+    /// Where the key is looked for, in all of them; the default is `x-api-key` and `Authorization: Bearer` (a bearer token that
     /// does not look like one of our keys is none).
     pub from: Vec<TokenPlace>,
 }
@@ -25,7 +25,11 @@ pub(super) static API_KEY: Section = Section {
             HEADER,
             "The header that holds the key (default `x-api-key`); a key behind `Authorization: Bearer` is taken too.",
         ),
-        Field::new("from", token_place::FROM, "Where the key is looked for, in this order, in place of `header`."),
+        Field::new(
+            "from",
+            token_place::FROM,
+            "Where the key is looked for, in place of `header`. All of them are looked at: the same key in two is one, two that differ are refused (`credentials_ambiguous`).",
+        ),
     ]],
 };
 

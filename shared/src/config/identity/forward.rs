@@ -11,7 +11,7 @@ use crate::config::log::HEADER;
 use crate::config::name;
 use crate::config::report::Fault;
 
-/// `identity.forward`. 2xx lets the request in; any other answer is the client's, as it is.
+/// `identity.forward`. 2xx lets the request in, 3xx and 4xx are the client's answer; whatever else comes is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardAuth {
     pub url: Arc<str>,
@@ -31,7 +31,7 @@ pub struct ForwardAuth {
 /// The declaration of the section.
 pub(super) static FORWARD: Section = Section {
     name: "identity.forward",
-    doc: "Another service is asked about each request; `auth` names it `forward`. It gets the method and address as `x-forwarded-method`, `-proto`, `-host`, `-uri` and `-for`. 2xx lets the request in; any other answer is the client's, as it is.",
+    doc: "Another service is asked about each request; `auth` names it `forward`. It gets the method and address as `x-forwarded-method`, `-proto`, `-host`, `-uri` and `-for`. 2xx lets the request in. 3xx and 4xx are the client's answer: status, up to 64 KiB of body, `content-type`, `location`, `set-cookie`, `www-authenticate`, `retry-after` and `cache-control`. Anything else, or no answer, is a 503.",
     fields: &[&[
         Field::new(
             "url",
@@ -53,7 +53,7 @@ pub(super) static FORWARD: Section = Section {
         ),
         Field::new("user_header", HEADER, "The answer's header that says who it is.").default("x-user"),
         Field::new("roles_header", HEADER, "The answer's header with the roles, apart by commas.").default("x-roles"),
-        Field::new("scopes_header", HEADER, "The answer's header with the scopes, apart by spaces.")
+        Field::new("scopes_header", HEADER, "The answer's header with the scopes, apart by spaces or commas.")
             .default("x-scopes"),
         Field::new("timeout", Kind::Duration { min: "10ms", max: "1m" }, "Of each question (503 beyond it).")
             .default("1s"),

@@ -38,7 +38,7 @@ pub(super) static INTROSPECTION: Section = Section {
         Field::new(
             "from",
             token_place::FROM,
-            "Where the token is looked for, in this order. The default is `{header: authorization, scheme: Bearer}`.",
+            "Where the token is looked for. All of them are looked at: the same token in two is one, two that differ are refused (`credentials_ambiguous`). The default is `{header: authorization, scheme: Bearer}`.",
         ),
         Field::new("client_id", Kind::Word { what: "a client id", sample: "sample" }, "Who we are to the issuer."),
         Field::new("client_secret", secret::GIVEN, "Its secret, by reference: `${env:INTROSPECTION_SECRET}`."),

@@ -17,7 +17,7 @@ use crate::config::{Name, Secret};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Jwt {
     pub name: Name,
-    /// Where the token is looked for, in this order; the default is `Authorization: Bearer`.
+    /// Where the token is looked for, in all of them; the default is `Authorization: Bearer`.
     pub from: Vec<TokenPlace>,
     pub keys: JwtKeys,
     /// What its keys may be used with; empty: whatever their kind allows. Never what a token says.
@@ -180,7 +180,7 @@ pub(super) static JWT: Section = Section {
         Field::new(
             "from",
             token_place::FROM,
-            "Where the token is looked for, in this order. The default is `{header: authorization, scheme: Bearer}`.",
+            "Where the token is looked for. All of them are looked at: the same token in two is one, two that differ are refused (`credentials_ambiguous`). The default is `{header: authorization, scheme: Bearer}`.",
         ),
         Field::new(
             "require",
