@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shared::config::policy::Combine;
 
-use crate::exchange::{Denial, Ground, Ledger, Principal, Response};
+use crate::exchange::{Denial, Ground, KeyMark, Ledger, Principal, Response};
 use crate::identity::{Answer, Recognised, Sends};
 
 /// Answers so far.
@@ -135,7 +135,8 @@ fn together(mut all: Vec<Recognised>, sends: &Sends) -> Option<Recognised> {
         more(&mut principal.roles, &other.roles);
         more(&mut principal.scopes, &other.scopes);
         if principal.key.is_none() {
-            principal.key.clone_from(&other.key);
+            // Beside somebody else a key is not who it is: an app's key makes its users no one.
+            principal.key = other.key.clone().map(|key| KeyMark { is_user: false, ..key });
         }
     }
     principal.until_s = each.iter().filter_map(|one| one.until_s).min();

@@ -1,6 +1,7 @@
 //! Limits that follow whoever was recognised, beside those that need not know: what each counts, and what operators see of it.
 
 use serde_json::{Value, json};
+use tests::token::{SECRET, hs256};
 use tests::{Proxyd, Redis, Request, Response, eventually};
 
 use super::combining::HASH;
@@ -55,6 +56,29 @@ fn a_user_counts_once_over_all_keys_and_a_key_by_itself() {
     check(&proxyd, &two, &[200, 429]);
     let rotated = proxyd.ask("keys_rotate", &json!({"key": "one"}));
     check(&proxyd, rotated["key"].as_str().unwrap(), &[429]);
+}
+
+#[test]
+fn a_key_beside_a_token_is_not_who_it_is() {
+    let proxyd = Proxyd::start(&format!(
+        "identity: {{jwt: {{main: {{keys: {{secret: '{SECRET}'}}}}}}, api_key: {{}}}}\nauth: {{all_of: [jwt.main, api_key]}}\n\
+         rate_limit:\n  - {{name: people, limits: [{{requests: 2, per: 1h}}], by: user, exempt: {{user: ann}}}}\n  \
+         - {{name: keys, limits: [{{requests: 50, per: 1h}}], by: api_key}}\n\
+         routes:\n  - {{path: /, respond: {{status: 200}}}}\n",
+    ));
+    // An app's, which all of its users send along.
+    let [app, prefix, _] = key(&proxyd, json!({"name": "app", "limit": "7/1h"}));
+    let ask = |user: &str| {
+        let token = format!("Bearer {}", hs256(user, &json!({})));
+        Request::get("/").header("Authorization", &token).header("X-API-Key", &app).send(proxyd.address()).status
+    };
+    assert_eq!([0; 3].map(|_| ask("bob")), [200, 200, 429]);
+    assert_eq!([0; 3].map(|_| ask("eve")), [200, 200, 429]);
+    assert_eq!([0; 3].map(|_| ask("ann")), [200; 3]);
+    // The key's own limit is of the rule that counts keys.
+    let shown = proxyd.stream("limits", &json!({"rule": "keys", "key": prefix}));
+    assert_eq!((shown.len(), &shown[0]["remaining"]), (1, &json!(0)), "{shown:?}");
+    assert_eq!(ask("ann"), 429);
 }
 
 #[test]
