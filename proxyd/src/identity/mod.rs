@@ -23,7 +23,7 @@ pub mod state;
 mod tunnels;
 
 pub use self::identities::{Around, Identities, IdentityError};
-pub use self::recogniser::{Answer, Asking, Recognised, Recogniser, Said};
+pub use self::recogniser::{Answer, Asking, Question, Recognised, Recogniser, Said};
 pub use self::send::Sends;
 pub use self::state::{State, StateError};
 pub use self::tunnels::{Look, Open, Taken, Tunnel, Tunnels};

@@ -49,8 +49,13 @@ pub struct Asking<'a> {
 /// What a recogniser says at once, or later.
 pub enum Said {
     Now(Answer),
-    Later(Pin<Box<dyn Future<Output = Answer>>>),
+    Later(Question),
+    /// Keys of its issuer are looked for in any case; whoever does not wait for them is told this.
+    WithKeys(Question, Answer),
 }
+
+/// A question to somebody else.
+pub type Question = Pin<Box<dyn Future<Output = Answer>>>;
 
 /// What a recogniser says.
 pub enum Answer {
@@ -71,6 +76,13 @@ pub struct Recognised {
 impl From<Arc<Principal>> for Answer {
     fn from(principal: Arc<Principal>) -> Self {
         Self::Who(Recognised { principal, back: Vec::new() })
+    }
+}
+
+impl Answer {
+    /// Whether somebody is recognised.
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::Who(_))
     }
 }
 
@@ -166,17 +178,19 @@ fn jwt(verifier: &Arc<jwt::Verifier>, token: &[u8], asking: &Asking<'_>) -> Said
         Checked::Good(verified) => bearer(&verified, verifier.provider(), asking.sends, token_of).into(),
         Checked::Denied(denial) => Answer::Denied(denial).into(),
         Checked::Unavailable => Answer::Unavailable.into(),
-        Checked::NeedsKeys => {
+        Checked::NeedsKeys(denial) => {
             let (verifier, token) = (Arc::clone(verifier), token.to_vec());
             let (sends, _, now_s) = asking.owned();
-            Said::Later(Box::pin(async move {
-                verifier.fetch_keys().await;
+            let fetched = verifier.fetch_keys();
+            let question = Box::pin(async move {
+                fetched.await;
                 match verifier.check_again(&token, now_s) {
                     Checked::Good(verified) => bearer(&verified, verifier.provider(), &sends, token_of),
                     Checked::Denied(denial) => Answer::Denied(denial),
-                    Checked::NeedsKeys | Checked::Unavailable => Answer::Unavailable,
+                    Checked::NeedsKeys(_) | Checked::Unavailable => Answer::Unavailable,
                 }
-            }))
+            });
+            Said::WithKeys(question, Answer::Denied(denial))
         }
     }
 }

@@ -9,14 +9,14 @@ mod reckon;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use shared::config::policy;
+use shared::config::policy::{self, Combine};
 
 use self::challenge::Told401;
 use self::evidence::{Found, Place};
 use self::reckon::{Reckoning, Settled, is_certain};
 use super::{Then, Verdict};
 use crate::exchange::{Back, Denial, Exchange, Headers, Ledger, Rejection, Request, RequestHead, Response, name};
-use crate::identity::{Answer, Asking, Identities, Recognised, Recogniser, Said, Sends};
+use crate::identity::{Answer, Asking, Identities, Question, Recognised, Recogniser, Said, Sends};
 
 /// The policy, with its providers made ready.
 #[derive(Debug)]
@@ -37,9 +37,15 @@ struct Heard {
     from: usize,
     /// Whose came last.
     last: usize,
+    /// Whether somebody may be waited for once more.
+    may_ask: bool,
 }
 
 impl Heard {
+    fn new(providers: usize, from: usize) -> Self {
+        Self { answers: (0..providers).map(|_| None).collect(), from, last: from, may_ask: true }
+    }
+
     fn keep(&mut self, index: usize, answer: Answer) {
         self.last = index;
         if let Some(place) = self.answers.get_mut(index) {
@@ -83,19 +89,29 @@ impl Compiled {
         let auth = &self.0;
         let asking = Asking { exchange, request, sends: &auth.sends, ledger, now_s: now_s(exchange) };
         let mut reckoning = Reckoning::new(auth.policy.combine, auth.providers.len());
+        // Whoever has to ask somebody, and all behind it.
+        let mut left = Vec::new();
+        let mut from = auth.providers.len();
         for (index, provider) in auth.providers.iter().enumerate() {
             match provider.ask(&asking) {
-                Said::Now(answer) => {
+                Said::Now(answer) if left.is_empty() => {
                     if reckoning.take(&provider.name, answer, Some(ledger)) {
                         break;
                     }
                 }
-                later @ Said::Later(_) => {
-                    let rest = auth.providers.iter().skip(index + 1).map(|provider| provider.ask(&asking));
-                    let left = std::iter::once(later).chain(rest).collect();
-                    return auth.wait(index, left);
+                said => {
+                    from = from.min(index);
+                    let is_enough = auth.is_enough(&left, &said);
+                    left.push(said);
+                    if is_enough {
+                        auth.reckon_at_once(&mut reckoning, from, std::mem::take(&mut left), ledger);
+                        break;
+                    }
                 }
             }
+        }
+        if !left.is_empty() {
+            return auth.wait(Heard::new(auth.providers.len(), from), left);
         }
         auth.settle(reckoning.settled(&auth.sends), exchange, request)
     }
@@ -133,17 +149,36 @@ impl Provider {
 }
 
 impl Auth {
+    /// Whether nobody has to be waited for: where any will do, whoever says it at once stands before those of whose issuers keys are
+    /// missing. A key that is not here recognises nobody, and one issuer that is not reached must not hold up the others' people.
+    fn is_enough(&self, left: &[Said], said: &Said) -> bool {
+        let is_good = matches!(said, Said::Now(answer) if answer.is_good());
+        let only_keys = || left.iter().all(|said| !matches!(said, Said::Later(_)));
+        self.policy.combine == Combine::Any && is_good && only_keys()
+    }
+
+    /// Takes what those that are left say without waiting for anything.
+    fn reckon_at_once(&self, reckoning: &mut Reckoning, from: usize, left: Vec<Said>, ledger: &Ledger) {
+        for (provider, said) in self.providers.iter().skip(from).zip(left) {
+            let answer = match said {
+                Said::Now(answer) | Said::WithKeys(_, answer) => answer,
+                Said::Later(_) => Answer::Unavailable,
+            };
+            reckoning.take(&provider.name, answer, Some(ledger));
+        }
+    }
+
     /// Goes on once somebody has answered; the providers that are left have said what they can.
-    fn wait(self: &Arc<Self>, from: usize, left: Vec<Said>) -> Verdict {
+    fn wait(self: &Arc<Self>, mut heard: Heard, left: Vec<Said>) -> Verdict {
         let auth = Arc::clone(self);
+        let from = heard.from;
         Verdict::Ask(Box::pin(async move {
-            let mut heard = Heard { answers: auth.providers.iter().map(|_| None).collect(), from, last: from };
             for (index, said) in left.into_iter().enumerate().map(|(index, said)| (from + index, said)) {
                 let is_good = match said {
-                    Said::Now(answer) => matches!(answer, Answer::Who(_)),
-                    Said::Later(question) => {
+                    Said::Now(answer) => answer.is_good(),
+                    Said::Later(question) | Said::WithKeys(question, _) => {
                         let answer = question.await;
-                        let is_good = matches!(answer, Answer::Who(_));
+                        let is_good = answer.is_good();
                         heard.keep(index, answer);
                         is_good
                     }
@@ -158,22 +193,55 @@ impl Auth {
     }
 
     /// Asks again whoever can say it at once: a key or a token may have been revoked, or have ended, while somebody else was asked.
-    fn go_on(&self, mut heard: Heard, exchange: &mut Exchange, request: &mut Request, ledger: &Rc<Ledger>) -> Verdict {
+    fn go_on(
+        self: &Arc<Self>,
+        mut heard: Heard,
+        exchange: &mut Exchange,
+        request: &mut Request,
+        ledger: &Rc<Ledger>,
+    ) -> Verdict {
         let now_s = ledger.clock.now().unix_us.div_euclid(1_000_000);
         let asking = Asking { exchange, request, sends: &self.sends, ledger, now_s };
-        let mut reckoning = Reckoning::new(self.policy.combine, self.providers.len());
+        let mut answers = Vec::with_capacity(self.providers.len());
         for (index, provider) in self.providers.iter().enumerate() {
-            let answer = heard.newest(index).unwrap_or_else(|| match provider.ask(&asking) {
-                Said::Now(answer) => answer,
-                // Nobody waits twice: what was known at once, and is not any more, is not known.
-                Said::Later(_) => heard.take(index).unwrap_or(Answer::Unavailable),
-            });
-            let counted_in = (index >= heard.from).then_some(&**ledger);
-            if reckoning.take(&provider.name, answer, counted_in) {
+            let answer = match heard.newest(index) {
+                Some(answer) => answer,
+                None => match provider.ask(&asking) {
+                    Said::Now(answer) => answer,
+                    Said::WithKeys(_, answer) => heard.take(index).unwrap_or(answer),
+                    Said::Later(question) => match heard.take(index) {
+                        Some(answer) => answer,
+                        // It was known at once, and is not any more: what was remembered of it has run out meanwhile.
+                        None if heard.may_ask => {
+                            answers.into_iter().enumerate().for_each(|(index, answer)| heard.keep(index, answer));
+                            return self.wait_once_more(heard, index, question);
+                        }
+                        None => Answer::Unavailable,
+                    },
+                },
+            };
+            let is_good = answer.is_good();
+            answers.push(answer);
+            if is_certain(self.policy.combine, is_good) {
                 break;
             }
         }
+        let mut reckoning = Reckoning::new(self.policy.combine, self.providers.len());
+        for (index, (provider, answer)) in self.providers.iter().zip(answers).enumerate() {
+            reckoning.take(&provider.name, answer, (index >= heard.from).then_some(&**ledger));
+        }
         self.settle(reckoning.settled(&self.sends), exchange, request)
+    }
+
+    /// Waits for one answer more, and for no other after it.
+    fn wait_once_more(self: &Arc<Self>, mut heard: Heard, index: usize, question: Question) -> Verdict {
+        let auth = Arc::clone(self);
+        heard.may_ask = false;
+        Verdict::Ask(Box::pin(async move {
+            heard.keep(index, question.await);
+            let then: Then = Box::new(move |exchange, request, ledger| auth.go_on(heard, exchange, request, ledger));
+            then
+        }))
     }
 
     /// Lets in or refuses.

@@ -94,9 +94,10 @@ fn telling(one: Denial, other: Denial) -> Denial {
         // A session that is over counts as none where that is allowed: it hides no credential that is bad.
         Denial::SessionInvalid | Denial::SessionExpired => 2,
         Denial::TokenMalformed | Denial::KeyUnknown => 3,
-        Denial::TokenAlgorithm | Denial::TokenKeyUnknown => 4,
-        Denial::TokenSignature => 5,
-        Denial::TokenIssuer => 6,
+        // It says itself that it is meant for somebody else.
+        Denial::TokenIssuer => 4,
+        Denial::TokenAlgorithm | Denial::TokenKeyUnknown => 5,
+        Denial::TokenSignature => 6,
         Denial::Ambiguous
         | Denial::TooLarge
         | Denial::TokenExpired
@@ -162,6 +163,8 @@ mod tests {
         check(Denial::SessionInvalid, Denial::TokenMalformed, Denial::TokenMalformed);
         check(Denial::SessionInvalid, Denial::KeyUnknown, Denial::KeyUnknown);
         check(Denial::TokenIssuer, Denial::TokenExpired, Denial::TokenExpired);
+        check(Denial::TokenIssuer, Denial::TokenKeyUnknown, Denial::TokenKeyUnknown);
+        check(Denial::TokenIssuer, Denial::TokenMalformed, Denial::TokenIssuer);
         check(Denial::CertificateMissing, Denial::Missing, Denial::Missing);
     }
 }

@@ -193,7 +193,7 @@ impl Accounts {
         let checked = self.tokens.check(token, now_s);
         match &checked {
             Checked::Good(verified) if !self.holds(verified) => Checked::Denied(Denial::TokenRevoked),
-            Checked::Good(_) | Checked::Denied(_) | Checked::NeedsKeys | Checked::Unavailable => checked,
+            Checked::Good(_) | Checked::Denied(_) | Checked::NeedsKeys(_) | Checked::Unavailable => checked,
         }
     }
 
@@ -202,7 +202,7 @@ impl Accounts {
         match self.check(token, asking.now_s) {
             Checked::Good(verified) => bearer(&verified, self.verifier().provider(), asking.sends, ground),
             Checked::Denied(denial) => Answer::Denied(denial),
-            Checked::NeedsKeys | Checked::Unavailable => Answer::Unavailable,
+            Checked::NeedsKeys(_) | Checked::Unavailable => Answer::Unavailable,
         }
     }
 
@@ -294,7 +294,7 @@ impl Accounts {
         let verified = match self.check(token, now_s) {
             Checked::Good(verified) => verified,
             Checked::Denied(denial) => return Err(denial),
-            Checked::NeedsKeys | Checked::Unavailable => return Err(Denial::TokenKeyUnknown),
+            Checked::NeedsKeys(_) | Checked::Unavailable => return Err(Denial::TokenKeyUnknown),
         };
         let claim = |name: &str| verified.claims.text(name).map(String::from).ok_or(Denial::TokenClaims);
         Ok(Caller {

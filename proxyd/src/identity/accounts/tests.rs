@@ -358,7 +358,7 @@ async fn an_access_token_is_ours_alone() {
     let good = login(&accounts, "ann", PASSWORD).await.unwrap().0;
     let denied = |token: &str, now_s: i64| match accounts.check(token.as_bytes(), now_s) {
         Checked::Denied(denial) => denial,
-        checked @ (Checked::Good(_) | Checked::NeedsKeys | Checked::Unavailable) => panic!("{token}: {checked:?}"),
+        checked @ (Checked::Good(_) | Checked::NeedsKeys(_) | Checked::Unavailable) => panic!("{token}: {checked:?}"),
     };
     assert!(matches!(accounts.check(good.as_bytes(), NOW_S), Checked::Good(_)));
     assert_eq!(denied(&good, NOW_S + 1802), Denial::TokenExpired);

@@ -135,20 +135,24 @@ impl KeySource {
 
     /// Waits for the end of the fetch that is under way, or of one that begins for this. Whether one ended; at once where none
     /// may begin yet, or too many wait already.
-    pub(super) async fn wait(self: Arc<Self>) -> bool {
+    pub(super) fn wait(self: Arc<Self>) -> impl Future<Output = bool> + Send + 'static {
         let mut done = self.done.subscribe();
-        if !self.under_way.load(Ordering::Acquire) {
-            if !self.floor_is_over() {
-                return true;
-            }
+        let is_under_way = self.under_way.load(Ordering::Acquire);
+        let may_begin = is_under_way || self.floor_is_over();
+        if may_begin && !is_under_way {
             self.wanted.notify_one();
         }
-        let _waiting = Waiting(&self.waiting);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
-            return false;
+        async move {
+            if !may_begin {
+                return true;
+            }
+            let _waiting = Waiting(&self.waiting);
+            if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
+                return false;
+            }
+            let ended = tokio::time::timeout(self.settings.timeout + GRACE, done.changed()).await;
+            matches!(ended, Ok(Ok(())))
         }
-        let ended = tokio::time::timeout(self.settings.timeout + GRACE, done.changed()).await;
-        matches!(ended, Ok(Ok(())))
     }
 
     /// How fetching went so far.

@@ -82,7 +82,7 @@ fn said(checked: &Checked) -> Result<String, &'static str> {
     match checked {
         Checked::Good(verified) => Ok(verified.user.to_string()),
         Checked::Denied(denial) => Err(denial.code()),
-        Checked::NeedsKeys => Err("needs keys"),
+        Checked::NeedsKeys(_) => Err("needs keys"),
         Checked::Unavailable => Err("unavailable"),
     }
 }

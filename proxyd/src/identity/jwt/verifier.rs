@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::Guard;
+use serde_json::Value;
 use shared::config::identity::{Jwt, JwtAlgorithm, JwtKeys};
 
 use super::fetch::{Fetches, KeySource};
@@ -63,8 +64,9 @@ enum Keys {
 pub enum Checked {
     Good(Arc<Verified>),
     Denied(Denial),
-    /// Keys that might be its own are being fetched, or can be: [`Verifier::fetch_keys`], then [`Verifier::check_again`].
-    NeedsKeys,
+    /// Keys that might be its own are being fetched, or can be: [`Verifier::fetch_keys`], then [`Verifier::check_again`]. Without
+    /// them it is denied so.
+    NeedsKeys(Denial),
     /// No key was ever fetched.
     Unavailable,
 }
@@ -158,11 +160,12 @@ impl Verifier {
 
     /// Waits for the fetch of keys that is under way, or for one that begins for this if it may; no longer than a fetch may
     /// take. Whether it is worth to check again with more hope.
+    /// It begins with this call, whether somebody waits for it or not.
     pub fn fetch_keys(&self) -> impl Future<Output = bool> + Send + 'static {
-        let source = self.source().map(Arc::clone);
+        let ended = self.source().map(|source| Arc::clone(source).wait());
         async move {
-            match source {
-                Some(source) => source.wait().await,
+            match ended {
+                Some(ended) => ended.await,
                 None => false,
             }
         }
@@ -221,7 +224,9 @@ impl Verifier {
         };
         match (checked, &self.keys) {
             (Ok(verified), _) => Checked::Good(verified),
-            (Err(Fault::Keys(_)), Keys::Fetched(source)) if may_wait && source.may_bring_more() => Checked::NeedsKeys,
+            (Err(Fault::Keys(denial)), Keys::Fetched(source)) if may_wait && source.may_bring_more() => {
+                Checked::NeedsKeys(denial)
+            }
             (Err(Fault::Keys(_)), Keys::Fetched(_)) if keys.is_empty() => Checked::Unavailable,
             (Err(Fault::Denied(denial) | Fault::Keys(denial)), _) => Checked::Denied(denial),
         }
@@ -256,20 +261,31 @@ impl Verifier {
             Found::Keys(tried) => tried,
             // A token that names no key may mean one that came later.
             Found::NotAllowed if token.kid.is_none() && self.source().is_some() => {
-                return Err(Fault::Keys(Denial::TokenAlgorithm));
+                return Err(self.lacks_key(&token, Denial::TokenAlgorithm));
             }
             Found::NotAllowed => return Err(Denial::TokenAlgorithm.into()),
-            Found::Unknown => return Err(Fault::Keys(Denial::TokenKeyUnknown)),
+            Found::Unknown => return Err(self.lacks_key(&token, Denial::TokenKeyUnknown)),
         };
         if !tried.iter().any(|key| key.verify(algorithm, token.message, token.signature)) {
             return Err(match token.kid {
                 Some(_) => Fault::Denied(Denial::TokenSignature),
-                None => Fault::Keys(Denial::TokenSignature),
+                None => self.lacks_key(&token, Denial::TokenSignature),
             });
         }
         let verified = rules::check(&self.config, token.claims()?, now_s)?;
         self.not_revoked(&verified)?;
         Ok(verified)
+    }
+
+    /// Why a token is not good of which no key is here. What it claims is not believed, but taken at its word where it says that it
+    /// is another issuer's: no key of this one would make it good, and nobody is to wait for one.
+    fn lacks_key(&self, token: &Token<'_>, denial: Denial) -> Fault {
+        let (Some(issuer), Some(_)) = (&self.config.issuer, self.source()) else { return Fault::Keys(denial) };
+        match token.claims() {
+            Ok(claims) if claims.get("iss").and_then(Value::as_str) == Some(&**issuer) => Fault::Keys(denial),
+            Ok(_) => Denial::TokenIssuer.into(),
+            Err(denial) => denial.into(),
+        }
     }
 
     /// Whether the config allows an algorithm with some kind of key that it can have.

@@ -95,7 +95,7 @@ pub(super) static AUTH: Section = Section {
     doc: "Who is let in: exactly one of `any_of` and `all_of`, with names from `identity` (`jwt.NAME`, `api_key`, `basic`, `login.NAME`, `introspection`, `forward`, `accounts`) or `certificate`, the client's. Nobody recognised: 401; recognised, but without the roles or scopes: 403. A name, or a list of names, is short for `any_of`.",
     fields: &[
         &[
-            Field::new("any_of", PROVIDERS, "One of these must recognise somebody; they are asked in this order, and the first that does says who it is. A bad credential beside a good one does not matter."),
+            Field::new("any_of", PROVIDERS, "One of these must recognise somebody; they are asked in this order, and the first that does says who it is; for an issuer's keys nobody waits whom a later one knows. A bad credential beside a good one does not matter."),
             Field::new(
                 "all_of",
                 PROVIDERS,

@@ -19,3 +19,4 @@ mod signing;
 mod threats;
 mod tokens;
 mod tunnels;
+mod waiting;

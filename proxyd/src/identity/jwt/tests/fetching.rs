@@ -71,12 +71,17 @@ impl Drop for Scene {
 
 impl Scene {
     async fn new(provider: Provider, floor: Duration, refresh: Duration) -> Self {
+        Self::of(provider, floor, refresh, None).await
+    }
+
+    async fn of(provider: Provider, floor: Duration, refresh: Duration, issuer: Option<&str>) -> Self {
         let provider = Arc::new(provider);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/jwks", listener.local_addr().unwrap()).into();
         let serving = tokio::spawn(Arc::clone(&provider).serve(listener));
         let timeout = Duration::from_secs(1);
-        let verifier = verifier(config(JwtKeys::JwksUrl { url, refresh, floor, timeout }));
+        let config = config(JwtKeys::JwksUrl { url, refresh, floor, timeout });
+        let verifier = verifier(Jwt { issuer: issuer.map(Into::into), ..config });
         let mut scene = Self { provider, verifier, tasks: vec![serving.abort_handle()] };
         scene.tend();
         scene
@@ -90,7 +95,7 @@ impl Scene {
     /// As a request does it.
     async fn check(&self, token: &str) -> Result<String, &'static str> {
         match self.verifier.check(token.as_bytes(), NOW) {
-            Checked::NeedsKeys => {
+            Checked::NeedsKeys(_) => {
                 self.verifier.fetch_keys().await;
                 said(&self.verifier.check_again(token.as_bytes(), NOW))
             }
@@ -113,6 +118,32 @@ const HOUR: Duration = Duration::from_hours(1);
 #[allow(clippy::unnecessary_wraps, reason = "it is compared with what was said")]
 fn good() -> Result<String, &'static str> {
     Ok("ada".to_owned())
+}
+
+#[tokio::test]
+async fn a_token_of_another_issuer_wakes_no_fetch() {
+    let (one, other) = (Signer::p256(), Signer::p256());
+    let provider = Provider::default();
+    provider.shows(&[one.jwk(Some("one"))]);
+    let scene = Scene::of(provider, Duration::from_millis(10), HOUR, Some("us")).await;
+    scene.until(|counts| counts.keys == 1).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let check = |kid: Option<&str>, iss: Value, expected: &str| {
+        let token = other.token("ES256", kid, &with(json!({"iss": iss})));
+        assert_eq!(said(&scene.verifier.check(token.as_bytes(), NOW)).unwrap_err(), expected, "{kid:?} {iss}");
+    };
+    for kid in [Some("two"), None] {
+        check(kid, json!("them"), "token_issuer");
+        check(kid, json!(["us"]), "token_issuer");
+        check(kid, Value::Null, "token_issuer");
+    }
+    // What claims nothing that can be read is nobody's.
+    let garbled = other.sign_raw(&part(r#"{"alg":"ES256","kid":"two"}"#), &part("[]"));
+    assert_eq!(said(&scene.verifier.check(garbled.as_bytes(), NOW)), Err("token_malformed"));
+    assert_eq!(scene.provider.asked(), 1);
+    // Its own is looked for.
+    check(Some("two"), json!("us"), "needs keys");
+    check(None, json!("us"), "needs keys");
 }
 
 #[tokio::test]
