@@ -166,6 +166,19 @@ impl Identities {
         all.into_iter().map(named).collect()
     }
 
+    /// What has other keys than before behind the same names of files, as the config calls it.
+    pub fn with_other_keys(&self, before: &Self) -> Vec<String> {
+        let (ours, theirs) = (&self.config, &before.config);
+        let is_other = |jwt: &&Arc<jwt::Verifier>| {
+            let namesake = before.jwt.iter().find(|other| other.config().name == jwt.config().name);
+            namesake.is_some_and(|other| other.config() == jwt.config() && !Arc::ptr_eq(other, jwt))
+        };
+        let jwt = self.jwt.iter().filter(is_other).map(|jwt| format!("identity.{}", jwt.provider()));
+        let signs_otherwise = ours.signing_keys == theirs.signing_keys && !ours.signing_keys.is_empty();
+        let signing = (signs_otherwise && self.jwks != before.jwks).then(|| "identity.signing_keys".to_owned());
+        jwt.chain(signing).collect()
+    }
+
     /// The names of all.
     pub fn names(&self) -> Vec<Arc<str>> {
         self.all.iter().map(|(_, name, _)| Arc::clone(name)).collect()

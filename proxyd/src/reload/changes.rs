@@ -1,10 +1,11 @@
 //! What differs between two configs, as their author would say it. Pure.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fmt::{Debug, Write as _};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use shared::config::identity::Identity;
 use shared::config::policy::{Auth, Fallback, FallbackTo, Mirror};
 use shared::config::{Action, Config, Listen, Policies, Route, Scope, Setting, Share, Upstream};
 use shared::control::report::{Changes, Delta};
@@ -123,17 +124,27 @@ fn upstream_name(config: &Config, index: usize) -> Option<&str> {
 }
 
 /// Compares the policies that the routes write themselves.
-fn are_same_policies((previous, before): (&Config, &Policies), (next, after): (&Config, &Policies)) -> bool {
+fn are_same_policies(before: (&Config, &Policies), after: (&Config, &Policies)) -> bool {
+    differing(before, after, true).is_empty()
+}
+
+/// The policies that differ, by name. Where `own` is asked for, what is inherited is left out: of that the top level tells.
+fn differing(
+    (previous, before): (&Config, &Policies),
+    (next, after): (&Config, &Policies),
+    own: bool,
+) -> Vec<&'static str> {
     fn same_by<T>(
         before: &Setting<T>,
         after: &Setting<T>,
+        own: bool,
         is_same: impl FnOnce(Option<&T>, Option<&T>) -> bool,
     ) -> bool {
-        let [is_own, stays_own] = [before, after].map(|setting| matches!(setting.scope, Scope::Route(_)));
+        let [is_own, stays_own] = [before, after].map(|setting| !own || matches!(setting.scope, Scope::Route(_)));
         is_own == stays_own && (!is_own || is_same(before.value.as_deref(), after.value.as_deref()))
     }
-    fn same<T: PartialEq>(before: &Setting<T>, after: &Setting<T>) -> bool {
-        same_by(before, after, |before, after| before == after)
+    fn same<T: PartialEq>(before: &Setting<T>, after: &Setting<T>, own: bool) -> bool {
+        same_by(before, after, own, |before, after| before == after)
     }
     let Policies {
         access,
@@ -152,17 +163,20 @@ fn are_same_policies((previous, before): (&Config, &Policies), (next, after): (&
     let shown_mirrors = |a: Option<&Mirror>, b: Option<&Mirror>| mirror_text(previous, a) == mirror_text(next, b);
     let shown_fallbacks =
         |a: Option<&Fallback>, b: Option<&Fallback>| fallback_text(previous, a) == fallback_text(next, b);
-    same(access, &after.access)
-        && same(cors, &after.cors)
-        && same(threats, &after.threats)
-        && same_by(auth, &after.auth, shown_auth)
-        && same(rate_limit, &after.rate_limit)
-        && same(body_limit, &after.body_limit)
-        && same(headers, &after.headers)
-        && same(security_headers, &after.security_headers)
-        && same(fault, &after.fault)
-        && same_by(mirror, &after.mirror, shown_mirrors)
-        && same_by(fallback, &after.fallback, shown_fallbacks)
+    let all = [
+        ("access", same(access, &after.access, own)),
+        ("cors", same(cors, &after.cors, own)),
+        ("threats", same(threats, &after.threats, own)),
+        ("auth", same_by(auth, &after.auth, own, shown_auth)),
+        ("rate_limit", same(rate_limit, &after.rate_limit, own)),
+        ("body_limit", same(body_limit, &after.body_limit, own)),
+        ("headers", same(headers, &after.headers, own)),
+        ("security_headers", same(security_headers, &after.security_headers, own)),
+        ("fault", same(fault, &after.fault, own)),
+        ("mirror", same_by(mirror, &after.mirror, own, shown_mirrors)),
+        ("fallback", same_by(fallback, &after.fallback, own, shown_fallbacks)),
+    ];
+    all.into_iter().filter_map(|(name, is_same)| (!is_same).then_some(name)).collect()
 }
 
 /// With the upstream's name: upstreams may have changed places.
@@ -187,39 +201,6 @@ fn auth_text(config: &Config, auth: Option<&Auth>) -> String {
         auth.map(|auth| auth.providers.iter().map(|provider| config.identity.name_of(provider)).collect::<Vec<_>>());
     let rest = auth.map(|auth| Auth { providers: Vec::new(), ..auth.clone() });
     format!("{names:?} {rest:?}")
-}
-
-/// The top level's policies, by name.
-fn policy_texts(config: &Config) -> [(&'static str, String); 11] {
-    fn text<T: Debug>(setting: &Setting<T>) -> String {
-        format!("{:?}", setting.value)
-    }
-    let Policies {
-        access,
-        cors,
-        threats,
-        auth,
-        rate_limit,
-        body_limit,
-        headers,
-        security_headers,
-        fault,
-        mirror,
-        fallback,
-    } = &config.policies;
-    [
-        ("access", text(access)),
-        ("cors", text(cors)),
-        ("threats", text(threats)),
-        ("auth", auth_text(config, auth.value.as_deref())),
-        ("rate_limit", text(rate_limit)),
-        ("body_limit", text(body_limit)),
-        ("headers", text(headers)),
-        ("security_headers", text(security_headers)),
-        ("fault", text(fault)),
-        ("mirror", mirror_text(config, mirror.value.as_deref())),
-        ("fallback", fallback_text(config, fallback.value.as_deref())),
-    ]
 }
 
 /// By their addresses, with what else is said of them.
@@ -266,18 +247,57 @@ fn delta<'c, T>(
 
 /// Sections, and policies at the top level, that differ.
 fn sections(previous: &Config, next: &Config) -> Vec<String> {
-    let [before, after] = [previous, next].map(|config| {
-        let mut texts = vec![
-            ("server", server_text(config)),
-            ("admin", admin_text(config)),
-            ("log", format!("{:?}", config.log)),
-            ("audit", format!("{:?}", config.audit)),
-        ];
-        texts.extend(policy_texts(config));
-        texts
-    });
-    let pairs = before.into_iter().zip(after);
-    pairs.filter(|(before, after)| before.1 != after.1).map(|(before, _)| before.0.to_owned()).collect()
+    // Taken apart, so that none is forgotten. What holds secrets and can be compared is: no text is made of it.
+    let Config { server: _, admin: _, log, audit, upstreams: _, routes: _, policies, identity, redis, bans } = previous;
+    let all = [
+        ("server", server_text(previous) != server_text(next)),
+        ("admin", admin_text(previous) != admin_text(next)),
+        ("log", format!("{log:?}") != format!("{:?}", next.log)),
+        ("audit", *audit != next.audit),
+        ("redis", *redis != next.redis),
+        ("bans", *bans != next.bans),
+    ];
+    let named = all.into_iter().filter_map(|(name, differs)| differs.then(|| name.to_owned()));
+    let policies = differing((previous, policies), (next, &next.policies), false).into_iter().map(str::to_owned);
+    named.chain(identity_parts(identity, &next.identity)).chain(policies).collect()
+}
+
+/// What of `identity` differs.
+fn identity_parts(before: &Identity, after: &Identity) -> Vec<String> {
+    let Identity {
+        jwt,
+        api_key,
+        basic,
+        login,
+        session,
+        introspection,
+        forward,
+        accounts,
+        send,
+        signing_keys,
+        revocations,
+    } = before;
+    let mut parts: Vec<String> = Vec::new();
+    for (kind, delta) in [
+        ("jwt", delta(jwt, &after.jwt, |jwt| &jwt.name, |a, b| a == b)),
+        ("login", delta(login, &after.login, |login| &login.name, |a, b| a == b)),
+    ] {
+        let names = [delta.added, delta.changed, delta.removed].into_iter().flatten();
+        parts.extend(names.map(|name| format!("identity.{kind}.{name}")));
+    }
+    let all = [
+        ("api_key", *api_key != after.api_key),
+        ("basic", *basic != after.basic),
+        ("session", *session != after.session),
+        ("introspection", *introspection != after.introspection),
+        ("forward", *forward != after.forward),
+        ("accounts", *accounts != after.accounts),
+        ("send", *send != after.send),
+        ("signing_keys", *signing_keys != after.signing_keys),
+        ("revocations", *revocations != after.revocations),
+    ];
+    parts.extend(all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| format!("identity.{name}")));
+    parts
 }
 
 /// Listeners are told of on their own.
@@ -374,6 +394,32 @@ routes:
             &config(&token("0123456789abcdef0123456789abcdee")),
         );
         assert_eq!(summary(&changes), "admin changed");
+    }
+
+    #[test]
+    fn what_identity_redis_and_bans_say_is_told() {
+        let secret = |last: char| format!("an-hmac-secret-of-thirty-two-byte{last}");
+        let jwt = |name: &str, last: char| format!("{name}: {{keys: {{secret: {}}}}}", secret(last));
+        let with = |identity: &str| format!("identity: {{{identity}}}\n{BASE}");
+        let check = |before: &str, after: &str, expected: &str| {
+            let changes = between(&config(before), &config(after));
+            assert_eq!(summary(&changes), expected, "{after}");
+            assert!(!format!("{changes:?}").contains("secret-of"), "{changes:?}");
+        };
+        let one = with(&format!("jwt: {{{}}}", jwt("main", 's')));
+        check(&one, &one, "no change in meaning");
+        check(BASE, &one, "identity.jwt.main changed");
+        check(&one, BASE, "identity.jwt.main changed");
+        check(&one, &with(&format!("jwt: {{{}}}", jwt("main", 't'))), "identity.jwt.main changed");
+        let two = with(&format!("jwt: {{{}, {}}}", jwt("other", 's'), jwt("main", 's')));
+        check(&one, &two, "identity.jwt.other changed");
+        check(BASE, &with("api_key: {}"), "identity.api_key changed");
+        check(BASE, &with("send: {user: x-user}, session: {idle: 5m}"), "identity.session, identity.send changed");
+        check(BASE, &with("forward: {url: 'http://127.0.0.1:1/'}"), "identity.forward changed");
+        let redis = |password: char| format!("redis: {{url: 'redis://:secret-of-{password}@127.0.0.1:1'}}\n{BASE}");
+        check(BASE, &redis('a'), "redis changed");
+        check(&redis('a'), &redis('b'), "redis changed");
+        check(BASE, &format!("bans: {{refusals: 7, within: 1m, for: 1h}}\n{BASE}"), "bans changed");
     }
 
     #[test]

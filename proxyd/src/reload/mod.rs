@@ -219,6 +219,12 @@ impl Reload {
         refuse_what_is_fixed(&before.checked.config, &loaded.checked.config)?;
         reloaded.generation = before.generation().max(self.newest()) + 1;
         let identities = self.identities(&loaded, &before, reloaded.generation).await?;
+        let sections = &mut reloaded.changes.sections;
+        for changed in identities.with_other_keys(&before.identities) {
+            if !sections.contains(&changed) {
+                sections.push(changed);
+            }
+        }
         if dry_run {
             return Ok(reloaded);
         }

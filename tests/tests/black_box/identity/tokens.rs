@@ -148,7 +148,8 @@ fn a_public_key_is_no_secret() {
     // The file is read again with a reload; a key that is gone from it opens nothing any more.
     let next = EdKey::new("next");
     proxyd.home().write("keys.json", &json!({"keys": [next.jwk()]}).to_string());
-    proxyd.ask("reload", &json!({}));
+    let told = proxyd.ask("reload", &json!({}));
+    assert_eq!(told["changes"]["sections"], json!(["identity.jwt.main"]), "{told}");
     assert_eq!(outcome(&bearer(&proxyd, &next.token("bob", &json!({})))), "bob");
     assert_eq!(outcome(&bearer(&proxyd, &key.token("alice", &json!({})))), "401 token_key_unknown");
     // One that cannot be read is refused, and what is in force goes on.
