@@ -1,5 +1,6 @@
-//! What was found of credentials that were good, such as tokens and cookies: bounded in number, in shards, so that two workers
-//! rarely want the same lock. Bad ones are not remembered: they would push out the good ones. Knows nothing of what it keeps.
+//! What was found of credentials, such as tokens, cookies and passwords: bounded in number, in shards, so that two workers rarely
+//! want the same lock. Good ones and bad ones are never kept in one: bad ones would push out the good ones. Knows nothing of what
+//! it keeps.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,18 +12,18 @@ use std::hash::Hasher;
 const SHARDS: usize = 64;
 
 /// Credentials that one of them remembers.
-const CAPACITY: usize = 8192;
-
-const SHARE: usize = CAPACITY / SHARDS;
+pub(super) const CAPACITY: usize = 8192;
 
 /// A credential's keyed hash: what is kept instead of it. 128 bits: nobody finds another one with the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TokenHash(u128);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TokenHash(pub(super) u128);
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Cache<V> {
     secret: (u64, u64),
+    /// Of a shard, at the most.
+    share: usize,
     shards: Box<[Apart<V>]>,
 }
 
@@ -58,16 +59,31 @@ struct Entry<V> {
 impl<V: Clone> Cache<V> {
     /// Fails where there is no randomness: with a hash that others can compute, they could make a token look like another.
     pub(super) fn new() -> Result<Self, getrandom::Error> {
+        Self::of(CAPACITY)
+    }
+
+    /// One for so many.
+    pub(super) fn of(capacity: usize) -> Result<Self, getrandom::Error> {
         let mut secret = [0; 16];
         getrandom::fill(&mut secret)?;
         let whole = u128::from_le_bytes(secret);
         let shards = (0..SHARDS).map(|_| Apart(Mutex::default())).collect();
-        Ok(Self { secret: ((whole >> 64) as u64, whole as u64), shards })
+        Ok(Self { secret: ((whole >> 64) as u64, whole as u64), share: capacity / SHARDS, shards })
     }
 
     pub(super) fn hash(&self, token: &[u8]) -> TokenHash {
         let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
         hasher.write(token);
+        TokenHash(hasher.finish128().as_u128())
+    }
+
+    /// Of a credential in several parts: where one ends and the next begins is a part of it.
+    pub(super) fn hash_of(&self, parts: [&[u8]; 3]) -> TokenHash {
+        let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
+        for part in parts {
+            hasher.write_usize(part.len());
+            hasher.write(part);
+        }
         TokenHash(hasher.finish128().as_u128())
     }
 
@@ -97,10 +113,20 @@ impl<V: Clone> Cache<V> {
     /// Remembers a verdict, in place of an earlier one on the same token.
     pub(super) fn keep(&self, token: TokenHash, verdict: V) {
         if let Some(mut shard) = self.shard(token) {
-            let gone = shard.keep(Entry { token, verdict, used: false });
+            let gone = shard.keep(Entry { token, verdict, used: false }, self.share);
             drop(shard);
             // Freed outside the lock.
             drop(gone);
+        }
+    }
+
+    /// Changes the verdict on a token, if one is remembered.
+    pub(super) fn change(&self, token: TokenHash, change: impl FnOnce(&mut V)) {
+        if let Some(mut shard) = self.shard(token)
+            && let Some(index) = shard.find(token)
+            && let Some(entry) = shard.entries.get_mut(index)
+        {
+            change(&mut entry.verdict);
         }
     }
 
@@ -125,13 +151,13 @@ impl<V> Shard<V> {
         self.slots.find(token.0 as u64, same).map(|slot| *slot as usize)
     }
 
-    /// Puts an entry in. Who had to go for it.
-    fn keep(&mut self, entry: Entry<V>) -> Option<Entry<V>> {
+    /// Puts an entry in, among so many. Who had to go for it.
+    fn keep(&mut self, entry: Entry<V>, share: usize) -> Option<Entry<V>> {
         let token = entry.token;
         if let Some(before) = self.find(token).and_then(|index| self.entries.get_mut(index)) {
             return Some(std::mem::replace(before, entry));
         }
-        let (index, gone) = if self.entries.len() < SHARE {
+        let (index, gone) = if self.entries.len() < share {
             self.entries.push(entry);
             (self.entries.len() - 1, None)
         } else {

@@ -1,17 +1,12 @@
 //! Answers that still stand: good ones and bad ones apart, for anybody can make up tokens that are none, and must not push out
 //! those of people who come again.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use hashbrown::HashMap;
+use std::sync::Arc;
 
 use crate::exchange::{Denial, Principal};
+use crate::identity::cache::{CAPACITY, Cache, TokenHash};
 
-/// How many tokens that are good are remembered.
-const MOST_GOOD: usize = 8192;
-
-/// How many that are not.
+/// How many tokens that are not good are remembered; of those that are, as many as everywhere.
 const MOST_BAD: usize = 1024;
 
 /// What an issuer said of a token.
@@ -19,63 +14,39 @@ const MOST_BAD: usize = 1024;
 pub(super) struct Answered {
     /// It stands until then.
     pub until_s: i64,
-    pub jti: Option<Box<str>>,
+    pub jti: Option<Arc<str>>,
     pub verdict: Result<Arc<Principal>, Denial>,
 }
 
-/// See the module. By the keyed hash of the token.
-#[derive(Debug, Default)]
-pub(super) struct Answers(Mutex<Both>);
-
-#[derive(Debug, Default)]
-struct Both {
-    good: Queue,
-    bad: Queue,
-}
-
-/// As many as there is room for: the eldest makes room for the newest.
-#[derive(Debug, Default)]
-struct Queue {
-    all: HashMap<u128, Answered>,
-    /// Each of `all` once.
-    order: VecDeque<u128>,
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Answers {
+    good: Cache<Answered>,
+    bad: Cache<Answered>,
 }
 
 impl Answers {
+    /// None yet. Fails where there is no randomness.
+    pub(super) fn new() -> Result<Self, getrandom::Error> {
+        Ok(Self { good: Cache::of(CAPACITY)?, bad: Cache::of(MOST_BAD)? })
+    }
+
+    /// What a token is known by, in both.
+    pub(super) fn hash(&self, token: &[u8]) -> TokenHash {
+        self.good.hash(token)
+    }
+
     /// The answer about a token, if it stands.
-    pub(super) fn find(&self, token: u128, now_s: i64) -> Option<Answered> {
-        let both = self.both();
-        let mut found = [&both.good, &both.bad].into_iter().filter_map(|queue| queue.all.get(&token));
-        found.find(|found| now_s < found.until_s).cloned()
+    pub(super) fn find(&self, token: TokenHash, now_s: i64) -> Option<Answered> {
+        let stands = |answered: &Answered| now_s < answered.until_s;
+        self.good.find(token, stands).or_else(|| self.bad.find(token, stands))
     }
 
     /// Remembers an answer, in place of an earlier one about the same token.
-    pub(super) fn keep(&self, token: u128, answered: Answered) {
-        let Both { good, bad } = &mut *self.both();
-        let (into, other, most) = if answered.verdict.is_ok() { (good, bad, MOST_GOOD) } else { (bad, good, MOST_BAD) };
-        // Its place in the order is left: whatever lies there is gone sooner, which harms nobody.
-        if let Some(before) = other.all.get_mut(&token) {
-            before.until_s = i64::MIN;
-        }
-        into.keep(token, answered, most);
-    }
-
-    fn both(&self) -> MutexGuard<'_, Both> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Queue {
-    fn keep(&mut self, token: u128, answered: Answered, most: usize) {
-        if self.all.insert(token, answered).is_some() {
-            return;
-        }
-        self.order.push_back(token);
-        if self.order.len() > most
-            && let Some(eldest) = self.order.pop_front()
-        {
-            self.all.remove(&eldest);
-        }
+    pub(super) fn keep(&self, token: TokenHash, answered: Answered) {
+        let (into, other) = if answered.verdict.is_ok() { (&self.good, &self.bad) } else { (&self.bad, &self.good) };
+        other.change(token, |before| before.until_s = i64::MIN);
+        into.keep(token, answered);
     }
 }
 
@@ -90,39 +61,34 @@ mod tests {
 
     #[test]
     fn tokens_that_are_none_push_out_only_each_other() {
-        let answers = Answers::default();
+        let answers = Answers::new().unwrap();
+        let hash = |token: usize| answers.hash(&token.to_le_bytes());
         for token in 0..10 {
-            answers.keep(token, answered(100, true));
+            answers.keep(hash(token), answered(100, true));
         }
-        for token in 1000..1000 + 2 * MOST_BAD as u128 {
-            answers.keep(token, answered(100, false));
+        for token in 1000..1000 + 8 * MOST_BAD {
+            answers.keep(hash(token), answered(100, false));
         }
-        assert!((0..10).all(|token| answers.find(token, 0).is_some_and(|found| found.verdict.is_ok())));
-        assert!(answers.find(1000, 0).is_none());
-        assert!(answers.find(1000 + 2 * MOST_BAD as u128 - 1, 0).is_some());
-        let bad = &answers.both().bad;
-        assert_eq!((bad.all.len(), bad.order.len()), (MOST_BAD, MOST_BAD));
+        assert!((0..10).all(|token| answers.find(hash(token), 0).is_some_and(|found| found.verdict.is_ok())));
+        assert!(answers.find(hash(1000 + 8 * MOST_BAD - 1), 0).is_some());
+        assert_eq!((answers.good.len(), answers.bad.len()), (10, MOST_BAD));
     }
 
     #[test]
     fn the_last_answer_counts_as_long_as_it_stands() {
-        let answers = Answers::default();
+        let answers = Answers::new().unwrap();
+        let one = answers.hash(b"one");
         let check = |now_s, expected: Option<bool>| {
-            assert_eq!(answers.find(1, now_s).map(|found| found.verdict.is_ok()), expected, "{now_s}");
+            assert_eq!(answers.find(one, now_s).map(|found| found.verdict.is_ok()), expected, "{now_s}");
         };
         check(0, None);
-        answers.keep(1, answered(10, true));
+        answers.keep(one, answered(10, true));
         check(9, Some(true));
         check(10, None);
-        answers.keep(1, answered(20, false));
+        answers.keep(one, answered(20, false));
         check(0, Some(false));
-        answers.keep(1, answered(30, true));
+        answers.keep(one, answered(30, true));
         check(20, Some(true));
-        for token in 2..2 + MOST_GOOD as u128 {
-            answers.keep(token, answered(100, true));
-        }
-        check(0, None);
-        let good = &answers.both().good;
-        assert_eq!((good.all.len(), good.order.len()), (MOST_GOOD, MOST_GOOD));
+        check(30, None);
     }
 }

@@ -12,7 +12,6 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
 use shared::config::Secret;
 use shared::config::identity::{Introspection, Send};
-use siphasher::sip128::{Hasher128, SipHasher13};
 
 use self::answers::{Answered, Answers};
 use self::questions::Questions;
@@ -38,9 +37,8 @@ pub struct Introspector {
     /// What principals are made for.
     send: Send,
     revoked: Arc<dyn Revocations>,
-    /// Random: nobody can choose tokens that are taken for another.
-    secret: [u8; 16],
-    answers: Answers,
+    /// None where nothing is remembered.
+    answers: Option<Answers>,
     questions: Questions,
 }
 
@@ -53,15 +51,12 @@ impl std::fmt::Debug for Introspector {
 impl Introspector {
     /// Nothing is known yet.
     pub fn new(config: &Arc<Introspection>, send: &Send, revoked: &Arc<dyn Revocations>) -> Self {
-        let mut secret = [0; 16];
-        // Without randomness nothing is remembered: see `remember`.
-        let _ = getrandom::fill(&mut secret);
         Self {
             config: Arc::clone(config),
             send: send.clone(),
             revoked: Arc::clone(revoked),
-            secret,
-            answers: Answers::default(),
+            // Without randomness nothing is: tokens could be chosen that are taken for another.
+            answers: if config.cache.is_zero() { None } else { Answers::new().ok() },
             questions: Questions::default(),
         }
     }
@@ -76,18 +71,13 @@ impl Introspector {
         *self.config == *config && self.send == *send
     }
 
-    fn key(&self, token: &[u8]) -> u128 {
-        let mut hasher = SipHasher13::new_with_key(&self.secret);
-        std::hash::Hasher::write(&mut hasher, token);
-        hasher.finish128().as_u128()
-    }
-
     /// What an answer that stands says.
     pub fn known(&self, token: &[u8], now_s: i64) -> Option<Answer> {
         if token.len() > MAX_TOKEN {
             return Some(Answer::Denied(Denial::TooLarge));
         }
-        self.answers.find(self.key(token), now_s).map(|answered| self.told(&answered))
+        let answers = self.answers.as_ref()?;
+        answers.find(answers.hash(token), now_s).map(|answered| self.told(&answered))
     }
 
     fn told(&self, answered: &Answered) -> Answer {
@@ -103,16 +93,20 @@ impl Introspector {
     /// Asks the issuer, or waits for whoever asks about the same token already.
     pub async fn ask(&self, token: &[u8], sends: &Sends, ledger: &Ledger, now_s: i64) -> Answer {
         let Ok(text) = std::str::from_utf8(token) else { return Answer::Denied(Denial::TokenMalformed) };
+        let known = self.answers.as_ref().map(|answers| (answers, answers.hash(token)));
         let question = async {
             let claims = self.exchange(text, ledger).await?;
             let answered = self.judge(&claims, sends, now_s);
-            self.remember(token, &answered, now_s);
+            if let Some((answers, hash)) = known
+                && now_s < answered.until_s
+            {
+                answers.keep(hash, answered.clone());
+            }
             Some(answered)
         };
-        let answered = if self.remembers() {
-            self.questions.ask(self.key(token), question).await
-        } else {
-            self.questions.ask_alone(question).await
+        let answered = match known {
+            Some((_, hash)) => self.questions.ask(hash, question).await,
+            None => self.questions.ask_alone(question).await,
         };
         answered.map_or(Answer::Unavailable, |answered| self.told(&answered))
     }
@@ -151,7 +145,7 @@ impl Introspector {
     }
 
     /// Who it is, and the token's `jti`. Claims are held to what they are in a JWT; one that is null is not there.
-    fn who(&self, claims: &Claims, sends: &Sends, now_s: i64) -> Result<(Principal, Option<Box<str>>), Refusal> {
+    fn who(&self, claims: &Claims, sends: &Sends, now_s: i64) -> Result<(Principal, Option<Arc<str>>), Refusal> {
         let config = &self.config;
         if claims.get("active") != Some(&Json::Bool(true)) {
             return Err(Denial::TokenInactive.into());
@@ -179,9 +173,9 @@ impl Introspector {
         let scopes = rules::names(claims, &config.scopes_claim);
         let told = Told { user: &user, provider: "introspection", roles: &roles, scopes: &scopes, key: None };
         let sent = sends.about(&told, |path| claims.text(path)).ok_or(Denial::TokenClaims)?;
-        let jti: Option<Box<str>> = jti.map(|jti| (*jti).into());
+        let jti: Option<Arc<str>> = jti.map(|jti| (*jti).into());
         let principal = Principal {
-            ground: Ground::Token { provider: "introspection".into(), jti: jti.clone(), until_s },
+            ground: Ground::Token { provider: "introspection".into(), jti: jti.as_deref().map(Into::into), until_s },
             user: (*user).into(),
             provider: "introspection".into(),
             roles,
@@ -200,17 +194,6 @@ impl Introspector {
             Some(Cow::Owned(format!("{CLIENT}{id}")))
         };
         claims.text(&self.config.user_claim).or_else(of_client).filter(|user| rules::is_user(user))
-    }
-
-    /// Whether an answer may be somebody else's too.
-    fn remembers(&self) -> bool {
-        self.secret != [0; 16] && !self.config.cache.is_zero()
-    }
-
-    fn remember(&self, token: &[u8], answered: &Answered, now_s: i64) {
-        if self.remembers() && now_s < answered.until_s {
-            self.answers.keep(self.key(token), answered.clone());
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use tokio::sync::Semaphore;
 
 use super::answers::Answered;
+use crate::identity::cache::TokenHash;
 
 /// Questions that an issuer is asked at once, by the whole process.
 const MOST: usize = 64;
@@ -14,7 +15,7 @@ const MOST: usize = 64;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Questions {
-    under_way: Mutex<HashMap<u128, Arc<Question>>>,
+    under_way: Mutex<HashMap<TokenHash, Arc<Question>>>,
     room: Semaphore,
 }
 
@@ -28,7 +29,7 @@ struct Question {
 /// A request that waits for a question's answer; the last one to leave takes the question away.
 struct Waiting<'a> {
     questions: &'a Questions,
-    token: u128,
+    token: TokenHash,
     question: Arc<Question>,
 }
 
@@ -40,7 +41,7 @@ impl Default for Questions {
 
 impl Questions {
     /// Asks, or waits for whoever is asking the same. None: there is no answer, or no room to ask.
-    pub(super) async fn ask(&self, token: u128, ask: impl Future<Output = Option<Answered>>) -> Option<Answered> {
+    pub(super) async fn ask(&self, token: TokenHash, ask: impl Future<Output = Option<Answered>>) -> Option<Answered> {
         let waiting = self.wait(token);
         let question = &waiting.question;
         // Where the one who asks goes away, the next asks in its place.
@@ -58,13 +59,13 @@ impl Questions {
         ask.await
     }
 
-    fn wait(&self, token: u128) -> Waiting<'_> {
+    fn wait(&self, token: TokenHash) -> Waiting<'_> {
         let new = || Arc::new(Question { turn: Semaphore::new(1), answer: OnceLock::new() });
         let question = Arc::clone(self.all().entry(token).or_insert_with(new));
         Waiting { questions: self, token, question }
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<u128, Arc<Question>>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<TokenHash, Arc<Question>>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -115,7 +116,7 @@ mod tests {
                 let _let = self.lets.acquire().await.ok()?;
                 self.answer.clone()
             };
-            self.questions.ask(token, question).await
+            self.questions.ask(TokenHash(token), question).await
         }
 
         fn asked(&self) -> usize {

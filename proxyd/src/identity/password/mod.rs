@@ -1,6 +1,5 @@
 //! Passwords: hashed so that guessing is dear, computed off the request threads and few at a time.
 
-mod cache;
 mod hash;
 pub mod htpasswd;
 #[cfg(test)]

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use shared::config::identity::Basic;
 
-use super::cache::Cache;
 use super::hash::{examine, verify};
 use super::htpasswd;
 use super::turns::Turns;
 use crate::exchange::{Denial, Made};
+use crate::identity::cache::Cache;
 
 /// Between two looks at the file.
 const LOOKED_EVERY: Duration = Duration::from_secs(2);
@@ -49,7 +49,9 @@ pub enum Refusal {
 pub struct Verifier {
     config: Arc<Basic>,
     turns: Arc<Turns>,
-    cache: Option<Cache>,
+    /// Passwords that were right, by a keyed hash of name, password and what it was checked with, until when they need not be
+    /// computed again.
+    cache: Option<Cache<Instant>>,
     known: ArcSwap<Known>,
     /// Chooses whom an unknown name is computed against: always the same for one name.
     hasher: RandomState,
@@ -89,7 +91,7 @@ impl Verifier {
         Ok(Arc::new(Self {
             config: Arc::clone(config),
             turns: Arc::clone(turns),
-            cache: Cache::new(config.cache),
+            cache: if config.cache.is_zero() { None } else { Cache::new().ok() },
             known: ArcSwap::from_pointee(known),
             hasher: RandomState::new(),
             started: Instant::now(),
@@ -113,7 +115,8 @@ impl Verifier {
         }
         let known = self.known.load();
         let (found, hash) = known.users.get(user)?;
-        cache.has([user.as_bytes(), password, hash.as_bytes()], now).then(|| Arc::clone(found))
+        let right = cache.hash_of([user.as_bytes(), password, hash.as_bytes()]);
+        cache.find(right, |until| *until > now).map(|_| Arc::clone(found))
     }
 
     /// Who it is, asked from a network. An unknown name takes the same work as a wrong password, and a right one.
@@ -152,7 +155,8 @@ impl Verifier {
         let is_right = verify(found.map_or(decoy, |(_, hash)| hash), password);
         let (found, hash) = found.filter(|_| is_right)?;
         if let Some(cache) = &self.cache {
-            cache.put([user.as_bytes(), password, hash.as_bytes()], Instant::now());
+            let right = cache.hash_of([user.as_bytes(), password, hash.as_bytes()]);
+            cache.keep(right, Instant::now() + self.config.cache);
         }
         Some(Arc::clone(found))
     }
