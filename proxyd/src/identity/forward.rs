@@ -1,6 +1,7 @@
 //! Forward-auth: another service is asked about each request, and its answer is the decision.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -45,6 +46,8 @@ pub struct Forward {
     send: Box<[(HeaderName, Name)]>,
     copy: Box<[(HeaderName, Name)]>,
     copy_back: Box<[(HeaderName, Name)]>,
+    /// Whether it was told that answers cannot be read.
+    is_told: AtomicBool,
 }
 
 /// A request, as it is told to the service.
@@ -86,6 +89,7 @@ impl Forward {
             send: names(&config.send),
             copy: names(&config.copy),
             copy_back: names(&config.copy_back),
+            is_told: AtomicBool::new(false),
         }
     }
 
@@ -139,7 +143,13 @@ impl Forward {
         match answer.status().as_u16() {
             200..=299 => {
                 let recognised = self.recognised(answer.headers(), sends);
-                Some(recognised.map_or_else(|why| unreadable(&why), Answer::Who))
+                if let Some(why) = self.news(&recognised) {
+                    tracing::warn!(
+                        header = &*why.0,
+                        "forward-auth: a header of an answer that lets in cannot be read; nobody is let in"
+                    );
+                }
+                Some(recognised.map_or(Answer::Unavailable, Answer::Who))
             }
             status @ 300..=499 => {
                 let (head, body) = answer.into_parts();
@@ -147,6 +157,15 @@ impl Forward {
             }
             _ => None,
         }
+    }
+
+    /// Why an answer cannot be read, where the one before could: not for each request that comes meanwhile.
+    fn news<'a>(&self, recognised: &'a Result<Recognised, Unreadable>) -> Option<&'a Unreadable> {
+        let why = recognised.as_ref().err();
+        // Written only where it changes: all workers come by here.
+        let is_news = self.is_told.load(Ordering::Relaxed) != why.is_some()
+            && self.is_told.swap(why.is_some(), Ordering::Relaxed) != why.is_some();
+        why.filter(|_| is_news)
     }
 
     /// Somebody without a name is one of whom nothing is told, never one whose name cannot be read.
@@ -180,14 +199,6 @@ impl Unreadable {
     fn of(header: &str) -> Self {
         Self(header.into())
     }
-}
-
-fn unreadable(why: &Unreadable) -> Answer {
-    tracing::warn!(
-        header = &*why.0,
-        "forward-auth: a header of an answer that lets in cannot be read; nobody is let in"
-    );
-    Answer::Unavailable
 }
 
 /// Who it is: one line that can be read and is no longer than names are. None at all is nobody's name.
@@ -273,8 +284,7 @@ mod tests {
         assert!(members(&headers, "x-scopes", |c| c == ' ').is_err());
     }
 
-    #[test]
-    fn what_the_service_judges_stands_once() {
+    fn forward() -> Forward {
         let config = ForwardAuth {
             url: "http://127.0.0.1:1/".into(),
             send: ["authorization", "cookie", "accept", "x-key"].map(Into::into).into(),
@@ -285,7 +295,23 @@ mod tests {
             scopes_header: "x-scopes".into(),
             timeout: std::time::Duration::from_secs(1),
         };
-        let forward = Forward::new(&Arc::new(config));
+        Forward::new(&Arc::new(config))
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_once() {
+        let forward = forward();
+        let read = || Ok(Recognised { principal: Arc::default(), back: Vec::new() });
+        let told = [false, true, true, false, true, true].map(|is_bad| {
+            let recognised = if is_bad { Err(Unreadable::of("x-user")) } else { read() };
+            forward.news(&recognised).is_some()
+        });
+        assert_eq!(told, [false, true, false, false, true, false]);
+    }
+
+    #[test]
+    fn what_the_service_judges_stands_once() {
+        let forward = forward();
         let check = |lines: &[(&str, &str)], expected: Option<usize>| {
             let mut head = RequestHead::new("GET", "/", http1::Version::Http11).unwrap();
             for (name, value) in lines {
