@@ -72,6 +72,7 @@ impl Local {
             slow: config.log.slow_request,
             audit: config.audit.requests,
             limits: snapshot.limiters.iter().map(|_| OnceCell::new()).collect(),
+            auth: (0..snapshot.identities.count()).map(|_| OnceCell::new()).collect(),
         };
         Self {
             terms: Rc::new(terms),

@@ -15,7 +15,7 @@ use super::body::BodyError;
 use super::{Ledger, Part, Peer, Principal, Rejection, Trail, Upload, tries};
 use crate::audit::Place;
 use crate::telemetry::clock::Now;
-use crate::telemetry::metrics::{LimitCells, RouteCells};
+use crate::telemetry::metrics::{LimitCells, RouteCells, Tally};
 
 /// How finished requests are written down: what a generation of the config says of it.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct Terms {
     pub audit: RequestAudit,
     /// This worker's counters of each rate limit rule, by the snapshot's index.
     pub limits: Box<[OnceCell<Arc<LimitCells>>]>,
+    /// And of what each provider said, by its place among the snapshot's.
+    pub auth: Box<[OnceCell<Arc<Tally>>]>,
 }
 
 /// See the module.

@@ -24,8 +24,21 @@ impl<K: PartialEq> Made<K> {
             return Some(Arc::clone(principal));
         }
         let principal = Arc::new(make(before.as_deref().map(|(_, principal)| &**principal))?);
-        self.0.store(Some(Arc::new((made_for, Arc::clone(&principal)))));
+        self.keep(made_for, &principal);
         Some(principal)
+    }
+}
+
+impl<K> Made<K> {
+    /// The principal, if what it was made for is what is meant.
+    pub fn of(&self, is_meant: impl FnOnce(&K) -> bool) -> Option<Arc<Principal>> {
+        let made = self.0.load();
+        made.as_deref().filter(|(made_for, _)| is_meant(made_for)).map(|(_, principal)| Arc::clone(principal))
+    }
+
+    /// From now on it is this one.
+    pub fn keep(&self, made_for: K, principal: &Arc<Principal>) {
+        self.0.store(Some(Arc::new((made_for, Arc::clone(principal)))));
     }
 
     /// Takes over what another has made.

@@ -41,7 +41,7 @@ pub use ledger::Ledger;
 pub use link::{Hints, Interim, Link};
 pub use made::Made;
 pub use peer::{Load, Peer, Presence};
-pub use principal::{KeyMark, Minted, Principal};
+pub use principal::{KeyMark, Minted, Others, Principal};
 pub use rejection::{ErrorForm, Rejection, is_grpc};
 pub use socket::Socket;
 pub use stream::StreamBody;

@@ -1,10 +1,10 @@
 //! Who it is, once that is known.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
 
-use super::{Ground, Name, Value};
+use super::{Ground, Made, Name, Value};
 
 /// Somebody who was recognised. Made once and shared: what goes upstream stands ready.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,25 @@ pub struct Principal {
     pub sent: Box<[(Name, Value)]>,
     /// The token of our own that upstreams are told with, as long as it is good.
     pub minted: Minted,
+    /// Who it is together with others, the newest: roles and scopes are those of all.
+    pub joined: Made<Others>,
+}
+
+/// Those who were recognised beside somebody. They may go away meanwhile, but nobody else is taken for one of them.
+#[derive(Debug)]
+pub struct Others(Box<[Weak<Principal>]>);
+
+impl Others {
+    /// These.
+    pub fn new<'a>(all: impl Iterator<Item = &'a Arc<Principal>>) -> Self {
+        Self(all.map(Arc::downgrade).collect())
+    }
+
+    /// Whether they are these.
+    pub fn are<'a>(&self, all: impl ExactSizeIterator<Item = &'a Arc<Principal>>) -> bool {
+        all.len() == self.0.len()
+            && self.0.iter().zip(all).all(|(own, one)| std::ptr::eq(own.as_ptr(), Arc::as_ptr(one)))
+    }
 }
 
 /// A token that was minted for somebody. A copy begins without.

@@ -184,10 +184,16 @@ impl Identities {
         self.all.iter().map(|(_, name, _)| Arc::clone(name)).collect()
     }
 
-    /// Who recognises by this name.
-    pub fn find(&self, provider: &Provider) -> Option<(Arc<str>, Arc<Recogniser>)> {
-        let (_, name, recogniser) = self.all.iter().find(|(known, _, _)| known == provider)?;
-        Some((Arc::clone(name), Arc::clone(recogniser)))
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Who recognises by this name, and its place among all.
+    pub fn find(&self, provider: &Provider) -> Option<(usize, Arc<str>, Arc<Recogniser>)> {
+        let index = self.all.iter().position(|(known, _, _)| known == provider)?;
+        let (_, name, recogniser) = self.all.get(index)?;
+        Some((index, Arc::clone(name), Arc::clone(recogniser)))
     }
 }
 

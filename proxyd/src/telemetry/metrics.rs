@@ -286,9 +286,10 @@ impl WorkerMetrics {
         self.cells.mirrored.count(outcome);
     }
 
-    /// What a provider said of a request's credentials: `recognised`, or why not.
-    pub fn auth(&self, provider: &Arc<str>, outcome: &'static str) {
-        self.cells.auth.with(&**provider, || Arc::clone(provider), |tally| tally.count(outcome));
+    /// What a provider said of requests' credentials: `recognised`, or why not. Made on first use; keep the handle.
+    #[must_use]
+    pub fn auth(&self, provider: &Arc<str>) -> Arc<Tally> {
+        self.cells.auth.with(&**provider, || Arc::clone(provider), Arc::clone)
     }
 
     /// A fault that a route asks for: `delay`, `abort`.

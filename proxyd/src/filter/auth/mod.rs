@@ -68,6 +68,8 @@ impl Heard {
 struct Provider {
     /// As it is written: `jwt.main`.
     name: Arc<str>,
+    /// Among all that the config knows.
+    index: usize,
     recogniser: Arc<Recogniser>,
     places: Box<[Place]>,
 }
@@ -76,9 +78,9 @@ impl Compiled {
     /// Makes a policy ready. Its providers were checked with the config.
     pub fn new(policy: &Arc<policy::Auth>, identities: &Identities) -> Self {
         let provider = |provider| {
-            let (name, recogniser) = identities.find(provider)?;
+            let (index, name, recogniser) = identities.find(provider)?;
             let places = recogniser.places().iter().filter_map(Place::of).collect();
-            Some(Provider { name, recogniser, places })
+            Some(Provider { name, index, recogniser, places })
         };
         let providers: Box<[Provider]> = policy.providers.iter().filter_map(provider).collect();
         let told = Told401::of(providers.iter().map(|provider| &*provider.recogniser), &policy.realm);
@@ -95,7 +97,9 @@ impl Compiled {
         for (index, provider) in auth.providers.iter().enumerate() {
             match provider.ask(&asking) {
                 Said::Now(answer) if left.is_empty() => {
-                    if reckoning.take(&provider.name, answer, Some(ledger)) {
+                    let (outcome, is_certain) = reckoning.take(answer);
+                    provider.count(outcome, exchange, ledger);
+                    if is_certain {
                         break;
                     }
                 }
@@ -104,7 +108,7 @@ impl Compiled {
                     let is_enough = auth.is_enough(&left, &said);
                     left.push(said);
                     if is_enough {
-                        auth.reckon_at_once(&mut reckoning, from, std::mem::take(&mut left), ledger);
+                        auth.reckon_at_once(&mut reckoning, from, std::mem::take(&mut left), exchange, ledger);
                         break;
                     }
                 }
@@ -127,6 +131,16 @@ impl Provider {
             Found::Nothing => Answer::Denied(Denial::Missing).into(),
             Found::Ambiguous => Answer::Denied(Denial::Ambiguous).into(),
             Found::One(value) => self.recogniser.ask(&value, asking),
+        }
+    }
+
+    /// Counts what it said, in this worker's own cells. Nothing at all is not worth counting.
+    fn count(&self, outcome: &'static str, exchange: &Exchange, ledger: &Ledger) {
+        if outcome == Denial::Missing.code() {
+            return;
+        }
+        if let Some(cells) = exchange.finish.terms.auth.get(self.index) {
+            cells.get_or_init(|| ledger.metrics.auth(&self.name)).count(outcome);
         }
     }
 
@@ -158,13 +172,21 @@ impl Auth {
     }
 
     /// Takes what those that are left say without waiting for anything.
-    fn reckon_at_once(&self, reckoning: &mut Reckoning, from: usize, left: Vec<Said>, ledger: &Ledger) {
+    fn reckon_at_once(
+        &self,
+        reckoning: &mut Reckoning,
+        from: usize,
+        left: Vec<Said>,
+        exchange: &Exchange,
+        ledger: &Ledger,
+    ) {
         for (provider, said) in self.providers.iter().skip(from).zip(left) {
             let answer = match said {
                 Said::Now(answer) | Said::WithKeys(_, answer) => answer,
                 Said::Later(_) => Answer::Unavailable,
             };
-            reckoning.take(&provider.name, answer, Some(ledger));
+            let (outcome, _) = reckoning.take(answer);
+            provider.count(outcome, exchange, ledger);
         }
     }
 
@@ -228,7 +250,10 @@ impl Auth {
         }
         let mut reckoning = Reckoning::new(self.policy.combine, self.providers.len());
         for (index, (provider, answer)) in self.providers.iter().zip(answers).enumerate() {
-            reckoning.take(&provider.name, answer, (index >= heard.from).then_some(&**ledger));
+            let (outcome, _) = reckoning.take(answer);
+            if index >= heard.from {
+                provider.count(outcome, exchange, ledger);
+            }
         }
         self.settle(reckoning.settled(&self.sends), exchange, request)
     }

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use shared::config::policy::Combine;
 
-use crate::exchange::{Denial, Ground, KeyMark, Ledger, Principal, Response};
+use crate::exchange::{Denial, Ground, KeyMark, Others, Principal, Response};
 use crate::identity::{Answer, Recognised, Sends};
 
 /// Answers so far.
 pub(super) struct Reckoning {
     combine: Combine,
     left: usize,
-    who: Vec<Recognised>,
+    who: Option<Recognised>,
+    /// Those after the first.
+    others: Vec<Recognised>,
     denied: Option<Denial>,
     unavailable: bool,
     refused: Option<Response>,
@@ -27,15 +29,19 @@ pub(super) enum Settled {
 
 impl Reckoning {
     pub(super) fn new(combine: Combine, providers: usize) -> Self {
-        Self { combine, left: providers, who: Vec::new(), denied: None, unavailable: false, refused: None }
+        let (who, others) = (None, Vec::new());
+        Self { combine, left: providers, who, others, denied: None, unavailable: false, refused: None }
     }
 
-    /// Takes a provider's answer, and counts it where it was not counted before. Whether the outcome is certain.
-    pub(super) fn take(&mut self, provider: &Arc<str>, answer: Answer, counted_in: Option<&Ledger>) -> bool {
+    /// Takes a provider's answer. The word for it, and whether the outcome is certain.
+    pub(super) fn take(&mut self, answer: Answer) -> (&'static str, bool) {
         self.left = self.left.saturating_sub(1);
         let (outcome, is_good) = match answer {
             Answer::Who(recognised) => {
-                self.who.push(recognised);
+                match &self.who {
+                    None => self.who = Some(recognised),
+                    Some(_) => self.others.push(recognised),
+                }
                 ("recognised", true)
             }
             Answer::Denied(denial) => {
@@ -51,22 +57,17 @@ impl Reckoning {
                 (Denial::ForwardRefused.code(), false)
             }
         };
-        if let Some(ledger) = counted_in
-            && outcome != Denial::Missing.code()
-        {
-            ledger.metrics.auth(provider, outcome);
-        }
-        is_certain(self.combine, is_good)
+        (outcome, is_certain(self.combine, is_good))
     }
 
     /// The outcome. Whoever is not reached might have recognised somebody, or refused: then nothing is certain.
     pub(super) fn settled(mut self, sends: &Sends) -> Settled {
         let is_good = match self.combine {
-            Combine::Any => !self.who.is_empty(),
+            Combine::Any => true,
             Combine::All => self.left == 0 && self.denied.is_none() && !self.unavailable && self.refused.is_none(),
         };
-        if is_good && !self.who.is_empty() {
-            return together(self.who, sends).map_or(Settled::Denied(Denial::TokenClaims), Settled::Who);
+        if is_good && let Some(first) = self.who {
+            return together(first, self.others, sends).map_or(Settled::Denied(Denial::TokenClaims), Settled::Who);
         }
         if self.unavailable {
             return Settled::Unavailable;
@@ -116,13 +117,37 @@ fn telling(one: Denial, other: Denial) -> Denial {
     if rank(other) > rank(one) { other } else { one }
 }
 
-/// Who it is says the first; roles and scopes are those of all. None where that cannot be told upstream.
-fn together(mut all: Vec<Recognised>, sends: &Sends) -> Option<Recognised> {
-    if all.len() < 2 {
-        return all.pop();
+/// Who it is says the first; roles and scopes are those of all. None where that cannot be told upstream. Who comes again with the
+/// same is the same again, with the same token of our own.
+fn together(first: Recognised, others: Vec<Recognised>, sends: &Sends) -> Option<Recognised> {
+    if others.is_empty() {
+        return Some(first);
     }
-    let each: Vec<&Principal> = all.iter().map(|one| &*one.principal).collect();
-    let mut principal = Principal::clone(each.first()?);
+    let principals = || others.iter().map(|other| &other.principal);
+    let joined = &first.principal.joined;
+    let principal = match joined.of(|known| known.are(principals())) {
+        Some(known) => known,
+        None => {
+            let made = Arc::new(join(&first.principal, principals(), sends)?);
+            // Whom nobody else holds was made for this request alone.
+            if principals().all(|other| Arc::strong_count(other) > 1) {
+                joined.keep(Others::new(principals()), &made);
+            }
+            made
+        }
+    };
+    let mut back = first.back;
+    back.extend(others.into_iter().flat_map(|other| other.back));
+    Some(Recognised { principal, back })
+}
+
+fn join<'a>(
+    first: &'a Arc<Principal>,
+    others: impl Iterator<Item = &'a Arc<Principal>>,
+    sends: &Sends,
+) -> Option<Principal> {
+    let each: Vec<&Principal> = std::iter::once(first).chain(others).map(|one| &**one).collect();
+    let mut principal = Principal::clone(first);
     let more = |own: &mut Box<[Box<str>]>, others: &[Box<str>]| {
         let mut joined = std::mem::take(own).into_vec();
         for other in others {
@@ -145,12 +170,40 @@ fn together(mut all: Vec<Recognised>, sends: &Sends) -> Option<Recognised> {
     // Whatever recognised it can be taken back.
     principal.ground = Ground::All(each.iter().map(|one| one.ground.clone()).collect());
     principal.sent = sends.about_all(&principal, &each)?;
-    Some(Recognised { principal: Arc::new(principal), back: all.into_iter().flat_map(|one| one.back).collect() })
+    Some(principal)
 }
 
 #[cfg(test)]
 mod tests {
+    use shared::config::identity::Identity;
+
     use super::*;
+    use crate::identity::mint::Mint;
+
+    #[test]
+    fn who_comes_again_with_the_same_is_the_same() {
+        let sends = Sends::compile(&Identity::default(), &Arc::new(Mint::hs256(&[7; 32]).unwrap()), 1);
+        let somebody = |user: &str| Arc::new(Principal { user: user.into(), ..Principal::default() });
+        let together = |first: &Arc<Principal>, others: &[&Arc<Principal>]| {
+            let recognised = |one: &Arc<Principal>| Recognised { principal: Arc::clone(one), back: Vec::new() };
+            let others = others.iter().map(|other| recognised(other)).collect();
+            together(recognised(first), others, &sends).unwrap().principal
+        };
+        let (ann, app, other) = (somebody("ann"), somebody("app"), somebody("app"));
+        let first = together(&ann, &[&app]);
+        assert!(Arc::ptr_eq(&first, &together(&ann, &[&app])));
+        // Another of the same name is another.
+        let second = together(&ann, &[&other]);
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(!Arc::ptr_eq(&second, &together(&ann, &[&other, &app])));
+        assert_eq!(Arc::strong_count(&app), 1, "it is held by nobody for this");
+        // Who is made for one request is not kept.
+        let kept = together(&ann, &[&app]);
+        let passing = Recognised { principal: somebody("passing"), back: Vec::new() };
+        let alone = Recognised { principal: Arc::clone(&ann), back: Vec::new() };
+        assert!(super::together(alone, vec![passing], &sends).is_some());
+        assert!(Arc::ptr_eq(&kept, &together(&ann, &[&app])));
+    }
 
     #[test]
     fn the_denial_that_says_most_is_told() {

@@ -206,20 +206,13 @@ pub(super) fn is_key_called(label: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exchange::Minted;
 
     fn principal(is_user: bool, limit: Option<(u32, u64)>) -> Principal {
         Principal {
             user: "alice".into(),
             provider: "api_key".into(),
-            shown: None,
-            roles: [].into(),
-            scopes: [].into(),
             key: Some(KeyMark { id: "00ff".into(), prefix: "pk_abcd1234".into(), name: "ci".into(), is_user, limit }),
-            sent: [].into(),
-            until_s: None,
-            ground: crate::exchange::Ground::Nothing,
-            minted: Minted::default(),
+            ..Principal::default()
         }
     }
 

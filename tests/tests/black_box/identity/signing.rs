@@ -94,3 +94,20 @@ fn a_token_of_ours_ends_with_what_it_rests_on() {
     let late = end(json!({"exp": in_seconds(100_000)}));
     assert!((3590..=3600).contains(&late), "{late}");
 }
+
+#[test]
+fn several_together_are_told_by_one_token_as_well() {
+    let upstream = Upstream::echo();
+    let proxyd = Proxyd::start(
+        &yaml("  api_key: on\n", &upstream).replace("auth: jwt.main", "auth: {all_of: [jwt.main, api_key]}"),
+    );
+    let key = |name: &str| proxyd.ask("keys_create", &json!({"name": name}))["key"].as_str().unwrap().to_owned();
+    let (one, other, token) = (key("one"), key("other"), format!("Bearer {}", hs256("alice", &json!({}))));
+    let told = |key: &str| {
+        let request = Request::get("/").header("Authorization", &token).header("X-API-Key", key);
+        value(&seen(&request.send(proxyd.address())), "x-identity-token").concat()
+    };
+    let first = told(&one);
+    assert_eq!(told(&one), first, "it is made anew when half of its time has gone by");
+    assert_ne!(told(&other), first);
+}

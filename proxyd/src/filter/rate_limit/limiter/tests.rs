@@ -6,7 +6,7 @@ use std::time::Duration;
 use shared::config::policy::{Algorithm, ExemptUser, Mode, RateLimit, Window};
 
 use super::*;
-use crate::exchange::{KeyMark, Minted, Principal};
+use crate::exchange::{KeyMark, Principal};
 use crate::filter::rate_limit::{Limiters, Stage};
 
 fn rule(requests: u32, max_keys: usize) -> Rule {
@@ -141,14 +141,8 @@ fn principal(limit: Option<(u32, u64)>) -> Principal {
     Principal {
         user: "ci-bot".into(),
         provider: "api_key".into(),
-        shown: None,
-        roles: [].into(),
-        scopes: [].into(),
         key: Some(KeyMark { id: "00ff".into(), prefix: "pk_abcd1234".into(), name: "ci".into(), is_user: true, limit }),
-        sent: [].into(),
-        until_s: None,
-        ground: crate::exchange::Ground::Nothing,
-        minted: Minted::default(),
+        ..Principal::default()
     }
 }
 

@@ -159,18 +159,6 @@ pub(super) fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-#[allow(clippy::default_trait_access, reason = "the type is nobody's else")]
 pub(super) fn nobody() -> Principal {
-    Principal {
-        user: "".into(),
-        provider: "jwt.main".into(),
-        shown: None,
-        roles: Box::default(),
-        scopes: Box::default(),
-        key: None,
-        sent: Box::default(),
-        until_s: None,
-        ground: Default::default(),
-        minted: Default::default(),
-    }
+    Principal { provider: "jwt.main".into(), ..Principal::default() }
 }
