@@ -72,7 +72,9 @@ impl GitHub {
             .set_pkce_verifier(PkceCodeVerifier::new(brought.verifier.to_owned()));
         let http = |request| calls.send(request);
         let answer = request.request_async(&http).await.map_err(|error| refused(config, error, &NO_GOOD))?;
-        self.believe(config, &answer, calls).await
+        let Recognised { mut tokens, claims, scopes } = self.believe(config, &answer, calls).await?;
+        tokens.subject = tokens.subject.filter(|_| tokens.refresh.is_some());
+        Ok(Recognised { claims, scopes, tokens })
     }
 
     /// Asks whether a session goes on. Only tokens that end, those of GitHub Apps, bring one to refresh with.
@@ -136,9 +138,8 @@ impl GitHub {
         let claims = Claims(claims);
         // Names are given to others; a number is somebody's for ever.
         let subject = claims.text("id").map(|id| id.into_owned().into_boxed_str());
-        let tokens = given(answer, calls.now_s);
-        let subject = subject.filter(|_| tokens.refresh.is_some());
-        Ok(Recognised { claims, scopes: granted(config, answer), tokens: Tokens { subject, ..tokens } })
+        let tokens = Tokens { subject, ..given(answer, calls.now_s) };
+        Ok(Recognised { claims, scopes: granted(config, answer), tokens })
     }
 
     /// The address that is verified, the primary one before others. None where the token may not see any.

@@ -203,6 +203,7 @@ impl Provider {
             Kind::Oidc(oidc) => oidc.recognise(&self.config, brought, calls).await,
             Kind::GitHub(github) => github.recognise(&self.config, brought, calls).await,
         }
+        .map(|recognised| Recognised { tokens: recognised.tokens.bounded(), ..recognised })
     }
 
     /// Asks whether a session goes on.
@@ -247,23 +248,30 @@ pub(super) fn failed(config: &Login, why: &str, failure: Failure) -> Failure {
     failure
 }
 
-/// What is kept of an answer's tokens. A provider that gives none to refresh with is not asked again.
+/// What is kept of an answer's tokens.
 pub(super) fn given(answer: &impl OAuth2TokenResponse, now_s: i64) -> Tokens {
     let refresh = answer.refresh_token().map(|token| token.secret().as_str().into());
     let lasts = answer.expires_in().and_then(|lasts| i64::try_from(lasts.as_secs()).ok());
-    let until_s = lasts.filter(|_| refresh.is_some()).map(|lasts| now_s.saturating_add(lasts.max(1)));
+    let until_s = lasts.map(|lasts| now_s.saturating_add(lasts.max(1)));
     Tokens { id_token: None, refresh, until_s, subject: None }
 }
 
 impl Tokens {
-    /// These, with what a refresh gave in their place: one that gives no token to refresh with leaves it as it was.
+    /// These, with what a refresh gave in their place: one that gives no token to refresh with leaves it as it was (RFC 6749
+    /// section 6).
     pub(super) fn renewed(&self, given: Tokens) -> Tokens {
-        Tokens {
+        let renewed = Tokens {
             id_token: self.id_token.clone(),
             refresh: given.refresh.or_else(|| self.refresh.clone()),
             until_s: given.until_s,
             subject: self.subject.clone(),
-        }
+        };
+        renewed.bounded()
+    }
+
+    /// A provider that gave nothing to refresh with is not asked again: when its token ends does not matter.
+    fn bounded(self) -> Tokens {
+        Tokens { until_s: self.until_s.filter(|_| self.refresh.is_some()), ..self }
     }
 }
 

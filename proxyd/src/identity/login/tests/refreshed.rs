@@ -184,3 +184,55 @@ async fn a_refresh_without_an_id_token_asks_userinfo_who_it_is() {
     })
     .await;
 }
+
+/// Somebody of `corp` or `github`, with what was given at the login.
+async fn logged_in(login: &str, store: SessionStore, tokens: Json) -> (Stub, Browser) {
+    let stub = Stub::start().await;
+    stub.set(|script| {
+        script.user = json!({"sub": "eve", "login": "eve", "id": 42, "roles": ["admin"], "team": "red"});
+        script.tokens = tokens;
+    });
+    let mut browser = Browser::new(logins_of(&stub, |identity| identity.session.store = store));
+    assert_eq!(browser.log_in(&stub, login, "/").await.refused, None);
+    (stub, browser)
+}
+
+#[tokio::test]
+async fn a_provider_that_leaves_a_refresh_token_as_it_was_is_asked_each_time() {
+    on_worker(async {
+        for (login, store) in
+            [("corp", SessionStore::Cookie), ("corp", SessionStore::Local), ("github", SessionStore::Cookie)]
+        {
+            let (stub, mut browser) = logged_in(login, store, json!({"refresh_token": "r1", "expires_in": 300})).await;
+            stub.set(|script| script.tokens = json!({"expires_in": 300}));
+            for turn in 1..=3 {
+                browser.now_s += 300;
+                let Answered::Good(session) = browser.answered_for(login).await else { panic!("{login} {turn}") };
+                assert_eq!(session.tokens.refresh.as_deref(), Some("r1"));
+                browser.renew(&session);
+                assert_eq!(stub.set(|script| script.asked_with("refresh_token").len()), turn, "{login} {store:?}");
+            }
+            // One that is taken back is noticed.
+            stub.set(|script| {
+                script.over = vec![
+                    ("/token", 400, "{\"error\": \"invalid_grant\"}"),
+                    ("/gh/token", 200, "{\"error\": \"bad_refresh_token\"}"),
+                ];
+            });
+            browser.now_s += 300;
+            assert_eq!(browser.answered_for(login).await, Answered::Denied(Denial::SessionExpired), "{login}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_token_that_ends_and_cannot_be_refreshed_has_nobody_asked() {
+    on_worker(async {
+        let (stub, mut browser) = logged_in("corp", SessionStore::Local, json!({"expires_in": 300})).await;
+        browser.now_s += 300;
+        assert_eq!(browser.session().await.unwrap().tokens.until_s, None);
+        assert_eq!(stub.count("POST /token"), 1);
+    })
+    .await;
+}
