@@ -55,6 +55,7 @@ pub(super) fn session(
             roles.push(role.into());
         }
     }
+    let scopes = scopes.unwrap_or_else(|| config.scopes.iter().map(ToString::to_string).collect());
     let scopes = scopes.into_iter().filter(|scope| is_name(scope)).take(MOST_NAMES).map(Into::into).collect();
     let claims = sent.iter().filter_map(|path| Some(((*path).into(), told(&claims, path)?.into()))).collect();
     Ok(Session {
@@ -158,7 +159,7 @@ mod tests {
             timeout: std::time::Duration::from_secs(1),
         };
         let claims = of_claims(claims);
-        let recognised = Recognised { claims, scopes: vec!["openid".to_owned()], tokens: Tokens::default() };
+        let recognised = Recognised { claims, scopes: Some(vec!["openid".to_owned()]), tokens: Tokens::default() };
         let times = Times { started_s: 0, ends_s: 10, seen_s: 0 };
         session(&config, SessionId::draw().unwrap(), recognised, &["team", "groups"], times)
     }

@@ -139,7 +139,7 @@ impl GitHub {
         // Names are given to others; a number is somebody's for ever.
         let subject = claims.text("id").map(|id| id.into_owned().into_boxed_str());
         let tokens = Tokens { subject, ..given(answer, calls.now_s) };
-        Ok(Recognised { claims, scopes: granted(config, answer), tokens })
+        Ok(Recognised { claims, scopes: granted(answer), tokens })
     }
 
     /// The address that is verified, the primary one before others. None where the token may not see any.
@@ -201,15 +201,8 @@ fn redirect(config: &Login, uri: &str) -> Result<RedirectUrl, Failure> {
     RedirectUrl::new(uri.to_owned()).map_err(|_| failed(config, "the redirect URI is no URL", Failure::Failed))
 }
 
-/// The scopes that were given: GitHub sets them apart by commas.
-fn granted(config: &Login, answer: &BasicTokenResponse) -> Vec<String> {
-    match answer.scopes() {
-        Some(scopes) => scopes
-            .iter()
-            .flat_map(|scope| scope.split(','))
-            .map(|scope| scope.trim().to_owned())
-            .filter(|scope| !scope.is_empty())
-            .collect(),
-        None => config.scopes.iter().map(ToString::to_string).collect(),
-    }
+/// The scopes that were given, where that is said: GitHub sets them apart by commas.
+fn granted(answer: &BasicTokenResponse) -> Option<Vec<String>> {
+    let scopes = answer.scopes()?.iter().flat_map(|scope| scope.split(','));
+    Some(scopes.map(|scope| scope.trim().to_owned()).filter(|scope| !scope.is_empty()).collect())
 }

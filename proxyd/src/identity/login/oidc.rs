@@ -244,7 +244,7 @@ impl Oidc {
             return Err(Doubt::Wrong(failed(config, &why, Failure::Failed)));
         }
         let subject = claims.text("sub").map(|sub| sub.into_owned().into_boxed_str());
-        Ok(Recognised { claims, scopes: scopes(config, answer), tokens: Tokens { subject, ..Tokens::default() } })
+        Ok(Recognised { claims, scopes: scopes(answer), tokens: Tokens { subject, ..Tokens::default() } })
     }
 
     /// Where the provider ends its own session, if it can.
@@ -304,7 +304,7 @@ impl Oidc {
             }
         }
         let tokens = Tokens { id_token: Some(id_token.to_string().into()), subject, ..given(answer, calls.now_s) };
-        Ok(Recognised { claims, scopes: scopes(config, answer), tokens })
+        Ok(Recognised { claims, scopes: scopes(answer), tokens })
     }
 
     /// The provider's own description, with its keys. Read when it is first needed, and anew where `stale` is not enough.
@@ -437,10 +437,7 @@ fn payload(token: &str) -> Option<Claims> {
     Claims::parse(&payload).ok()
 }
 
-/// The scopes that were given; where nothing is said, those that were asked for (RFC 6749 section 5.1).
-fn scopes(config: &Login, answer: &CoreTokenResponse) -> Vec<String> {
-    match answer.scopes() {
-        Some(scopes) => scopes.iter().map(|scope| scope.to_string()).collect(),
-        None => config.scopes.iter().map(ToString::to_string).collect(),
-    }
+/// The scopes that were given, where that is said.
+fn scopes(answer: &CoreTokenResponse) -> Option<Vec<String>> {
+    Some(answer.scopes()?.iter().map(|scope| scope.to_string()).collect())
 }

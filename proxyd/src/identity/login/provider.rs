@@ -84,7 +84,9 @@ pub(super) struct Brought<'a> {
 /// What a provider says of somebody.
 pub(super) struct Recognised {
     pub claims: Claims,
-    pub scopes: Vec<String>,
+    /// None: it does not say. At a login those are given that were asked for (RFC 6749 section 5.1); at a refresh those hold that
+    /// were given before (section 6).
+    pub scopes: Option<Vec<String>>,
     pub tokens: Tokens,
 }
 

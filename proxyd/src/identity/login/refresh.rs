@@ -258,7 +258,8 @@ async fn alone(
             None => None,
         },
         Refreshed::Good(tokens, None) | Refreshed::Open(tokens) => Some(Session { tokens, ..(**session).clone() }),
-        Refreshed::Good(tokens, Some(recognised)) => {
+        Refreshed::Good(tokens, Some(mut recognised)) => {
+            recognised.scopes.get_or_insert_with(|| session.scopes.iter().map(ToString::to_string).collect());
             let times = Times { started_s: session.started_s, ends_s: session.ends_s, seen_s: now_s };
             let renewed = allow::session(&provider.config, session.id.clone(), *recognised, &logins.sent(), times);
             if renewed.is_err() {

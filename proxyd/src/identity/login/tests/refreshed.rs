@@ -236,3 +236,29 @@ async fn a_token_that_ends_and_cannot_be_refreshed_has_nobody_asked() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_refresh_gives_no_scope_that_was_never_granted() {
+    on_worker(async {
+        let check = async |login: &str, refreshed: Json, expected: &str| {
+            let given = json!({"refresh_token": "r1", "expires_in": 300, "scope": "email"});
+            let (stub, mut browser) = logged_in(login, SessionStore::Cookie, given).await;
+            stub.set(|script| script.tokens = refreshed.clone());
+            browser.now_s += 300;
+            let Answered::Good(session) = browser.answered_for(login).await else { panic!("{login} {refreshed}") };
+            assert_eq!(session.scopes.join(" "), expected, "{login} {refreshed}");
+        };
+        let silent = json!({"refresh_token": "r2", "expires_in": 300, "scope": null});
+        let without_id_token = json!({"id_token": null, "refresh_token": "r2", "expires_in": 300});
+        check("corp", silent.clone(), "email").await;
+        check("corp", without_id_token, "email").await;
+        check("github", silent, "email").await;
+        // What is said holds.
+        let narrower = json!({"refresh_token": "r2", "expires_in": 300, "scope": "a b"});
+        check("corp", narrower, "a b").await;
+        // At a login silence means what was asked for.
+        let (_, browser) = logged_in("corp", SessionStore::Cookie, json!({})).await;
+        assert_eq!(browser.session().await.unwrap().scopes.join(" "), "openid email");
+    })
+    .await;
+}
