@@ -25,7 +25,7 @@ use tokio::sync::Semaphore;
 use super::provider::{Brought, Calls, Failure, Recognised, Refreshed, Start, failed, given, refused, told};
 use super::{revoke, userinfo};
 use crate::identity::claims::Claims;
-use crate::identity::session::Tokens;
+use crate::identity::session::{Session, Tokens};
 
 /// How long what was discovered is good; then it is read anew, and the last good one serves where that fails.
 const KEPT_S: i64 = 3600;
@@ -184,7 +184,8 @@ impl Oidc {
     }
 
     /// Asks whether a session goes on.
-    pub(super) async fn refresh(&self, config: &Login, tokens: &Tokens, calls: &Calls) -> Refreshed {
+    pub(super) async fn refresh(&self, config: &Login, session: &Session, calls: &Calls) -> Refreshed {
+        let tokens = &session.tokens;
         let Some(token) = &tokens.refresh else { return Refreshed::Ended };
         let Ok(found) = self.discover(config, calls, None).await else { return Refreshed::Unavailable };
         let token = RefreshToken::new(token.to_string());
@@ -204,7 +205,7 @@ impl Oidc {
         let believed = if answer.id_token().is_some() {
             self.believe(config, &answer, None, calls).await
         } else if let Some(url) = found.metadata.userinfo_endpoint() {
-            self.ask_again(config, url.as_str(), &answer, tokens, calls).await
+            self.ask_again(config, url.as_str(), &answer, session, calls).await
         } else {
             // Nobody there to say more: what the login said holds.
             return Refreshed::Good(renewed, None);
@@ -231,13 +232,12 @@ impl Oidc {
         config: &Login,
         url: &str,
         answer: &CoreTokenResponse,
-        tokens: &Tokens,
+        session: &Session,
         calls: &Calls,
     ) -> Result<Recognised, Doubt> {
         let asked = userinfo::ask(url, answer.access_token(), calls).await;
         let claims = asked.map_err(|(why, failure)| Doubt::of(failed(config, &why, failure)))?;
-        let earlier = tokens.id_token.as_deref().and_then(payload);
-        if let Some(path) = earlier.and_then(|earlier| userinfo::lost(config, &self.sent, &earlier, &claims)) {
+        if let Some(path) = userinfo::lost(config, &self.sent, session, &claims) {
             let why = format!(
                 "userinfo does not say `{path}`, and a refresh brings no id_token: who logs in again brings one"
             );

@@ -209,10 +209,10 @@ impl Provider {
     }
 
     /// Asks whether a session goes on.
-    pub(super) async fn refresh(&self, tokens: &Tokens, calls: &Calls) -> Refreshed {
+    pub(super) async fn refresh(&self, session: &Session, calls: &Calls) -> Refreshed {
         match &self.kind {
-            Kind::Oidc(oidc) => oidc.refresh(&self.config, tokens, calls).await,
-            Kind::GitHub(github) => github.refresh(&self.config, tokens, calls).await,
+            Kind::Oidc(oidc) => oidc.refresh(&self.config, session, calls).await,
+            Kind::GitHub(github) => github.refresh(&self.config, &session.tokens, calls).await,
         }
     }
 

@@ -249,7 +249,7 @@ async fn alone(
     now_s: i64,
 ) -> Result<Told, KeepError> {
     let calls = provider.calls(&reach.client, now_s);
-    let refreshed = provider.refresh(&session.tokens, &calls).await;
+    let refreshed = provider.refresh(session, &calls).await;
     let is_open = matches!(refreshed, Refreshed::Open(_));
     let renewed = match refreshed {
         Refreshed::Unavailable => return Ok(Told::waiting(session, now_s.saturating_add(PAUSE_S), now_s)),

@@ -9,6 +9,7 @@ use shared::config::identity::Login;
 use super::allow;
 use super::provider::{Calls, Failure};
 use crate::identity::claims::{Claims, ClaimsError};
+use crate::identity::session::Session;
 
 /// An address, and whether it is the person's own: the one says nothing without the other.
 const EMAIL: [&str; 2] = ["email", "email_verified"];
@@ -37,11 +38,15 @@ pub(super) fn wishes(config: &Login, sent: &[Arc<str>], claims: &Claims) -> bool
     (by_scope && EMAIL.into_iter().any(is_missing)) || sent.iter().any(|path| is_missing(path))
 }
 
-/// A claim that the token of the login said, and userinfo alone does not: without roles or what goes upstream the session would be
-/// another one, and what was said at the login may not hold any more.
-pub(super) fn lost<'a>(config: &'a Login, sent: &'a [Arc<str>], earlier: &Claims, now: &Claims) -> Option<&'a str> {
-    let paths = std::iter::once(&config.roles_claim).chain(sent).map(|path| &**path);
-    paths.into_iter().find(|path| earlier.get(path).is_some() && now.get(path).is_none())
+/// A claim that the session rests on, and that userinfo alone does not say: without its roles or what goes upstream the session
+/// would be another one, and what was said at the login may not hold any more. Judged by the session, for the token of the login
+/// is not kept where it does not fit into a cookie.
+pub(super) fn lost<'a>(config: &'a Login, sent: &'a [Arc<str>], session: &Session, now: &Claims) -> Option<&'a str> {
+    let of_claim = |role: &str| !config.roles.iter().any(|own| **own == *role);
+    let has_roles = session.roles.iter().any(|role| of_claim(role));
+    let roles = Some(&*config.roles_claim).filter(|_| has_roles);
+    let sent = sent.iter().map(|path| &**path).filter(|path| session.claim(path).is_some());
+    roles.into_iter().chain(sent).find(|path| now.get(path).is_none())
 }
 
 /// Asks about whoever has this access token; or why there is no answer.

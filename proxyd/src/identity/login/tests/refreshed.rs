@@ -262,3 +262,40 @@ async fn a_refresh_gives_no_scope_that_was_never_granted() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn roles_do_not_vanish_where_an_id_token_did_not_fit_into_the_cookie() {
+    on_worker(async {
+        let check = async |claims: Json, user: Json, expected: Option<&str>| {
+            let stub = Stub::start().await;
+            stub.set(|script| {
+                script.claims = claims.clone();
+                script.claims["pad"] = "x".repeat(3000).into();
+                script.tokens = json!({"refresh_token": "r1", "expires_in": 300});
+            });
+            let mut browser = Browser::new(logins_of(&stub, |_| {}));
+            assert_eq!(browser.log_in(&stub, "corp", "/").await.refused, None);
+            assert_eq!(browser.session().await.unwrap().tokens.id_token, None);
+            browser.now_s += 300;
+            stub.set(|script| {
+                script.tokens = json!({"id_token": null, "refresh_token": "r2", "expires_in": 300});
+                script.user = user.clone();
+            });
+            let found = match browser.answered().await {
+                Answered::Good(session) => Some(session.roles.join(" ")),
+                denied @ (Answered::Denied(_) | Answered::Unavailable) => {
+                    assert_eq!(denied, Answered::Denied(Denial::SessionExpired));
+                    None
+                }
+            };
+            assert_eq!(found.as_deref(), expected, "{claims} {user}");
+        };
+        check(json!({}), json!({"sub": "eve", "team": "red"}), None).await;
+        check(json!({}), json!({"sub": "eve", "roles": ["admin"]}), None).await;
+        check(json!({}), json!({"sub": "eve", "roles": [], "team": "red"}), Some("user")).await;
+        check(json!({}), json!({"sub": "eve", "roles": ["auditor"], "team": "red"}), Some("user auditor")).await;
+        // What nobody ever said is not missed, nor what the config gives.
+        check(json!({"roles": ["user"], "team": null}), json!({"sub": "eve"}), Some("user")).await;
+    })
+    .await;
+}
