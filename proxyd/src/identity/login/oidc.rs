@@ -320,7 +320,7 @@ impl Oidc {
         if let Some(found) = held().filter(|found| good(found)) {
             return Ok(found);
         }
-        let Ok(_turn) = self.asking.acquire().await else { return Err(Failure::Unavailable) };
+        let Some(Ok(_turn)) = calls.in_time(self.asking.acquire()).await else { return Err(Failure::Unavailable) };
         // Somebody else may have asked while we waited.
         if let Some(found) = held().filter(|found| good(found)) {
             return Ok(found);

@@ -9,6 +9,7 @@ use openidconnect::url::Url;
 use openidconnect::{OAuth2TokenResponse, RequestTokenError};
 use serde_json::Value;
 use shared::config::identity::{Login, LoginKind};
+use tokio::time::Instant;
 
 use super::github::GitHub;
 use super::oidc::Oidc;
@@ -110,9 +111,24 @@ pub(super) struct Calls {
     /// Whether an address may be of this machine: only where the config itself says that the provider is. One elsewhere must
     /// not have us ask what listens here.
     pub is_here: bool,
+    /// When all of them must have been answered, if there is such a time.
+    pub until: Option<Instant>,
 }
 
 impl Calls {
+    /// The same, and all of them together within this time.
+    pub(super) fn within(&self, whole: Duration) -> Self {
+        Self { until: Some(Instant::now() + whole), ..self.clone() }
+    }
+
+    /// Waits for something as long as there is time.
+    pub(super) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        match self.until {
+            Some(until) => tokio::time::timeout_at(until, work).await.ok(),
+            None => Some(work.await),
+        }
+    }
+
     /// One call. An address that a provider names is taken only if nobody on the way can listen; a status that speaks of its
     /// own trouble is no answer.
     pub(super) async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, OutsideError> {
@@ -122,7 +138,13 @@ impl Calls {
                 "an address that is not https, or of this machine where the provider is not".to_owned(),
             ));
         }
-        let answer = outside::ask(self.client.clone(), request, self.timeout, MOST_BYTES).await?;
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        let timeout = left.map_or(self.timeout, |left| left.min(self.timeout));
+        // Not even begun: what it says would be spent, and the answer lost.
+        if timeout.is_zero() {
+            return Err(OutsideError::Timeout(timeout));
+        }
+        let answer = outside::ask(self.client.clone(), request, timeout, MOST_BYTES).await?;
         if answer.status().is_server_error() {
             return Err(OutsideError::Asked(format!("the answer is {}", answer.status())));
         }

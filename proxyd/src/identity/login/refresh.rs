@@ -26,8 +26,13 @@ const GRACE_S: i64 = 300;
 /// Sessions whose questions are remembered.
 const MOST: usize = 16_384;
 
-/// Calls that a refresh takes, one after the other: discovery, tokens, keys, userinfo, and the keys once more.
-const CALLS: u32 = 5;
+/// Calls that a refresh takes one after the other, at most: with GitHub eight (tokens, the person, addresses, five pages of
+/// organisations), with `OpenID` Connect ten (discovery and keys, twice, each time perhaps behind somebody else who asks for them;
+/// tokens, userinfo).
+const CALLS: u32 = 10;
+
+/// How long it takes to write down what the provider said, or to find out that another proxy has asked.
+const NOTED: Duration = Duration::from_secs(10);
 
 /// How often one looks whether another proxy has done: …
 const LOOKS: Duration = Duration::from_millis(50);
@@ -45,6 +50,8 @@ pub(super) struct Refreshes(Mutex<HashMap<[u8; 32], Arc<Question>>>);
 
 struct Question {
     asked_s: i64,
+    /// Until when its answer may take: whoever asked once more before would spend the same token.
+    due_s: i64,
     turn: Semaphore,
     answer: OnceLock<Told>,
     /// What came of the question before this one. Whoever brings a cookie of before brings tokens that are spent.
@@ -57,11 +64,37 @@ struct Told {
     until_s: i64,
 }
 
+/// How long a refresh takes at most: one bound, from which the others follow.
+struct Bounds {
+    /// Waiting for another proxy that asks.
+    waiting: Duration,
+    /// Asking the provider.
+    asking: Duration,
+}
+
+impl Bounds {
+    /// With calls that may take so long each.
+    fn of(timeout: Duration) -> Self {
+        Self { waiting: timeout, asking: timeout.saturating_mul(CALLS) }
+    }
+
+    /// How long a session is locked: nobody else may ask before what was given is written down.
+    fn lock(&self) -> Duration {
+        self.asking.saturating_add(NOTED)
+    }
+
+    /// How long a question waits for its answer, in seconds.
+    fn question_s(&self) -> i64 {
+        let whole = self.waiting.saturating_add(self.lock()).saturating_add(NOTED);
+        i64::try_from(whole.as_secs()).unwrap_or(i64::MAX)
+    }
+}
+
 impl Question {
     fn is_good(&self, now_s: i64) -> bool {
         match self.answer.get() {
             Some(told) => now_s < told.until_s,
-            None => now_s < self.asked_s + KEPT_S,
+            None => now_s < self.due_s,
         }
     }
 
@@ -76,7 +109,7 @@ impl Question {
 
 impl Refreshes {
     /// The question about this session; none where there are too many.
-    fn about(&self, session: &Session, now_s: i64) -> Option<Arc<Question>> {
+    fn about(&self, session: &Session, bounds: &Bounds, now_s: i64) -> Option<Arc<Question>> {
         let mut questions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = session.id.hash();
         let earlier = questions.get(&key);
@@ -90,8 +123,8 @@ impl Refreshes {
         if questions.len() >= MOST {
             return None;
         }
-        let (turn, answer) = (Semaphore::new(1), OnceLock::new());
-        let question = Arc::new(Question { asked_s: now_s, turn, answer, before });
+        let (turn, answer, due_s) = (Semaphore::new(1), OnceLock::new(), now_s.saturating_add(bounds.question_s()));
+        let question = Arc::new(Question { asked_s: now_s, due_s, turn, answer, before });
         questions.insert(key, Arc::clone(&question));
         Some(question)
     }
@@ -134,14 +167,19 @@ pub(super) fn is_due(session: &Session, now_s: i64) -> bool {
 /// The session as it goes on. The question is a task of its own: a client that leaves must not lose the answer, for the
 /// provider gives it once.
 pub(super) async fn ask(logins: Arc<Logins>, session: Arc<Session>, reach: Reach, now_s: i64) -> Answered {
-    let Some(question) = logins.refreshes.about(&session, now_s) else { return Answered::Unavailable };
+    let Some(provider) = logins.provider(session.login()).map(Arc::clone) else {
+        return Answered::Denied(Denial::SessionInvalid);
+    };
+    let bounds = Bounds::of(provider.config.timeout);
+    let Some(question) = logins.refreshes.about(&session, &bounds, now_s) else { return Answered::Unavailable };
     let task = tokio::task::spawn_local(async move {
         let Ok(_turn) = question.turn.acquire().await else { return Answered::Unavailable };
         if let Some(told) = question.answer.get() {
             return told.answered.clone();
         }
         let before = question.before.as_ref().filter(|before| is_later(before, &session));
-        let told = answer(&logins, before.unwrap_or(&session), &reach, now_s).await;
+        let asking = Refresh { logins: &logins, provider: &provider, reach: &reach, bounds, now_s };
+        let told = asking.answer(before.unwrap_or(&session)).await;
         question.answer.get_or_init(|| told).answered.clone()
     });
     task.await.unwrap_or(Answered::Unavailable)
@@ -182,133 +220,130 @@ enum Turn {
     Told(Told),
 }
 
-async fn answer(logins: &Logins, session: &Arc<Session>, reach: &Reach, now_s: i64) -> Told {
-    let Some(provider) = logins.provider(session.login()) else {
-        return Told::denied(Denial::SessionInvalid, now_s);
-    };
-    let told = match turn(logins, provider, session, reach, now_s).await {
-        Ok(Turn::Told(told)) => Ok(told),
-        Ok(Turn::Ours(lock, session)) => {
-            let told = alone(logins, provider, &session, reach, now_s).await;
-            logins.sessions.unlock(Some(lock), &reach.store).await;
-            told
-        }
-        Err(error) => Err(error),
-    };
-    told.unwrap_or_else(|error| {
-        tracing::warn!(%error, "a session is not refreshed");
-        Told::for_now(Answered::Unavailable, now_s)
-    })
+/// One refresh of one session.
+struct Refresh<'a> {
+    logins: &'a Logins,
+    provider: &'a Arc<Provider>,
+    reach: &'a Reach,
+    bounds: Bounds,
+    now_s: i64,
 }
 
-/// Waits until it is ours to ask, or somebody else has asked.
-async fn turn(
-    logins: &Logins,
-    provider: &Arc<Provider>,
-    session: &Arc<Session>,
-    reach: &Reach,
-    now_s: i64,
-) -> Result<Turn, KeepError> {
-    let (sessions, store) = (&logins.sessions, &reach.store);
-    let (lasts, began) = (provider.config.timeout.saturating_mul(CALLS), Instant::now());
-    let mut pause = LOOKS;
-    loop {
-        let lock = sessions.lock(session, lasts, store).await?;
-        // Read again with every turn: what was brought or remembered may be of before another's refresh.
-        let current = match sessions.again(session, store, now_s).await {
-            Ok(current) => current,
-            Err(error) => {
-                sessions.unlock(lock, store).await;
-                return Err(error);
+impl Refresh<'_> {
+    async fn answer(&self, session: &Arc<Session>) -> Told {
+        let told = match self.turn(session).await {
+            Ok(Turn::Told(told)) => Ok(told),
+            Ok(Turn::Ours(lock, session)) => {
+                let told = self.alone(&session).await;
+                self.logins.sessions.unlock(Some(lock), &self.reach.store).await;
+                told
+            }
+            Err(error) => Err(error),
+        };
+        told.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a session is not refreshed");
+            Told::for_now(Answered::Unavailable, self.now_s)
+        })
+    }
+
+    /// Waits until it is ours to ask, or somebody else has asked.
+    async fn turn(&self, session: &Arc<Session>) -> Result<Turn, KeepError> {
+        let (sessions, store, now_s) = (&self.logins.sessions, &self.reach.store, self.now_s);
+        let began = Instant::now();
+        let mut pause = LOOKS;
+        loop {
+            let lock = sessions.lock(session, self.bounds.lock(), store).await?;
+            // Read again with every turn: what was brought or remembered may be of before another's refresh.
+            let current = match sessions.again(session, store, now_s).await {
+                Ok(current) => current,
+                Err(error) => {
+                    sessions.unlock(lock, store).await;
+                    return Err(error);
+                }
+            };
+            match (current, lock) {
+                (Some(current), Some(lock)) if is_due(&current, now_s) => return Ok(Turn::Ours(lock, current)),
+                (Some(current), None) if is_due(&current, now_s) && began.elapsed() < self.bounds.waiting => {
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LOOKS_LAST);
+                }
+                (current, lock) => {
+                    sessions.unlock(lock, store).await;
+                    return Ok(Turn::Told(match current {
+                        Some(current) if is_due(&current, now_s) => {
+                            Told::waiting(&current, now_s.saturating_add(1), now_s)
+                        }
+                        Some(current) => Told::good(current, sessions.are_kept(), now_s),
+                        None => Told::denied(Denial::SessionInvalid, now_s),
+                    }));
+                }
+            }
+        }
+    }
+
+    /// Asks the provider, and writes down what it says.
+    async fn alone(&self, session: &Arc<Session>) -> Result<Told, KeepError> {
+        let Self { logins, provider, reach, now_s, .. } = *self;
+        let calls = provider.calls(&reach.client, now_s);
+        let refreshed = provider.refresh(session, &calls.within(self.bounds.asking)).await;
+        let is_open = matches!(refreshed, Refreshed::Open(_));
+        let renewed = match refreshed {
+            Refreshed::Unavailable => return Ok(Told::waiting(session, now_s.saturating_add(PAUSE_S), now_s)),
+            Refreshed::Ended => match self.crossed(session).await? {
+                Some(told) => return Ok(told),
+                None => None,
+            },
+            Refreshed::Good(tokens, None) | Refreshed::Open(tokens) => Some(Session { tokens, ..(**session).clone() }),
+            Refreshed::Good(tokens, Some(mut recognised)) => {
+                recognised.scopes.get_or_insert_with(|| session.scopes.iter().map(ToString::to_string).collect());
+                let times = Times { started_s: session.started_s, ends_s: session.ends_s, seen_s: now_s };
+                let renewed = allow::session(&provider.config, session.id.clone(), *recognised, &logins.sent(), times);
+                if renewed.is_err() {
+                    provider.give_up(&tokens, &calls);
+                }
+                renewed.ok().map(|renewed| Session { tokens, ..renewed })
             }
         };
-        match (current, lock) {
-            (Some(current), Some(lock)) if is_due(&current, now_s) => return Ok(Turn::Ours(lock, current)),
-            (Some(current), None) if is_due(&current, now_s) && began.elapsed() < provider.config.timeout => {
-                sleep(pause).await;
-                pause = (pause * 2).min(LOOKS_LAST);
+        let Some(renewed) = renewed else {
+            if let Err(error) = logins.sessions.end(session, &reach.store, now_s).await {
+                tracing::warn!(%error, "a session that its provider has ended is not removed");
             }
-            (current, lock) => {
-                sessions.unlock(lock, store).await;
-                return Ok(Turn::Told(match current {
-                    Some(current) if is_due(&current, now_s) => Told::waiting(&current, now_s.saturating_add(1), now_s),
-                    Some(current) => Told::good(current, sessions.are_kept(), now_s),
-                    None => Told::denied(Denial::SessionInvalid, now_s),
-                }));
+            return Ok(Told::denied(Denial::SessionExpired, now_s));
+        };
+        let renewed = Session { seen_s: now_s, is_fresh: true, ..renewed };
+        renewed.take_over(session);
+        // Somebody may have logged out while the provider was asked.
+        let changed = logins.sessions.change(&renewed, &reach.store, now_s).await;
+        let renewed = Arc::new(renewed);
+        Ok(match changed {
+            Ok(true) if is_open => Told::waiting(&renewed, now_s.saturating_add(PAUSE_S), now_s),
+            Ok(true) => Told::good(renewed, logins.sessions.are_kept(), now_s),
+            Ok(false) => Told::denied(Denial::SessionInvalid, now_s),
+            Err(error) => {
+                tracing::warn!(%error, "a session that was refreshed is not kept");
+                Told { answered: Answered::Unavailable, until_s: now_s.saturating_add(KEPT_S) }
             }
-        }
+        })
     }
-}
 
-/// Asks the provider, and writes down what it says.
-async fn alone(
-    logins: &Logins,
-    provider: &Arc<Provider>,
-    session: &Arc<Session>,
-    reach: &Reach,
-    now_s: i64,
-) -> Result<Told, KeepError> {
-    let calls = provider.calls(&reach.client, now_s);
-    let refreshed = provider.refresh(session, &calls).await;
-    let is_open = matches!(refreshed, Refreshed::Open(_));
-    let renewed = match refreshed {
-        Refreshed::Unavailable => return Ok(Told::waiting(session, now_s.saturating_add(PAUSE_S), now_s)),
-        Refreshed::Ended => match crossed(logins, session, reach, now_s).await? {
-            Some(told) => return Ok(told),
-            None => None,
-        },
-        Refreshed::Good(tokens, None) | Refreshed::Open(tokens) => Some(Session { tokens, ..(**session).clone() }),
-        Refreshed::Good(tokens, Some(mut recognised)) => {
-            recognised.scopes.get_or_insert_with(|| session.scopes.iter().map(ToString::to_string).collect());
-            let times = Times { started_s: session.started_s, ends_s: session.ends_s, seen_s: now_s };
-            let renewed = allow::session(&provider.config, session.id.clone(), *recognised, &logins.sent(), times);
-            if renewed.is_err() {
-                provider.give_up(&tokens, &calls);
+    /// What there is to say where the provider refuses a token that another process has spent: one of an earlier version, or the
+    /// one that we take over from. None: nobody has, and the session is over.
+    async fn crossed(&self, session: &Arc<Session>) -> Result<Option<Told>, KeepError> {
+        let (sessions, now_s) = (&self.logins.sessions, self.now_s);
+        if !sessions.are_kept() {
+            return Ok(None);
+        }
+        for pause in CROSSED {
+            sleep(pause).await;
+            match sessions.again(session, &self.reach.store, now_s).await? {
+                None => return Ok(Some(Told::denied(Denial::SessionInvalid, now_s))),
+                Some(current) if current.tokens == session.tokens => {}
+                Some(current) if is_due(&current, now_s) => {
+                    return Ok(Some(Told::for_now(Answered::Unavailable, now_s)));
+                }
+                Some(current) => return Ok(Some(Told::good(current, true, now_s))),
             }
-            renewed.ok().map(|renewed| Session { tokens, ..renewed })
         }
-    };
-    let Some(renewed) = renewed else {
-        if let Err(error) = logins.sessions.end(session, &reach.store, now_s).await {
-            tracing::warn!(%error, "a session that its provider has ended is not removed");
-        }
-        return Ok(Told::denied(Denial::SessionExpired, now_s));
-    };
-    let renewed = Session { seen_s: now_s, is_fresh: true, ..renewed };
-    renewed.take_over(session);
-    // Somebody may have logged out while the provider was asked.
-    match logins.sessions.change(&renewed, &reach.store, now_s).await {
-        Ok(true) if is_open => Ok(Told::waiting(&Arc::new(renewed), now_s.saturating_add(PAUSE_S), now_s)),
-        Ok(true) => Ok(Told::good(Arc::new(renewed), logins.sessions.are_kept(), now_s)),
-        Ok(false) => Ok(Told::denied(Denial::SessionInvalid, now_s)),
-        Err(error) => {
-            tracing::warn!(%error, "a session that was refreshed is not kept");
-            Ok(Told { answered: Answered::Unavailable, until_s: now_s.saturating_add(KEPT_S) })
-        }
+        Ok(None)
     }
-}
-
-/// What there is to say where the provider refuses a token that another process has spent: one of an earlier version, or the one
-/// that we take over from. None: nobody has, and the session is over.
-async fn crossed(
-    logins: &Logins,
-    session: &Arc<Session>,
-    reach: &Reach,
-    now_s: i64,
-) -> Result<Option<Told>, KeepError> {
-    if !logins.sessions.are_kept() {
-        return Ok(None);
-    }
-    for pause in CROSSED {
-        sleep(pause).await;
-        match logins.sessions.again(session, &reach.store, now_s).await? {
-            None => return Ok(Some(Told::denied(Denial::SessionInvalid, now_s))),
-            Some(current) if current.tokens == session.tokens => {}
-            Some(current) if is_due(&current, now_s) => {
-                return Ok(Some(Told::for_now(Answered::Unavailable, now_s)));
-            }
-            Some(current) => return Ok(Some(Told::good(current, true, now_s))),
-        }
-    }
-    Ok(None)
 }

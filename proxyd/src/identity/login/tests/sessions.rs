@@ -117,3 +117,51 @@ async fn who_cannot_be_logged_out_is_told_so_and_keeps_the_cookie() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_question_counts_for_as_long_as_its_answer_may_take() {
+    on_worker(async {
+        let stub = Stub::start().await;
+        rotating(&stub);
+        let mut browser = Browser::new(logins_of(&stub, |identity| {
+            Arc::make_mut(&mut identity.login[0]).timeout = std::time::Duration::from_mins(1);
+        }));
+        browser.log_in(&stub, "corp", "/").await;
+        stub.set(|script| script.holds = Some("/token"));
+        browser.now_s += 300;
+        let mut asked = vec![tokio::task::spawn_local(browser.clone().session_of())];
+        while stub.count("POST /token") == 1 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..3 {
+            browser.now_s += 61;
+            asked.push(tokio::task::spawn_local(browser.clone().session_of()));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert_eq!(stub.count("POST /token"), 2);
+        stub.set(|script| script.holds = None);
+        for session in asked {
+            assert_eq!(session.await.unwrap().unwrap().tokens.refresh.as_deref(), Some("r2"));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nobody_is_asked_once_a_refresh_has_had_its_time() {
+    on_worker(async {
+        let stub = Stub::start().await;
+        rotating(&stub);
+        let mut browser = Browser::new(logins_of(&stub, |_| {}));
+        browser.log_in(&stub, "corp", "/").await;
+        let (session, provider) = (browser.session().await.unwrap(), browser.logins.provider("corp").unwrap());
+        let calls = provider.calls(&crate::outside::Outside::default().client().unwrap(), browser.now_s);
+        let ask = async |lasts| provider.refresh(&session, &calls.within(lasts)).await;
+        let refreshed = ask(std::time::Duration::ZERO).await;
+        assert!(matches!(refreshed, provider::Refreshed::Unavailable));
+        assert_eq!(stub.count("POST /token"), 1, "its token would be spent, and the answer lost");
+        let refreshed = ask(std::time::Duration::from_secs(5)).await;
+        assert!(matches!(refreshed, provider::Refreshed::Good(..)));
+    })
+    .await;
+}

@@ -30,6 +30,8 @@ pub(super) struct Script {
     pub down: Option<u16>,
     /// What it answers at a path in place of everything else: a status, and a text of any kind.
     pub over: Vec<(&'static str, u16, &'static str)>,
+    /// A path that is not answered as long as this stands.
+    pub holds: Option<&'static str>,
     /// The token endpoint refuses.
     pub refuses: bool,
     /// Each refresh spends its token: `r1` is good first, then `r2`.
@@ -71,6 +73,7 @@ impl Stub {
             keys: vec![key("one")],
             down: None,
             over: Vec::new(),
+            holds: None,
             refuses: false,
             rotates: None,
             emails: json!([{"email": "eve@a.example", "primary": true, "verified": true}]),
@@ -112,6 +115,10 @@ impl Stub {
             let whole = text.split_once("\r\n\r\n").filter(|(head, body)| body.len() >= length(head));
             if let Some((head, body)) = whole {
                 let (status, answer) = self.answer(head, body);
+                let path = head.split([' ', '?']).nth(1).unwrap();
+                while self.set(|script| script.holds == Some(path)) {
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                }
                 let head = format!(
                     "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
                     answer.len()
