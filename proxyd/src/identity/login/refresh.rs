@@ -56,12 +56,23 @@ struct Question {
     answer: OnceLock<Told>,
     /// What came of the question before this one. Whoever brings a cookie of before brings tokens that are spent.
     before: Option<Arc<Session>>,
+    /// The same, where the store did not take it.
+    unwritten: Option<Unwritten>,
 }
 
 #[derive(Clone)]
 struct Told {
     answered: Answered,
     until_s: i64,
+    unwritten: Option<Unwritten>,
+}
+
+/// A session that was refreshed, and that the store did not take: its own tokens are spent.
+#[derive(Clone)]
+struct Unwritten {
+    session: Arc<Session>,
+    /// As it stands in the store.
+    over: Arc<Session>,
 }
 
 /// How long a refresh takes at most: one bound, from which the others follow.
@@ -105,6 +116,11 @@ impl Question {
             Some(_) | None => self.before.as_ref(),
         }
     }
+
+    /// What the store did not take, neither then nor since.
+    fn unwritten(&self) -> Option<&Unwritten> {
+        self.answer.get().map_or(&self.unwritten, |told| &told.unwritten).as_ref()
+    }
 }
 
 impl Refreshes {
@@ -117,6 +133,7 @@ impl Refreshes {
             return Some(Arc::clone(question));
         }
         let before = earlier.and_then(|question| question.latest()).map(Arc::clone);
+        let unwritten = earlier.and_then(|question| question.unwritten()).cloned();
         if questions.len() >= MOST {
             make_room(&mut questions, now_s);
         }
@@ -124,7 +141,7 @@ impl Refreshes {
             return None;
         }
         let (turn, answer, due_s) = (Semaphore::new(1), OnceLock::new(), now_s.saturating_add(bounds.question_s()));
-        let question = Arc::new(Question { asked_s: now_s, due_s, turn, answer, before });
+        let question = Arc::new(Question { asked_s: now_s, due_s, turn, answer, before, unwritten });
         questions.insert(key, Arc::clone(&question));
         Some(question)
     }
@@ -132,14 +149,15 @@ impl Refreshes {
     /// The same session as it was refreshed since, if it was.
     pub(super) fn latest(&self, session: &Session, now_s: i64) -> Option<Arc<Session>> {
         let questions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let latest = questions.get(&session.id.hash())?.latest()?;
+        let question = questions.get(&session.id.hash())?;
+        let latest = question.unwritten().map(|unwritten| &unwritten.session).or_else(|| question.latest())?;
         (is_later(latest, session) && now_s < latest.ends_s).then(|| Arc::clone(latest))
     }
 }
 
-/// Lets go of what is over, and where that is not enough of the older half of what was answered.
+/// Lets go of what is over and written down, and where that is not enough of the older half of what was answered.
 fn make_room(questions: &mut HashMap<[u8; 32], Arc<Question>>, now_s: i64) {
-    questions.retain(|_, question| question.is_good(now_s));
+    questions.retain(|_, question| question.is_good(now_s) || question.unwritten().is_some());
     if questions.len() < MOST {
         return;
     }
@@ -179,7 +197,7 @@ pub(super) async fn ask(logins: Arc<Logins>, session: Arc<Session>, reach: Reach
         }
         let before = question.before.as_ref().filter(|before| is_later(before, &session));
         let asking = Refresh { logins: &logins, provider: &provider, reach: &reach, bounds, now_s };
-        let told = asking.answer(before.unwrap_or(&session)).await;
+        let told = asking.answer(before.unwrap_or(&session), question.unwritten.as_ref()).await;
         question.answer.get_or_init(|| told).answered.clone()
     });
     task.await.unwrap_or(Answered::Unavailable)
@@ -187,11 +205,11 @@ pub(super) async fn ask(logins: Arc<Logins>, session: Arc<Session>, reach: Reach
 
 impl Told {
     fn for_now(answered: Answered, now_s: i64) -> Self {
-        Self { answered, until_s: now_s.saturating_add(1) }
+        Self { answered, until_s: now_s.saturating_add(1), unwritten: None }
     }
 
     fn denied(denial: Denial, now_s: i64) -> Self {
-        Self { answered: Answered::Denied(denial), until_s: now_s.saturating_add(KEPT_S) }
+        Self { answered: Answered::Denied(denial), until_s: now_s.saturating_add(KEPT_S), unwritten: None }
     }
 
     /// Remembered for as long as its tokens are good, for cookies of before may be sent so long; where there is a store it tells
@@ -200,7 +218,7 @@ impl Told {
         let until_s = session.tokens.until_s.unwrap_or(session.ends_s).min(session.ends_s);
         let most_s = if is_kept { KEPT_S } else { i64::MAX };
         let until_s = until_s.min(now_s.saturating_add(most_s)).max(now_s.saturating_add(PAUSE_S));
-        Self { answered: Answered::Good(session), until_s }
+        Self { answered: Answered::Good(session), until_s, unwritten: None }
     }
 
     /// The provider, or another proxy that asks it, says nothing: the session goes on for a while.
@@ -208,7 +226,7 @@ impl Told {
         let ends_s = session.tokens.until_s.unwrap_or(i64::MIN).saturating_add(GRACE_S);
         let lasts = now_s < ends_s;
         let answered = if lasts { Answered::Good(Arc::clone(session)) } else { Answered::Unavailable };
-        Self { answered, until_s }
+        Self { answered, until_s, unwritten: None }
     }
 }
 
@@ -230,8 +248,8 @@ struct Refresh<'a> {
 }
 
 impl Refresh<'_> {
-    async fn answer(&self, session: &Arc<Session>) -> Told {
-        let told = match self.turn(session).await {
+    async fn answer(&self, session: &Arc<Session>, unwritten: Option<&Unwritten>) -> Told {
+        let told = match self.turn(session, unwritten).await {
             Ok(Turn::Told(told)) => Ok(told),
             Ok(Turn::Ours(lock, session)) => {
                 let told = self.alone(&session).await;
@@ -242,19 +260,23 @@ impl Refresh<'_> {
         };
         told.unwrap_or_else(|error| {
             tracing::warn!(%error, "a session is not refreshed");
-            Told::for_now(Answered::Unavailable, self.now_s)
+            Told { unwritten: unwritten.cloned(), ..Told::for_now(Answered::Unavailable, self.now_s) }
         })
     }
 
     /// Waits until it is ours to ask, or somebody else has asked.
-    async fn turn(&self, session: &Arc<Session>) -> Result<Turn, KeepError> {
+    async fn turn(&self, session: &Arc<Session>, unwritten: Option<&Unwritten>) -> Result<Turn, KeepError> {
         let (sessions, store, now_s) = (&self.logins.sessions, &self.reach.store, self.now_s);
         let began = Instant::now();
         let mut pause = LOOKS;
         loop {
             let lock = sessions.lock(session, self.bounds.lock(), store).await?;
             // Read again with every turn: what was brought or remembered may be of before another's refresh.
-            let current = match sessions.again(session, store, now_s).await {
+            let mut current = sessions.again(session, store, now_s).await;
+            if let (Some(_), Some(unwritten), Ok(found)) = (&lock, unwritten, &current) {
+                current = self.write_down(unwritten, found.as_ref()).await;
+            }
+            let current = match current {
                 Ok(current) => current,
                 Err(error) => {
                     sessions.unlock(lock, store).await;
@@ -271,7 +293,8 @@ impl Refresh<'_> {
                     sessions.unlock(lock, store).await;
                     return Ok(Turn::Told(match current {
                         Some(current) if is_due(&current, now_s) => {
-                            Told::waiting(&current, now_s.saturating_add(1), now_s)
+                            let waiting = Told::waiting(&current, now_s.saturating_add(1), now_s);
+                            Told { unwritten: unwritten.cloned(), ..waiting }
                         }
                         Some(current) => Told::good(current, sessions.are_kept(), now_s),
                         None => Told::denied(Denial::SessionInvalid, now_s),
@@ -279,6 +302,28 @@ impl Refresh<'_> {
                 }
             }
         }
+    }
+
+    /// The session as it goes on, once what the provider gave before is written down: what stands in the store is spent. Unless
+    /// somebody else has written since.
+    async fn write_down(
+        &self,
+        unwritten: &Unwritten,
+        current: Option<&Arc<Session>>,
+    ) -> Result<Option<Arc<Session>>, KeepError> {
+        if let Some(current) = current.filter(|current| current.tokens != unwritten.over.tokens) {
+            return Ok(Some(Arc::clone(current)));
+        }
+        if let Some(current) = current {
+            let renewed = Session { seen_s: self.now_s, ..Session::clone(&unwritten.session) };
+            renewed.take_over(current);
+            if self.logins.sessions.change(&renewed, &self.reach.store, self.now_s).await? {
+                return Ok(Some(Arc::new(renewed)));
+            }
+        }
+        // It has ended in the meantime.
+        self.provider.give_up(&unwritten.session.tokens, &self.provider.calls(&self.reach.client, self.now_s));
+        Ok(None)
     }
 
     /// Asks the provider, and writes down what it says.
@@ -320,8 +365,9 @@ impl Refresh<'_> {
             Ok(true) => Told::good(renewed, logins.sessions.are_kept(), now_s),
             Ok(false) => Told::denied(Denial::SessionInvalid, now_s),
             Err(error) => {
-                tracing::warn!(%error, "a session that was refreshed is not kept");
-                Told { answered: Answered::Unavailable, until_s: now_s.saturating_add(KEPT_S) }
+                tracing::warn!(%error, "a session that was refreshed is not kept yet");
+                let unwritten = Some(Unwritten { session: renewed, over: Arc::clone(session) });
+                Told { unwritten, ..Told::for_now(Answered::Unavailable, now_s) }
             }
         })
     }

@@ -166,7 +166,8 @@ impl Place {
                 let (link, lasts) = (way.link()?, seconds(held.idle_until_s - now_s));
                 let is_there = link.replace(&key(&session.id), &held.sealed, lasts).await?;
                 if is_there {
-                    link.set(&used_key(&session.id), session.seen_s.to_string().as_bytes(), lasts).await?;
+                    // It is kept whatever comes of this: its use is noted within it too.
+                    let _ = link.set(&used_key(&session.id), session.seen_s.to_string().as_bytes(), lasts).await;
                 }
                 Ok(is_there)
             }

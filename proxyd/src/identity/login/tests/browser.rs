@@ -176,6 +176,10 @@ impl Browser {
         self.session().await
     }
 
+    pub(super) async fn answered_of(self) -> Answered {
+        self.answered().await
+    }
+
     /// What the answer tells it of its session, once it leaves.
     pub(super) fn news(&self, session: &Arc<Session>) -> Option<crate::exchange::Back> {
         let provider = Arc::clone(self.logins.provider(session.login()).unwrap());

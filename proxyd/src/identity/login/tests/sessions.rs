@@ -118,6 +118,77 @@ async fn who_cannot_be_logged_out_is_told_so_and_keeps_the_cookie() {
     .await;
 }
 
+/// Keeps the disk busy until it is told to let go.
+fn busy(state: &Arc<State>) -> impl FnOnce() {
+    let (free, held) = std::sync::mpsc::sync_channel::<()>(1);
+    let slow = Arc::clone(state);
+    let slow = std::thread::spawn(move || {
+        slow.directory(|_| {
+            held.recv().unwrap();
+            Ok(())
+        })
+    });
+    while !state.is_directory_busy() {
+        std::thread::yield_now();
+    }
+    move || {
+        free.send(()).unwrap();
+        slow.join().unwrap().unwrap();
+    }
+}
+
+/// Somebody whose session is in a store on the disk, and that disk.
+async fn on_disk(stub: &Stub) -> (Arc<State>, Identity, Browser) {
+    let state = State::in_memory();
+    let mut identity = config(stub);
+    identity.session.store = SessionStore::Local;
+    let mut browser = Browser::new(compile_with(identity.clone(), &state, None).unwrap());
+    assert_eq!(browser.log_in(stub, "corp", "/").await.refused, None);
+    (state, identity, browser)
+}
+
+#[tokio::test]
+async fn tokens_that_a_store_did_not_take_are_written_down_once_it_does() {
+    on_worker(async {
+        for (later_s, expected) in [(60, vec!["r1"]), (400, vec!["r1", "r2"])] {
+            let stub = Stub::start().await;
+            rotating(&stub);
+            let (state, _, mut browser) = on_disk(&stub).await;
+            browser.now_s += 300;
+            stub.set(|script| script.holds = Some("/token"));
+            let asked = tokio::task::spawn_local(browser.clone().answered_of());
+            while stub.count("POST /token") == 1 {
+                tokio::task::yield_now().await;
+            }
+            // Nobody finds a place any more.
+            let free = busy(&state);
+            let waits = || {
+                let state = Arc::clone(&state);
+                tokio::task::spawn_local(async move {
+                    let disk = Arc::clone(&state);
+                    state.queues.sessions.run(None, move || disk.directory(|_| Ok(()))).await.is_some()
+                })
+            };
+            let waiting: Vec<_> = std::iter::repeat_with(waits).take(4200).collect();
+            tokio::task::yield_now().await;
+            stub.set(|script| script.holds = None);
+            assert_eq!(asked.await.unwrap(), Answered::Unavailable);
+            free();
+            for one in waiting {
+                one.await.unwrap();
+            }
+            browser.now_s += later_s;
+            let Answered::Good(session) = browser.answered().await else { panic!("it is lost after {later_s} s") };
+            assert_eq!(session.tokens.refresh, Some(format!("r{}", expected.len() + 1).into()));
+            assert_eq!(stub.set(|script| script.asked_with("refresh_token")), expected);
+            // It was written down.
+            browser.now_s += 2;
+            assert_eq!(browser.session().await.unwrap().tokens, session.tokens);
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_question_counts_for_as_long_as_its_answer_may_take() {
     on_worker(async {
