@@ -363,7 +363,10 @@ impl Refresh<'_> {
         Ok(match changed {
             Ok(true) if is_open => Told::waiting(&renewed, now_s.saturating_add(PAUSE_S), now_s),
             Ok(true) => Told::good(renewed, logins.sessions.are_kept(), now_s),
-            Ok(false) => Told::denied(Denial::SessionInvalid, now_s),
+            Ok(false) => {
+                provider.give_up(&renewed.tokens, &calls);
+                Told::denied(Denial::SessionInvalid, now_s)
+            }
             Err(error) => {
                 tracing::warn!(%error, "a session that was refreshed is not kept yet");
                 let unwritten = Some(Unwritten { session: renewed, over: Arc::clone(session) });

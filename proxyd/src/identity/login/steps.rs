@@ -194,8 +194,11 @@ impl Logins {
                     None => self.after_logout.to_string(),
                 };
                 let calls = provider.calls(&reach.client, visit.now_s);
-                provider.give_up(&session.tokens, &calls);
-                if let Some(url) = provider.end(&session.tokens, &back, &calls).await {
+                // Its cookie may be of before a refresh, and what it holds be spent.
+                let latest = self.refreshes.latest(&session, visit.now_s);
+                let tokens = &latest.as_ref().unwrap_or(&session).tokens;
+                provider.give_up(tokens, &calls);
+                if let Some(url) = provider.end(tokens, &back, &calls).await {
                     answer = Answer::to(status, url);
                 }
             }

@@ -18,6 +18,18 @@ async fn logged_in(metadata: Json) -> (Stub, Browser) {
     (stub, browser)
 }
 
+/// The tokens that were given back, once this one was.
+async fn given_back(stub: &Stub, wanted: &str) -> Vec<String> {
+    for _ in 0..500 {
+        let tokens = stub.set(|script| script.asked_with("token"));
+        if tokens.iter().any(|token| token == wanted) {
+            return tokens;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("{wanted} was not given back")
+}
+
 /// What the provider was told, once it was.
 async fn revoked(stub: &Stub) -> Vec<(String, String)> {
     for _ in 0..500 {
@@ -86,6 +98,45 @@ async fn a_logout_waits_for_no_revocation_and_needs_none() {
             let out = browser.go("logout").await;
             assert!(out.location.as_deref().unwrap().starts_with(&format!("{}/end", stub.address)), "{metadata}");
             assert!(browser.session().await.is_none());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_logout_gives_back_what_a_cookie_of_before_does_not_know() {
+    on_worker(async {
+        let (stub, mut browser) = logged_in(json!({})).await;
+        stub.set(|script| script.tokens = json!({"refresh_token": "r2", "expires_in": 300}));
+        browser.now_s += 300;
+        assert!(browser.session().await.is_some());
+        browser.send("POST", "logout").await;
+        assert_eq!(given_back(&stub, "r2").await, ["r2"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_logout_while_the_provider_is_asked_leaves_no_token_behind() {
+    on_worker(async {
+        for store in [SessionStore::Cookie, SessionStore::Local] {
+            let (stub, mut browser) = logged_in(json!({})).await;
+            browser.logins = logins_of(&stub, |identity| identity.session.store = store);
+            assert_eq!(browser.log_in(&stub, "corp", "/").await.refused, None);
+            stub.set(|script| {
+                script.tokens = json!({"refresh_token": "r2", "expires_in": 300});
+                script.holds = Some("/token");
+            });
+            let before = stub.count("POST /token");
+            browser.now_s += 300;
+            let asked = tokio::task::spawn_local(browser.clone().session_of());
+            while stub.count("POST /token") == before {
+                tokio::task::yield_now().await;
+            }
+            browser.send("POST", "logout").await;
+            stub.set(|script| script.holds = None);
+            assert!(asked.await.unwrap().is_none(), "{store:?}");
+            given_back(&stub, "r2").await;
         }
     })
     .await;
