@@ -220,7 +220,7 @@ impl Logins {
             None => exchange.finish.answers_itself(),
         }
         if let Some(who_is) = &answer.who {
-            exchange.finish.principal = Some(Arc::new(who(who_is)));
+            exchange.finish.principal = Some(Arc::new(self.who(who_is)));
         }
         Ok(answer.into_response())
     }
@@ -241,6 +241,18 @@ impl Logins {
 
     fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
         self.providers.iter().find(|provider| *provider.config.name == *name)
+    }
+
+    /// Who it is. A token of our own that says so may outlast the idle time, for upstreams do not tell us of its use; no other end.
+    fn who(&self, session: &Session) -> Principal {
+        Principal {
+            user: session.user.clone(),
+            provider: Arc::from(&*session.provider),
+            roles: session.roles.clone().into(),
+            scopes: session.scopes.clone().into(),
+            until_s: Some(self.sessions.last_s(session)),
+            ..Principal::default()
+        }
     }
 
     fn sent(&self) -> Vec<&str> {
@@ -267,7 +279,7 @@ impl Ours {
             let (user, provider) = (&*session.user, &*session.provider);
             let told = Told { user, provider, roles: &session.roles, scopes: &session.scopes, key: None };
             let sent = sends.about(&told, |path| session.claim(path).map(Into::into))?;
-            Some(Principal { sent, ground: sessions.ground(session), ..who(session) })
+            Some(Principal { sent, ground: sessions.ground(session), ..self.logins.who(session) })
         });
         let Some(principal) = made else { return Reply::Denied(Denial::SessionInvalid) };
         Reply::Who(Recognised { principal, back: self.news(session).into_iter().collect() })
@@ -290,16 +302,5 @@ impl Ours {
             let cookie = logins.sessions.renew(&latest, https, &way, now_s)?;
             Some((name::SET_COOKIE.clone(), cookie))
         })))
-    }
-}
-
-fn who(session: &Session) -> Principal {
-    Principal {
-        user: session.user.clone(),
-        provider: Arc::from(&*session.provider),
-        roles: session.roles.clone().into(),
-        scopes: session.scopes.clone().into(),
-        until_s: Some(session.ends_s),
-        ..Principal::default()
     }
 }

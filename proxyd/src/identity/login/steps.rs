@@ -222,7 +222,7 @@ impl Logins {
                 Answered::Unavailable => return Err(Rejection::AuthUnavailable),
             },
         };
-        let expires = jiff::Timestamp::from_second(self.sessions.expires_s(&session)).ok();
+        let expires = jiff::Timestamp::from_second(self.sessions.until_s(&session)).ok();
         Ok(Answer {
             who: Some(Arc::clone(&session)),
             ..Answer::json(

@@ -204,7 +204,7 @@ impl Kept {
     }
 
     /// Notes its use, by a task. A session that has ended in the meantime stays so.
-    pub(super) fn touch(self: &Arc<Self>, seen: Session, way: Way, now_s: i64) {
+    pub(super) fn touch(self: &Arc<Self>, seen: Session, idle_until_s: i64, way: Way, now_s: i64) {
         let hash = seen.id.hash();
         let seen = Arc::new(seen);
         // At once: the next request needs no task of its own. Unless it is gone from here since it was opened.
@@ -217,8 +217,7 @@ impl Kept {
         }
         let kept = Arc::clone(self);
         tokio::task::spawn_local(async move {
-            let until_s = seen.ends_s.min(now_s.saturating_add(kept.idle_s));
-            match kept.place.touch(&seen.id, until_s, &way, now_s).await {
+            match kept.place.touch(&seen.id, idle_until_s, &way, now_s).await {
                 Ok(true) => {}
                 Ok(false) => kept.forget(&hash),
                 Err(error) => tracing::warn!(%error, "the use of a session is not noted"),

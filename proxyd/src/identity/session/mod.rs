@@ -201,9 +201,9 @@ impl Sessions {
         now_s.saturating_add(self.absolute_s)
     }
 
-    /// When a session ends unless it is used again.
-    pub fn expires_s(&self, session: &Session) -> i64 {
-        session.ends_s.min(session.seen_s.saturating_add(self.idle_s))
+    /// When a session ends however much it is used.
+    pub fn last_s(&self, session: &Session) -> i64 {
+        last_s(session, self.absolute_s)
     }
 
     /// Keeps a session that is new. The cookie that its owner gets.
@@ -211,18 +211,18 @@ impl Sessions {
         let text = match &self.kept {
             None => self.sealed(session, https)?,
             Some(kept) => {
-                kept.put(session, self.expires_s(session), way, now_s).await?;
+                kept.put(session, self.until_s(session), way, now_s).await?;
                 session.id.reveal().to_owned()
             }
         };
-        self.jar.set_session(https, &text, session.ends_s - now_s).ok_or(KeepError::TooLarge)
+        self.jar.set_session(https, &text, self.last_s(session) - now_s).ok_or(KeepError::TooLarge)
     }
 
     /// Notes what has become of a session, where it has a store. False: it has ended in the meantime.
     pub async fn change(&self, session: &Session, way: &Way, now_s: i64) -> Result<bool, KeepError> {
         match &self.kept {
             None => Ok(!self.has_ended(session)),
-            Some(kept) => kept.replace(session, self.expires_s(session), way, now_s).await,
+            Some(kept) => kept.replace(session, self.until_s(session), way, now_s).await,
         }
     }
 
@@ -285,11 +285,12 @@ impl Sessions {
         match &self.kept {
             None => {
                 let text = self.sealed(&seen, https).ok()?;
-                self.jar.set_session(https, &text, session.ends_s - now_s)
+                self.jar.set_session(https, &text, self.last_s(session) - now_s)
             }
             Some(kept) => {
                 if is_due {
-                    kept.touch(seen, way.clone(), now_s);
+                    let until_s = self.until_s(&seen);
+                    kept.touch(seen, until_s, way.clone(), now_s);
                 }
                 None
             }
@@ -363,8 +364,11 @@ impl Sessions {
 
 /// Both ends are judged by the session's own times and by the config of now, whichever is sooner.
 fn until_s(session: &Session, idle_s: i64, absolute_s: i64) -> i64 {
-    let ends_s = session.ends_s.min(session.started_s.saturating_add(absolute_s));
-    ends_s.min(session.seen_s.saturating_add(idle_s))
+    last_s(session, absolute_s).min(session.seen_s.saturating_add(idle_s))
+}
+
+fn last_s(session: &Session, absolute_s: i64) -> i64 {
+    session.ends_s.min(session.started_s.saturating_add(absolute_s))
 }
 
 fn judge(session: Arc<Session>, idle_s: i64, absolute_s: i64, now_s: i64) -> Answered {

@@ -236,3 +236,23 @@ async fn nobody_is_asked_once_a_refresh_has_had_its_time() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_shorter_time_is_told_of_sessions_that_there_are() {
+    on_worker(async {
+        let stub = Stub::start().await;
+        let mut browser = Browser::new(logins_of(&stub, |_| {}));
+        browser.log_in(&stub, "corp", "/").await;
+        browser.logins = logins_of(&stub, |identity| {
+            identity.session.absolute = std::time::Duration::from_secs(1000);
+        });
+        let told = browser.go("session").await;
+        let Some(pages::Text::Json(told)) = told.text else { panic!("{told:?}") };
+        let expires: jiff::Timestamp = told["expires"].as_str().unwrap().parse().unwrap();
+        assert_eq!(expires.as_second(), browser.now_s + 1000);
+        // The idle time does not bound what tokens of our own rest on.
+        let session = browser.session().await.unwrap();
+        assert_eq!(browser.logins.who(&session).until_s, Some(browser.now_s + 1000));
+    })
+    .await;
+}
