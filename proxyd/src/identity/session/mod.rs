@@ -35,6 +35,10 @@ const TOUCHES: i64 = 10;
 /// What sessions that were ended are called among revoked tokens.
 const ENDED: &str = "session";
 
+/// How long it is kept of a session in a store that it was ended: its tunnels look every second, and those of a process that was
+/// replaced every ten.
+const HEARD_S: i64 = 3600;
+
 /// A thousand years: no sum of times overflows.
 const MOST_S: i64 = 1000 * 366 * 86_400;
 
@@ -308,12 +312,16 @@ impl Sessions {
 
     /// Ends a session where it is kept, and tunnels that were opened with it.
     pub async fn end(&self, session: &Session, way: &Way, now_s: i64) -> Result<(), KeepError> {
-        // Its cookie may have been copied: what is sealed is good wherever it comes from. Tunnels hear of sessions in stores so, too.
-        let revoked = self.revoke(session, now_s).await;
-        match &self.kept {
-            None => revoked,
-            Some(kept) => kept.remove(&session.id, way).await.and(revoked),
+        let Some(kept) = &self.kept else {
+            // Its cookie may have been copied: what is sealed is good wherever it comes from.
+            return self.revoke(session, session.ends_s, now_s).await;
+        };
+        // Tunnels hear of it so. Once it is removed it opens nothing, whether or not this could be noted.
+        let heard_s = session.ends_s.min(now_s.saturating_add(HEARD_S));
+        if let Err(error) = self.revoke(session, heard_s, now_s).await {
+            tracing::warn!(%error, "tunnels of a session that is ended may not hear of it");
         }
+        kept.remove(&session.id, way).await
     }
 
     /// What a tunnel that is opened with a session rests on.
@@ -331,11 +339,11 @@ impl Sessions {
         !revoked.is_empty() && revoked.is_revoked(ENDED, &session.id.name())
     }
 
-    async fn revoke(&self, session: &Session, now_s: i64) -> Result<(), KeepError> {
+    async fn revoke(&self, session: &Session, expires_s: i64, now_s: i64) -> Result<(), KeepError> {
         let row = RevokedRow {
             provider: ENDED.to_owned(),
             jti: session.id.name(),
-            expires_s: session.ends_s,
+            expires_s,
             revoked_s: now_s,
             by: session.provider.to_string(),
         };

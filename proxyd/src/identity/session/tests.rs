@@ -9,10 +9,6 @@ fn config() -> Config {
     Config { idle: Duration::from_secs(100), absolute: Duration::from_secs(1000), ..Config::default() }
 }
 
-fn sessions(config: &Config, key: &[u8], state: &Arc<State>) -> Sessions {
-    Sessions::compile(config, Seals::of(&[key]).unwrap(), state, None)
-}
-
 fn session(sessions: &Sessions, now_s: i64) -> Session {
     Session {
         id: SessionId::draw().unwrap(),
@@ -54,41 +50,6 @@ async fn opened(sessions: &Sessions, cookie: &str, now_s: i64) -> Result<Option<
         Answered::Denied(denial) => Err(denial),
         Answered::Unavailable => panic!("the store does not answer"),
     }
-}
-
-#[tokio::test]
-async fn a_cookie_that_is_not_whole_ours_and_in_time_opens_nothing() {
-    let ours = sessions(&config(), KEY, &State::in_memory());
-    let cookie = pair(&ours.keep(&session(&ours, 0), true, &Way::default(), 0).await.unwrap());
-    let check = async |cookie: &str, now_s, expected| {
-        assert_eq!(opened(&ours, cookie, now_s).await.map(|found| found.is_some()), expected, "{cookie} {now_s}");
-    };
-    check("a=b", 0, Ok(false)).await;
-    check("__Host-proxyd_session=", 0, Ok(false)).await;
-    check("proxyd_session=x", 0, Ok(false)).await;
-    check("__Host-proxyd_session=x", 0, Err(Denial::SessionInvalid)).await;
-    check(&format!("{cookie}; {cookie}"), 0, Err(Denial::Ambiguous)).await;
-    check(&format!("__Host-proxyd_session={}", "a".repeat(3801)), 0, Err(Denial::TooLarge)).await;
-    check(&cookie[..cookie.len() - 1], 0, Err(Denial::SessionInvalid)).await;
-    check(&format!("{cookie}A"), 0, Err(Denial::SessionInvalid)).await;
-    check(&cookie, 100, Err(Denial::SessionExpired)).await;
-    check(&cookie, 99, Ok(true)).await;
-    // Another key, another name, another purpose.
-    let other = sessions(&config(), b"another secret of 32 bytes, or so", &State::in_memory());
-    let foreign = pair(&other.keep(&session(&other, 0), true, &Way::default(), 0).await.unwrap());
-    check(&foreign, 0, Err(Denial::SessionInvalid)).await;
-    let plain = pair(&ours.keep(&session(&ours, 0), false, &Way::default(), 0).await.unwrap());
-    check(&format!("__Host-{plain}"), 0, Err(Denial::SessionInvalid)).await;
-    let text = serde_json::to_vec(&session(&ours, 0)).unwrap();
-    let moved = ours.seals.seal(Purpose::Pending, "__Host-proxyd_session", &text).unwrap();
-    check(&format!("__Host-proxyd_session={moved}"), 0, Err(Denial::SessionInvalid)).await;
-    let garbage = ours.seals.seal(Purpose::Session, "__Host-proxyd_session", b"{}").unwrap();
-    check(&format!("__Host-proxyd_session={garbage}"), 0, Err(Denial::SessionInvalid)).await;
-    // An earlier key still opens; a shorter time holds for sessions that there are.
-    let both = Sessions::compile(&config(), Seals::of(&[b"new", KEY]).unwrap(), &State::in_memory(), None);
-    assert!(opened(&both, &cookie, 99).await.unwrap().is_some());
-    let shorter = sessions(&Config { absolute: Duration::from_secs(50), ..config() }, KEY, &State::in_memory());
-    assert_eq!(opened(&shorter, &cookie, 60).await, Err(Denial::SessionExpired));
 }
 
 #[tokio::test]
@@ -220,6 +181,30 @@ async fn a_cookie_that_was_copied_is_no_good_after_the_logout() {
     let rows = state.directory(|directory| directory.revoked(1)).unwrap();
     assert_eq!(rows.len(), 1);
     assert!(!format!("{rows:?}").contains(new.id.reveal()));
+}
+
+#[tokio::test]
+async fn a_logout_from_a_store_is_noted_for_as_long_as_tunnels_look() {
+    for (store, provider, expected) in [
+        (SessionStore::Local, "login.corp", Some(3601)),
+        // One that cannot be noted: it is gone all the same.
+        (SessionStore::Local, "", None),
+        (SessionStore::Cookie, "login.corp", Some(10_000)),
+    ] {
+        let state = State::in_memory();
+        let absolute = Duration::from_secs(10_000);
+        let ours = sessions(&Config { store, absolute, ..config() }, KEY, &state);
+        let new = Session { provider: provider.into(), ..session(&ours, 0) };
+        let cookie = pair(&ours.keep(&new, true, &Way::default(), 0).await.unwrap());
+        assert_eq!(ours.end(&new, &Way::default(), 1).await, Ok(()));
+        assert_eq!(opened(&ours, &cookie, 1).await, Err(Denial::SessionInvalid));
+        let rows = state.directory(|directory| directory.revoked(1)).unwrap();
+        assert_eq!(rows.first().map(|row| row.expires_s), expected, "{store:?}");
+    }
+    // Where it cannot be noted, a cookie stays good.
+    let ours = sessions(&config(), KEY, &State::in_memory());
+    let new = Session { provider: "".into(), ..session(&ours, 0) };
+    assert_eq!(ours.end(&new, &Way::default(), 1).await, Err(KeepError::Store));
 }
 
 #[tokio::test]
