@@ -99,7 +99,7 @@ impl Logins {
         let seals = Seals::of(&secrets).ok_or("the session's key cannot be derived")?;
         let is_https = |url: &Option<Arc<str>>| url.as_deref().is_some_and(|url| url.starts_with("https://"));
         Ok(Arc::new(Self {
-            sessions: Sessions::compile(config, seals, state, engine),
+            sessions: Sessions::compile(config, seals, state, engine, before.map(|before| &before.sessions)),
             providers: providers?,
             path: Arc::clone(&config.path),
             after_logout: Arc::clone(&config.after_logout),

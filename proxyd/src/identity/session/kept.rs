@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
+use super::marks::Marks;
 use super::place::{Held, Lock, Place, Way, Whose};
 use super::{KeepError, Session, SessionId};
 use crate::exchange::Ledger;
@@ -33,10 +34,24 @@ pub(super) struct Kept {
     seals: Arc<Seals>,
     place: Place,
     idle_s: i64,
-    shards: Box<[Mutex<Memory>]>,
+    /// Shared by all configs with this place: what ends by one of them is known to the others.
+    memories: Arc<Memories>,
 }
 
-/// What was read a moment ago, or before: as long as there is room.
+/// What is known of the sessions of one place.
+struct Memories {
+    shards: Box<[Mutex<Memory>]>,
+    were_here: Marks,
+}
+
+impl Default for Memories {
+    fn default() -> Self {
+        let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
+        Self { shards, were_here: Marks::default() }
+    }
+}
+
+/// What was read a moment ago: as long as there is room.
 #[derive(Default)]
 struct Memory {
     known: HashMap<Hash, Known>,
@@ -52,8 +67,11 @@ struct Known {
 }
 
 impl Kept {
-    pub(super) fn new(seals: Arc<Seals>, place: Place, idle_s: i64) -> Self {
-        Self { seals, place, idle_s, shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect() }
+    /// What those of the config before know is taken over, where their place is the same.
+    pub(super) fn new(seals: Arc<Seals>, place: Place, idle_s: i64, before: Option<&Self>) -> Self {
+        let same = before.filter(|before| before.place.is_same(&place));
+        let memories = same.map(|same| Arc::clone(&same.memories)).unwrap_or_default();
+        Self { seals, place, idle_s, memories }
     }
 
     /// A request's way to the store.
@@ -72,7 +90,7 @@ impl Kept {
     /// Where this one is remembered. Ids are random, and so are the first bytes of their hashes.
     fn memory(&self, hash: &Hash) -> Option<MutexGuard<'_, Memory>> {
         let [first, ..] = *hash;
-        let shard = self.shards.get(usize::from(first) % SHARDS)?;
+        let shard = self.memories.shards.get(usize::from(first) % SHARDS)?;
         Some(shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -83,6 +101,7 @@ impl Kept {
 
     /// Remembers a session that was read or written since then, unless one has ended in the meantime.
     fn remember(&self, hash: Hash, session: &Arc<Session>, since: u64, now_s: i64) {
+        self.memories.were_here.set(&hash);
         let Some(mut memory) = self.memory(&hash) else { return };
         if memory.ended != since {
             return;
@@ -101,6 +120,7 @@ impl Kept {
 
     /// Remembers that nobody has this id.
     fn note_unknown(&self, hash: Hash, now_s: i64) {
+        self.memories.were_here.take_away(&hash);
         let Some(mut memory) = self.memory(&hash) else { return };
         memory.known.remove(&hash);
         let unknown = &mut memory.unknown;
@@ -113,6 +133,7 @@ impl Kept {
     }
 
     fn forget(&self, hash: &Hash) {
+        self.memories.were_here.take_away(hash);
         if let Some(mut memory) = self.memory(hash) {
             memory.ended += 1;
             memory.known.remove(hash);
@@ -122,16 +143,11 @@ impl Kept {
     /// Finds a session, unless it was looked for a moment ago and there was none.
     pub(super) async fn get(&self, id: &SessionId, way: &Way, now_s: i64) -> Result<Option<Arc<Session>>, KeepError> {
         let hash = id.hash();
-        let (is_unknown, whose) = match self.memory(&hash) {
-            Some(memory) => {
-                let whose = if memory.known.contains_key(&hash) { Whose::Known } else { Whose::Anybody };
-                (memory.unknown.get(&hash).is_some_and(|until_s| now_s < *until_s), whose)
-            }
-            None => (false, Whose::Anybody),
-        };
-        if is_unknown {
+        let memory = self.memory(&hash);
+        if memory.is_some_and(|memory| memory.unknown.get(&hash).is_some_and(|until_s| now_s < *until_s)) {
             return Ok(None);
         }
+        let whose = if self.memories.were_here.is_set(&hash) { Whose::Known } else { Whose::Anybody };
         self.read(id, whose, way, now_s).await
     }
 

@@ -3,6 +3,7 @@
 
 pub(in crate::identity) mod cookie;
 mod kept;
+mod marks;
 mod place;
 mod record;
 #[cfg(test)]
@@ -100,12 +101,13 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Those of one config.
+    /// Those of one config. What the config before knew of who is in is taken over.
     pub(in crate::identity) fn compile(
         config: &Config,
         seals: Seals,
         state: &Arc<State>,
         engine: Option<&Arc<Engine>>,
+        before: Option<&Self>,
     ) -> Self {
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX).clamp(1, MOST_S);
         let seals = Arc::new(seals);
@@ -119,7 +121,10 @@ impl Sessions {
             idle_s,
             absolute_s: seconds(config.absolute),
             jar: Jar::of(config),
-            kept: place.map(|place| Arc::new(Kept::new(Arc::clone(&seals), place, idle_s))),
+            kept: place.map(|place| {
+                let before = before.and_then(|before| before.kept.as_deref());
+                Arc::new(Kept::new(Arc::clone(&seals), place, idle_s, before))
+            }),
             // Without randomness for its hash there is none.
             unsealed: (config.store == SessionStore::Cookie).then(|| Cache::new().ok()).flatten(),
             seals,

@@ -88,6 +88,15 @@ impl Lock {
 }
 
 impl Place {
+    /// Whether both are one place.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Local(one), Self::Local(other)) => Arc::ptr_eq(one, other),
+            (Self::Redis(Some(one)), Self::Redis(Some(other))) => Arc::ptr_eq(one, other),
+            (Self::Local(_) | Self::Redis(_), _) => false,
+        }
+    }
+
     pub(super) fn way(&self, ledger: &Ledger, client: IpAddr) -> Way {
         match self {
             Self::Local(_) => Way { link: None, from: Some(accounts::network(client)) },

@@ -9,6 +9,10 @@ fn config() -> Config {
     Config { idle: Duration::from_secs(100), absolute: Duration::from_secs(1000), ..Config::default() }
 }
 
+fn sessions(config: &Config, key: &[u8], state: &Arc<State>) -> Sessions {
+    Sessions::compile(config, Seals::of(&[key]).unwrap(), state, None, None)
+}
+
 fn session(sessions: &Sessions, now_s: i64) -> Session {
     Session {
         id: SessionId::draw().unwrap(),
@@ -50,6 +54,41 @@ async fn opened(sessions: &Sessions, cookie: &str, now_s: i64) -> Result<Option<
         Answered::Denied(denial) => Err(denial),
         Answered::Unavailable => panic!("the store does not answer"),
     }
+}
+
+#[tokio::test]
+async fn a_cookie_that_is_not_whole_ours_and_in_time_opens_nothing() {
+    let ours = sessions(&config(), KEY, &State::in_memory());
+    let cookie = pair(&ours.keep(&session(&ours, 0), true, &Way::default(), 0).await.unwrap());
+    let check = async |cookie: &str, now_s, expected| {
+        assert_eq!(opened(&ours, cookie, now_s).await.map(|found| found.is_some()), expected, "{cookie} {now_s}");
+    };
+    check("a=b", 0, Ok(false)).await;
+    check("__Host-proxyd_session=", 0, Ok(false)).await;
+    check("proxyd_session=x", 0, Ok(false)).await;
+    check("__Host-proxyd_session=x", 0, Err(Denial::SessionInvalid)).await;
+    check(&format!("{cookie}; {cookie}"), 0, Err(Denial::Ambiguous)).await;
+    check(&format!("__Host-proxyd_session={}", "a".repeat(3801)), 0, Err(Denial::TooLarge)).await;
+    check(&cookie[..cookie.len() - 1], 0, Err(Denial::SessionInvalid)).await;
+    check(&format!("{cookie}A"), 0, Err(Denial::SessionInvalid)).await;
+    check(&cookie, 100, Err(Denial::SessionExpired)).await;
+    check(&cookie, 99, Ok(true)).await;
+    // Another key, another name, another purpose.
+    let other = sessions(&config(), b"another secret of 32 bytes, or so", &State::in_memory());
+    let foreign = pair(&other.keep(&session(&other, 0), true, &Way::default(), 0).await.unwrap());
+    check(&foreign, 0, Err(Denial::SessionInvalid)).await;
+    let plain = pair(&ours.keep(&session(&ours, 0), false, &Way::default(), 0).await.unwrap());
+    check(&format!("__Host-{plain}"), 0, Err(Denial::SessionInvalid)).await;
+    let text = serde_json::to_vec(&session(&ours, 0)).unwrap();
+    let moved = ours.seals.seal(Purpose::Pending, "__Host-proxyd_session", &text).unwrap();
+    check(&format!("__Host-proxyd_session={moved}"), 0, Err(Denial::SessionInvalid)).await;
+    let garbage = ours.seals.seal(Purpose::Session, "__Host-proxyd_session", b"{}").unwrap();
+    check(&format!("__Host-proxyd_session={garbage}"), 0, Err(Denial::SessionInvalid)).await;
+    // An earlier key still opens; a shorter time holds for sessions that there are.
+    let both = Sessions::compile(&config(), Seals::of(&[b"new", KEY]).unwrap(), &State::in_memory(), None, None);
+    assert!(opened(&both, &cookie, 99).await.unwrap().is_some());
+    let shorter = sessions(&Config { absolute: Duration::from_secs(50), ..config() }, KEY, &State::in_memory());
+    assert_eq!(opened(&shorter, &cookie, 60).await, Err(Denial::SessionExpired));
 }
 
 #[tokio::test]

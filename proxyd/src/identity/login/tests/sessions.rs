@@ -148,6 +148,33 @@ async fn on_disk(stub: &Stub) -> (Arc<State>, Identity, Browser) {
 }
 
 #[tokio::test]
+async fn a_reload_does_not_forget_who_is_in() {
+    on_worker(async {
+        let stub = Stub::start().await;
+        let (state, identity, mut browser) = on_disk(&stub).await;
+        browser.logins = compile_with(identity, &state, Some(&browser.logins)).unwrap();
+        browser.now_s += 2;
+        let free = busy(&state);
+        let made_up = || {
+            let id = crate::identity::session::SessionId::draw().unwrap();
+            let mut other = browser.clone();
+            other.cookies[0].1 = id.reveal().to_owned();
+            tokio::task::spawn_local(other.session_of())
+        };
+        let flood: Vec<_> = std::iter::repeat_with(made_up).take(100).collect();
+        tokio::task::yield_now().await;
+        let asked = tokio::task::spawn_local(browser.clone().session_of());
+        tokio::task::yield_now().await;
+        free();
+        assert!(asked.await.unwrap().is_some());
+        for asked in flood {
+            assert!(asked.await.unwrap().is_none());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn tokens_that_a_store_did_not_take_are_written_down_once_it_does() {
     on_worker(async {
         for (later_s, expected) in [(60, vec!["r1"]), (400, vec!["r1", "r2"])] {
