@@ -210,7 +210,7 @@ impl Provider {
 
     /// Calls to it.
     pub(super) fn calls(&self, client: &reqwest::Client, now_s: i64) -> Calls {
-        Calls { client: client.clone(), timeout: self.config.timeout, now_s, is_here: self.is_here }
+        Calls { client: client.clone(), timeout: self.config.timeout, now_s, is_here: self.is_here, until: None }
     }
 
     /// Where somebody is sent to log in.
