@@ -34,10 +34,19 @@ impl Provider {
     /// Starts it. What a login gives is good for `first_s`, what a refresh gives for an hour.
     #[must_use]
     pub fn start(first_s: u64) -> Self {
+        Self::start_with(first_s, || ())
+    }
+
+    /// The same; does this before it answers a refresh.
+    #[must_use]
+    pub fn start_with(first_s: u64, at_refresh: impl Fn() + Clone + Send + Sync + 'static) -> Self {
         let (key, known) = (EdKey::new("one"), Arc::new(Mutex::new(Known::default())));
         let own = Arc::clone(&known);
         let upstream = Upstream::scripted(move |conn| {
             while let Some(request) = conn.request() {
+                if String::from_utf8_lossy(&request.body).contains("grant_type=refresh_token") {
+                    at_refresh();
+                }
                 let (status, location, body) = answer(&request, &key, first_s, &mut known.lock().unwrap());
                 let mut headers = vec![("Content-Type", "application/json")];
                 if let Some(location) = &location {

@@ -68,6 +68,31 @@ fn two_proxies_of_one_store_refresh_a_session_once() {
 }
 
 #[test]
+fn tokens_that_the_store_did_not_take_are_written_down_later() {
+    let redis = std::sync::Arc::new(Redis::start());
+    let own = std::sync::Arc::clone(&redis);
+    // Just then it takes nothing: it wants to copy to somebody who is not there.
+    let provider = Provider::start_with(1, move || {
+        own.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    });
+    let upstream = Upstream::echo();
+    // A short time, which the lock follows from.
+    let yaml = yaml(&provider, &upstream, SESSION).replace("client_id", "timeout: 500ms, client_id");
+    let yaml = shared(&redis, &yaml);
+    let proxies = [Proxyd::start(&yaml), Proxyd::start(&yaml)];
+    let mut person = Person::default();
+    assert_eq!(person.log_in(&proxies[0], &provider.upstream, "/").status, 302);
+    let go = |proxyd: &Proxyd| person.clone().go(proxyd, "/").status;
+    eventually("the session is refreshed and not kept", || (go(&proxies[0]) == 503).then_some(()));
+    redis.ask(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    // The lock could not be given back either, and ends by itself.
+    eventually("the lock ends", || redis.ask(&["KEYS", "*:lock"]).is_empty().then_some(()));
+    eventually("the session goes on", || (go(&proxies[0]) == 200).then_some(()));
+    eventually("for everybody", || (go(&proxies[1]) == 200).then_some(()));
+    assert_eq!(provider.refreshes(), (1, 0));
+}
+
+#[test]
 fn nobody_is_told_that_they_are_out_where_the_store_does_not_answer() {
     let (provider, upstream, mut redis) = (Provider::start(3600), Upstream::echo(), Redis::start());
     let proxyd = Proxyd::start(&shared(&redis, &yaml(&provider, &upstream, SESSION)));
