@@ -43,7 +43,7 @@ pub(super) fn list(state: &State, config: &Config) -> Reply {
 }
 
 pub(super) async fn add(state: &Arc<State>, args: BansAddArgs, by: &str) -> Result<BanChanged, ControlError> {
-    let network = network(&args.network)?;
+    let network = to_refuse(&args.network)?;
     let lasts = args.lasts.map_or(Ok(USUAL), |text| config::time(&text, LEAST, MOST));
     let lasts = lasts.map_err(|message| invalid(format!("`for`: {message}")))?;
     let reason = match args.reason.as_deref().map(str::trim) {
@@ -117,11 +117,17 @@ fn network(text: &str) -> Result<IpNet, ControlError> {
     if network != network.trunc() {
         return Err(invalid(format!("{network} has bits behind its prefix: {} is the network", network.trunc())));
     }
+    // An IPv4 network in IPv6's form is the IPv4 network.
+    config::parse_network(text).ok_or_else(form)
+}
+
+/// The same, where it is not everybody.
+fn to_refuse(text: &str) -> Result<IpNet, ControlError> {
+    let network = network(text)?;
     if network.prefix_len() == 0 {
         return Err(invalid("this is everybody: to refuse everybody, close the listener"));
     }
-    // An IPv4 network in IPv6's form is the IPv4 network.
-    config::parse_network(text).ok_or_else(form)
+    Ok(network)
 }
 
 /// An address by itself is shown without its length.
@@ -137,7 +143,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: Result<&str, &str>) {
-        match (network(text), expected) {
+        match (to_refuse(text), expected) {
             (Ok(network), Ok(expected)) => assert_eq!(shown(&network.to_string()), expected, "{text}"),
             (Err(error), Err(part)) => assert!(error.message.contains(part), "{text}: {error}"),
             (got, expected) => panic!("{text}: {got:?}, not {expected:?}"),
@@ -153,6 +159,7 @@ mod tests {
         check("10.0.0.1/8", Err("10.0.0.0/8 is the network"));
         check("0.0.0.0/0", Err("everybody"));
         check("::/0", Err("everybody"));
+        check("::ffff:0:0/96", Err("everybody"));
         check("10.0.0.1", Ok("10.0.0.1"));
         check("10.0.0.1/32", Ok("10.0.0.1"));
         check("::ffff:10.0.0.1", Ok("10.0.0.1"));
@@ -160,5 +167,8 @@ mod tests {
         check("10.0.0.0/8", Ok("10.0.0.0/8"));
         check("2001:DB8::/48", Ok("2001:db8::/48"));
         check("2001:db8::1", Ok("2001:db8::1"));
+        for (text, listed) in [("0.0.0.0/0", "0.0.0.0/0"), ("::ffff:0:0/96", "0.0.0.0/0"), ("::/0", "::/0")] {
+            assert_eq!(network(text).unwrap().to_string(), listed, "what was banned before can be lifted");
+        }
     }
 }
