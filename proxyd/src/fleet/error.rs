@@ -58,8 +58,15 @@ impl From<&RedisError> for Failure {
         let parts = error.clone().into_server_errors().unwrap_or_default();
         let part = parts.iter().map(|(_, part)| part).find(|part| part.code() != "EXECABORT");
         let said = part.map_or_else(|| error.code(), |part| Some(part.code()));
-        let right = part.map_or_else(|| error.detail(), |part| part.details()).and_then(missing_right);
-        let code = if right.is_some() { Some("NOPERM") } else { said };
+        let detail = part.map_or_else(|| error.detail(), |part| part.details());
+        let right = detail.and_then(missing_right);
+        // Up to Redis 6.2 an error in a script is only quoted.
+        let is_demoted = said == Some("ERR") && detail.is_some_and(|detail| detail.contains("-READONLY "));
+        let code = match right {
+            Some(_) => Some("NOPERM"),
+            None if is_demoted => Some("READONLY"),
+            None => said,
+        };
         let code = code.filter(|code| code.len() <= 32 && code.bytes().all(|byte| byte.is_ascii_uppercase()));
         let is_refused = error.kind() == ErrorKind::AuthenticationFailed
             || code.is_some_and(|code| matches!(code, "WRONGPASS" | "NOAUTH" | "NOPERM"));
@@ -149,3 +156,12 @@ mod tests {
         assert!(!["OOM", "NOPERM", "LOADING", "WRONGPASS"].into_iter().any(is_elsewhere));
     }
 }
+        let in_script = |detail: &str| {
+            Failure::from(&redis::make_extension_error("ERR".to_owned(), Some(detail.to_owned()))).is_elsewhere()
+        };
+        let script = "Error running script (call to f_104a): @user_script:38: @user_script: 38:";
+        assert!(
+            in_script(&format!("{script} -READONLY You can't write against a read only replica.")),
+            "up to Redis 6.2"
+        );
+        assert!(!in_script(&format!("{script} WRONGTYPE Operation against a key")));
