@@ -219,8 +219,8 @@ impl Link {
             let mut state = self.state();
             match &*state {
                 Connection::Up { wire, number, .. } if !wire.is_over() => return Ok((wire.clone(), *number)),
-                Connection::Connecting(connecting) => connecting.clone(),
-                Connection::Up { .. } | Connection::Down => {
+                Connection::Connecting(connecting) if !is_past(connecting) => connecting.clone(),
+                Connection::Connecting(_) | Connection::Up { .. } | Connection::Down => {
                     let connecting = self.connect();
                     *state = Connection::Connecting(connecting.clone());
                     connecting
@@ -284,5 +284,14 @@ impl Link {
             }
             Connection::Up { .. } | Connection::Connecting(_) | Connection::Down => true,
         }
+    }
+}
+
+/// Whether an attempt to connect has ended with nothing of use: whoever waited has left, or knows.
+fn is_past(connecting: &watch::Receiver<Option<Connected>>) -> bool {
+    match &*connecting.borrow() {
+        None => false,
+        Some(Err(_)) => true,
+        Some(Ok(wire)) => wire.is_over(),
     }
 }

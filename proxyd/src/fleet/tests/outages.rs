@@ -110,3 +110,31 @@ fn a_connection_that_does_not_come_about_counts_once_however_many_wait() {
         }
     });
 }
+
+/// Somebody who begins to ask and leaves at once.
+async fn asks_and_leaves(link: &Link) {
+    tokio::select! {
+        biased;
+        answer = link.get("a") => panic!("{answer:?}"),
+        () = std::future::ready(()) => {}
+    }
+    pause().await;
+}
+
+#[test]
+fn what_came_of_a_connection_that_nobody_waited_for_is_no_answer_later() {
+    let mut server = Server::start(&[]);
+    run(async {
+        let late = link(&server.url(""));
+        server.end();
+        std::fs::remove_file(server.socket()).unwrap();
+        asks_and_leaves(&late).await;
+        server.restart();
+        assert_eq!(late.get("a").await, Ok(None), "a failure of before");
+        let early = link(&server.url(""));
+        asks_and_leaves(&early).await;
+        server.restart();
+        pause().await;
+        assert_eq!(early.set_new("a", b"1", LATER).await, Ok(true), "a connection that is over since");
+    });
+}
