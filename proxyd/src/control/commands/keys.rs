@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use directory::{KeyRow, KeyText, NewKey};
-use shared::config::policy::{Key, Window};
-use shared::config::{self, Secret};
+use shared::config::policy::{Algorithm, Key, Mode, Rule, Window};
+use shared::config::{self, Scope, Secret};
 use shared::control::report::{KeyChange, KeyFacts, KeyLine, KeyMade, KeyRevoked, KeyState};
 use shared::control::{ControlError, KeysCreateArgs, KeysRevokeArgs, KeysRotateArgs};
 
@@ -36,7 +36,7 @@ pub(super) async fn create(
     let expires_s = args.expires.map(|text| config::end(&text, now_s, LONGEST)).transpose();
     let limit = args.limit.map(|text| config::rate(&text)).transpose();
     if let Ok(Some(rate)) = &limit {
-        check_cost(limiters, rate.requests, args.user.is_none())?;
+        check_cost(limiters, rate.requests, &args.name, args.user.as_deref())?;
     }
     let new = NewKey {
         name: args.name,
@@ -53,15 +53,32 @@ pub(super) async fn create(
     Ok(made(&row, &text, None))
 }
 
-/// A request that costs more than the key's limit has would never pass.
-fn check_cost(limiters: &[Arc<Limiter>], requests: u32, is_user: bool) -> Result<(), ControlError> {
-    let counts = |key: &Key| *key == Key::ApiKey || (is_user && *key == Key::User);
-    let is_short = |limiter: &&Arc<Limiter>| limiter.rule.cost > requests && limiter.rule.by.iter().any(counts);
+/// A request that costs more than the key's limit has would never pass: where every request with this key costs so much.
+fn check_cost(limiters: &[Arc<Limiter>], requests: u32, name: &str, user: Option<&str>) -> Result<(), ControlError> {
+    let is_short = |limiter: &&Arc<Limiter>| {
+        let is_everywhere = matches!(limiter.scope, Scope::TopLevel | Scope::Default);
+        limiter.rule.cost > requests && is_everywhere && holds_always(&limiter.rule, name, user)
+    };
     let Some(limiter) = limiters.iter().find(is_short) else { return Ok(()) };
     let (cost, name, scope) = (limiter.rule.cost, &limiter.rule.name, limiter.scope_name());
     Err(invalid(format!(
         "`limit`: no request with this key would pass: each costs {cost} in the rule `{name}` ({scope}), and the limit has {requests}"
     )))
+}
+
+/// Whether a rule refuses every request with this key that is beyond the key's own limit.
+fn holds_always(rule: &Rule, name: &str, user: Option<&str>) -> bool {
+    let counts_it = match rule.by.first() {
+        Some(Key::ApiKey) => true,
+        Some(Key::User) => user.is_none(),
+        Some(Key::Ip | Key::Certificate | Key::Header(_)) | None => false,
+    };
+    // A number at the same time is no limit of that kind.
+    let by_its_limit = counts_it && !matches!(rule.algorithm, Algorithm::Concurrency { .. });
+    let is_exempt = rule.exempt_keys.iter().any(|exempt| **exempt == *name)
+        || rule.exempt_users.iter().any(|exempt| user == Some(&*exempt.name))
+        || !rule.exempt.is_empty();
+    by_its_limit && rule.mode == Mode::Enforce && rule.methods.is_empty() && !is_exempt
 }
 
 pub(super) async fn revoke(state: &Arc<State>, args: KeysRevokeArgs) -> Result<KeyRevoked, ControlError> {

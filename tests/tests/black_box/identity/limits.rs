@@ -226,6 +226,30 @@ fn a_wait_is_the_longest_of_all_rules_and_no_key_is_made_that_never_passes() {
 }
 
 #[test]
+fn a_key_may_have_a_limit_below_what_only_some_requests_cost() {
+    let rule = |more: &str| yaml(&format!("  - {{limits: [{{requests: 100, per: 1m}}], cost: 5, {more}}}\n"));
+    for (more, is_made) in [
+        ("by: api_key", false),
+        ("by: [api_key, ip]", false),
+        ("by: [ip, api_key]", true),
+        ("by: api_key, methods: [POST]", true),
+        ("by: api_key, mode: shadow", true),
+        ("by: api_key, exempt: [{api_key: one}]", true),
+        ("by: api_key, exempt: [{api_key: other}]", false),
+        ("by: api_key, exempt: [10.0.0.0/8]", true),
+        ("by: api_key, exempt: [{user: ann}]", true),
+    ] {
+        let proxyd = Proxyd::start(&rule(more));
+        let made = proxyd.try_ask("keys_create", &json!({"name": "one", "user": "ann", "limit": "4/1m"}));
+        assert_eq!(made.is_ok(), is_made, "{more}: {made:?}");
+    }
+    let on_a_route = yaml("  - {limits: [{requests: 100, per: 1m}]}\n")
+        .replace("{path: /,", "{path: /, rate_limit: {limits: [{requests: 100, per: 1m}], by: api_key, cost: 5},");
+    let made = Proxyd::start(&on_a_route).try_ask("keys_create", &json!({"name": "one", "limit": "4/1m"}));
+    assert!(made.is_ok(), "{made:?}");
+}
+
+#[test]
 fn a_tunnel_keeps_its_place_until_it_is_closed() {
     let upstream = websocket::repeater();
     let proxyd = Proxyd::start(&format!(
