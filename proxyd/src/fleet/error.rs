@@ -21,6 +21,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the engine may have heard what was asked.
+    #[must_use]
+    pub fn may_be_heard(self) -> bool {
+        !matches!(self, Self::Open | Self::Connect | Self::Settings)
+    }
+
     /// One word, for metrics and the log.
     #[must_use]
     pub fn kind(self) -> &'static str {
@@ -154,8 +160,6 @@ mod tests {
             |code: &str| Failure::from(&redis::make_extension_error(code.to_owned(), None)).is_elsewhere();
         assert!(["READONLY", "MASTERDOWN", "NOAUTH"].into_iter().all(is_elsewhere));
         assert!(!["OOM", "NOPERM", "LOADING", "WRONGPASS"].into_iter().any(is_elsewhere));
-    }
-}
         let in_script = |detail: &str| {
             Failure::from(&redis::make_extension_error("ERR".to_owned(), Some(detail.to_owned()))).is_elsewhere()
         };
@@ -165,3 +169,5 @@ mod tests {
             "up to Redis 6.2"
         );
         assert!(!in_script(&format!("{script} WRONGTYPE Operation against a key")));
+    }
+}

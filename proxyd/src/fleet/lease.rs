@@ -1,4 +1,5 @@
-//! Places among so many at the same time: a script takes them for a while, and whoever goes on renews them.
+//! Places among so many at the same time: a script takes them for a while, and whoever goes on renews them. Keys are whole, prefix
+//! and all.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::{Link, StoreError};
 pub(super) const LEASE: Duration = Duration::from_secs(30);
 
 /// The most that is said of at once.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
 
 const TEXT: &str = include_str!("lease.lua");
 
@@ -46,10 +47,9 @@ impl Link {
     /// # Errors
     ///
     /// Where nobody answers.
-    pub async fn hold_places(&self, key: &str, all: &[String]) -> Result<(), StoreError> {
+    pub async fn hold_places(&self, key: &str, all: &[&str]) -> Result<(), StoreError> {
         for batch in all.chunks(BATCH) {
-            let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
-            self.places(key, "renew", 0, &batch).await?;
+            self.places(key, "renew", 0, batch).await?;
         }
         Ok(())
     }
@@ -63,7 +63,7 @@ impl Link {
         for batch in all.chunks(BATCH) {
             let mut pipe = redis::pipe();
             for (key, who) in batch {
-                pipe.cmd("ZREM").arg(self.full_key(key)).arg(who).ignore();
+                pipe.cmd("ZREM").arg(*key).arg(*who).ignore();
             }
             self.ask::<()>(pipe, Again::Yes).await?;
         }
@@ -72,7 +72,7 @@ impl Link {
 
     async fn places(&self, key: &str, aim: &str, most: u32, all: &[&str]) -> Result<String, StoreError> {
         let lease_ms = LEASE.as_millis() as u64;
-        let mut question = Question::script(script(), &self.full_key(key));
+        let mut question = Question::script(script(), key);
         question.arg(aim).arg(most).arg(lease_ms).arg(all);
         self.ask(Question::Script(question, TEXT), Again::Yes).await
     }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use redis::Script;
+use redis::{Script, cmd};
 
 use super::question::{Again, Question};
 use super::{Link, StoreError};
@@ -23,7 +23,7 @@ fn script() -> &'static Script {
 }
 
 impl Link {
-    /// Asks the script: what `shared::decide::limit::Meter` is to be told.
+    /// Asks the script about a whole key, prefix and all: what `shared::decide::limit::Meter` is to be told.
     ///
     /// # Errors
     ///
@@ -33,10 +33,21 @@ impl Link {
             Aim::Take => "take",
             Aim::Look => "look",
         };
-        let mut question = Question::script(script(), &self.full_key(key));
+        let mut question = Question::script(script(), key);
         question.arg(form).arg(aim).arg(arguments);
         // Where a connection breaks nobody knows whether the request was counted. Once too many costs a client one request; to
         // ask nobody would refuse it, or let it pass uncounted.
         self.ask(Question::Script(question, TEXT), Again::Yes).await
+    }
+
+    /// Forgets what was counted for a whole key. Whether anything was.
+    ///
+    /// # Errors
+    ///
+    /// Where nobody answers.
+    pub async fn forget(&self, key: &str) -> Result<bool, StoreError> {
+        let mut question = cmd("DEL");
+        question.arg(key);
+        self.ask(question, Again::Yes).await
     }
 }

@@ -174,7 +174,9 @@ impl Link {
             return Err(Lost::Unanswered(failure));
         }
         let Ok(connected) = timeout_at(until, self.connection()).await else { return Err(Lost::Unanswered(failure)) };
-        let (wire, number) = connected.map_err(Lost::Unconnected)?;
+        // That no connection came about says that nothing was asked: where it may have been, what was heard of it is said.
+        let (wire, number) =
+            connected.map_err(|none| Lost::Unconnected(if failure.is_elsewhere() { none } else { failure }))?;
         self.heard(timeout_at(until, question.ask(&mut wire.connection())).await).map_err(|failure| {
             self.looks_after(number, &failure);
             Lost::Unanswered(failure)

@@ -248,7 +248,7 @@ fn the_script_counts_as_we_do() {
             let mut ours = Counters::default();
             for step in 0..40 {
                 let aim = if random.below(4) == 0 { Aim::Look } else { Aim::Take };
-                let key = format!("{{{seed}}}");
+                let key = format!("test:{{{seed}}}");
                 let text = link.count(&key, &meter.form(), aim, &meter.arguments()).await.unwrap();
                 let told = meter.told(&text).unwrap_or_else(|| panic!("{text}"));
                 let expected = match aim {
@@ -302,17 +302,17 @@ fn forms_count_apart_and_are_bounded() {
         let link = link(&server.url(""));
         for requests in 1..=30 {
             let meter = meter(Algorithm::FixedWindow, &[(requests, 60)], 1);
-            let text = link.count("{k}", &meter.form(), Aim::Take, &meter.arguments()).await.unwrap();
+            let text = link.count("test:{k}", &meter.form(), Aim::Take, &meter.arguments()).await.unwrap();
             assert!(meter.told(&text).unwrap().verdict.allowed);
         }
         let forms: u32 = asked(&link, &["HLEN", "test:{k}"]).await.unwrap();
         assert!(forms <= 8, "{forms}");
         let _: String = asked(&link, &["SCRIPT", "FLUSH"]).await.unwrap();
         let meter = meter(Algorithm::FixedWindow, &[(30, 60)], 1);
-        let text = link.count("{k}", &meter.form(), Aim::Take, &meter.arguments()).await.unwrap();
+        let text = link.count("test:{k}", &meter.form(), Aim::Take, &meter.arguments()).await.unwrap();
         assert_eq!(meter.told(&text).unwrap().verdict.remaining, 28, "the script is told anew, the counts are there");
         let _: redis::Value = asked(&link, &["SET", "test:{k}", "x"]).await.unwrap();
-        let wrong = link.count("{k}", &meter.form(), Aim::Take, &meter.arguments()).await;
+        let wrong = link.count("test:{k}", &meter.form(), Aim::Take, &meter.arguments()).await;
         assert_eq!(wrong, Err(StoreError::Answer), "somebody else's value is no count");
     });
 }

@@ -27,7 +27,7 @@ const DRIFT_US: u64 = 10_000;
 #[derive(Debug)]
 pub(super) struct Remote {
     pub(super) engine: Arc<Engine>,
-    /// What the store's keys begin with.
+    /// What the store's keys begin with, its prefix first.
     key: String,
     /// How far the store's clock is ahead of ours. Handed on by reloads.
     ahead_us: Arc<AtomicI64>,
@@ -50,9 +50,10 @@ impl Remote {
             Scope::Default | Scope::TopLevel => "top".to_owned(),
             Scope::Route(name) => format!("route.{name}"),
         };
+        let engine = engine?;
         Some(Self {
-            engine: Arc::clone(engine?),
-            key: format!("{kind}:{{{place}/{}/", rule.name),
+            engine: Arc::clone(engine),
+            key: format!("{}{kind}:{{{place}/{}/", engine.prefix(), rule.name),
             ahead_us: before.map(|before| Arc::clone(&before.ahead_us)).unwrap_or_default(),
         })
     }
@@ -140,13 +141,19 @@ impl Question {
     /// nobody answers, here.
     async fn ask_for_place(&self, remote: &Remote, leases: &Rc<Leases>, link: &Rc<Link>, now_us: u64) -> Answer {
         let (limiter, label) = (&self.limiter, || self.label.clone());
-        let (key, most) = (remote.full_key(self.key), limiter.quota.meter.most_at_once());
-        let Some(place) = leases.open(link, key.as_str().into()) else { return self.silent(None, now_us) };
-        let answer = link.take_place(&key, most, &place.who()).await;
-        let Some(told) = answer.ok().and_then(|text| limiter.quota.meter.told(&text)) else {
-            return self.silent(Some(place), now_us);
+        let (key, most): (Arc<str>, u32) = (remote.full_key(self.key).into(), limiter.quota.meter.most_at_once());
+        let Some(place) = leases.open(link, Arc::clone(&key)) else { return self.silent(None, now_us) };
+        let told = match link.take_place(&key, most, &place.who()).await {
+            Ok(text) => limiter.quota.meter.told(&text),
+            Err(error) => {
+                if !error.may_be_heard() {
+                    place.unasked();
+                }
+                None
+            }
         };
         remote.heard_time(told.now_us, now_us);
+        let Some(told) = told else { return self.silent(Some(place), now_us) };
         if !told.verdict.allowed {
             place.refused();
             return Answer::Counted(told.verdict, None);
@@ -230,7 +237,7 @@ impl Limiter {
         let link = Link::lone(&remote.engine);
         let mut elsewhere = 0;
         for (key, here) in keys.iter().zip(&here) {
-            match link.remove(&remote.full_key(*key)).await {
+            match link.forget(&remote.full_key(*key)).await {
                 Ok(there) => elsewhere += u64::from(there && !here),
                 Err(error) => return (counted() + elsewhere, Some(error)),
             }

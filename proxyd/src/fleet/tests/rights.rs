@@ -24,11 +24,11 @@ async fn everything(url: &str) -> Result<(), StoreError> {
     link.keep("session:a", second).await?;
     link.remove("session:a").await?;
     let meter = meter(Algorithm::FixedWindow, &[(100, 60)], 1);
-    link.count("limit:{top/a/b}", &meter.form(), Aim::Take, &meter.arguments()).await?;
-    link.take_place("places:{top/a/b}", 5, "one").await?;
-    link.places_held("places:{top/a/b}", 5).await?;
-    link.hold_places("places:{top/a/b}", &["one".to_owned()]).await?;
-    link.free_places(&[("places:{top/a/b}", "one")]).await?;
+    link.count("proxyd:limit:{top/a/b}", &meter.form(), Aim::Take, &meter.arguments()).await?;
+    link.take_place("proxyd:places:{top/a/b}", 5, "one").await?;
+    link.places_held("proxyd:places:{top/a/b}", 5).await?;
+    link.hold_places("proxyd:places:{top/a/b}", &["one"]).await?;
+    link.free_places(&[("proxyd:places:{top/a/b}", "one")]).await?;
     link.revoked_number().await?;
     link.share_revoked(&[("a".to_owned(), 5)], 1).await?;
     link.revoked_since(0, 1).await?;

@@ -114,3 +114,33 @@ fn without_the_store_each_counts_its_own_and_tells_it_afterwards() {
     let refused = Request::get("/").header("Accept", "application/json").send(denying.address());
     assert_eq!((refused.status, refused.error_code().as_str()), (503, "store_unavailable"));
 }
+
+/// How often the engine was told to do this, by scripts too.
+fn calls(redis: &Redis, command: &str) -> u64 {
+    let stats = redis.ask(&["INFO", "commandstats"]);
+    let of = |line: &str| line.strip_prefix(&format!("cmdstat_{command}:calls="))?.split(',').next()?.parse().ok();
+    stats.lines().find_map(of).unwrap_or(0)
+}
+
+#[test]
+fn what_was_never_asked_for_is_not_given_back() {
+    for on_error in ["allow", "local"] {
+        let (mut redis, upstream) = (Redis::start(), upstream());
+        redis.end();
+        let config = config(&redis, &upstream, 2, on_error);
+        let proxyd = Proxyd::start(&format!("server: {{workers: 1}}\n{config}"));
+        for _ in 0..20 {
+            assert_eq!(proxyd.get("/").status, 200);
+        }
+        redis.run();
+        eventually("it is asked again", || {
+            proxyd.get("/");
+            (calls(&redis, "zadd") > 0).then_some(())
+        });
+        let last = hang(&proxyd);
+        eventually("the last one has a place", || (held(&redis) == 1).then_some(()));
+        drop(last);
+        eventually("its place is free", || (held(&redis) == 0).then_some(()));
+        assert_eq!(calls(&redis, "zrem"), calls(&redis, "zadd"), "{on_error}");
+    }
+}
