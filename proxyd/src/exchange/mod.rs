@@ -178,6 +178,9 @@ pub struct Quota {
     pub meter: limit::Meter,
     /// `RateLimit-Policy`.
     pub policy: Value,
+    /// What a shared store is asked with: the meter's form and arguments.
+    pub form: Box<str>,
+    pub arguments: Box<[u64]>,
 }
 
 /// What CORS lets the client's script see.

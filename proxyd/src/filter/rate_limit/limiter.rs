@@ -205,7 +205,8 @@ impl Limiter {
 
 fn quota(meter: Meter) -> Option<Arc<Quota>> {
     let policy = Value::parse(meter.policy_header())?;
-    Some(Arc::new(Quota { meter, policy }))
+    let (form, arguments) = (meter.form().into(), meter.arguments().into());
+    Some(Arc::new(Quota { meter, policy, form, arguments }))
 }
 
 /// A request's place among those that run at the same time, until it is dropped. A reload hands the counts on: it is given back

@@ -152,8 +152,8 @@ impl Question {
                 None
             }
         };
-        remote.heard_time(told.now_us, now_us);
         let Some(told) = told else { return self.silent(Some(place), now_us) };
+        remote.heard_time(told.now_us, now_us);
         if !told.verdict.allowed {
             place.refused();
             return Answer::Counted(told.verdict, None);
@@ -254,12 +254,12 @@ impl Limiter {
         now_us: u64,
     ) -> Result<shared::decide::limit::Told, StoreError> {
         let remote = self.remote.as_ref().ok_or(StoreError::Settings)?;
-        let meter = quota.map_or(&self.quota.meter, |quota| &quota.meter);
+        let Quota { meter, form, arguments, .. } = &**quota.unwrap_or(&self.quota);
         let key = remote.full_key(key);
         let text = if meter.is_concurrency() {
             link.places_held(&key, meter.most_at_once()).await?
         } else {
-            link.count(&key, &meter.form(), aim, &meter.arguments()).await?
+            link.count(&key, form, aim, arguments).await?
         };
         let told = meter.told(&text).ok_or(StoreError::Answer)?;
         remote.heard_time(told.now_us, now_us);
