@@ -55,8 +55,8 @@ struct Entry {
     counters: Counters,
     /// What it is limited to in place of what the rule says.
     quota: Option<Arc<Quota>>,
-    /// Who it is, for operators.
-    label: Box<str>,
+    /// Who it is, for operators; none: whoever comes next says it.
+    label: Option<Box<str>>,
     used: bool,
 }
 
@@ -67,15 +67,9 @@ pub(super) struct Asked<'a, L> {
     pub(super) meter: &'a Meter,
     /// The key's own, in its place.
     pub(super) quota: Option<&'a Arc<Quota>>,
-    /// Asked for once.
+    /// Asked for where it is not known yet; it may know none itself.
     pub(super) label: L,
     pub(super) now_us: u64,
-}
-
-impl<L> Asked<'_, L> {
-    fn meter(&self) -> &Meter {
-        self.quota.map_or(self.meter, |quota| &quota.meter)
-    }
 }
 
 impl Counts {
@@ -107,34 +101,37 @@ impl Counts {
     }
 
     /// Takes one request. None: nobody could make room for the key, and it is not counted.
-    pub(super) fn take<L: FnOnce() -> Box<str>>(&self, asked: Asked<'_, L>) -> Option<Verdict> {
+    pub(super) fn take<L: FnOnce() -> Option<Box<str>>>(&self, asked: Asked<'_, L>) -> Option<Verdict> {
         self.with(asked, |entry, meter, now_us| meter.take(&mut entry.counters, now_us))
     }
 
     /// Keeps what somebody else counted.
-    pub(super) fn keep<L: FnOnce() -> Box<str>>(&self, asked: Asked<'_, L>, counters: Counters) {
+    pub(super) fn keep<L: FnOnce() -> Option<Box<str>>>(&self, asked: Asked<'_, L>, counters: Counters) {
         self.with(asked, |entry, _, _| entry.counters = counters);
     }
 
     /// Counts a request that runs, whatever the limit. Whether there was room for its key.
-    pub(super) fn occupy<L: FnOnce() -> Box<str>>(&self, asked: Asked<'_, L>) -> bool {
+    pub(super) fn occupy<L: FnOnce() -> Option<Box<str>>>(&self, asked: Asked<'_, L>) -> bool {
         self.with(asked, |entry, meter, _| meter.occupy(&mut entry.counters)).is_some()
     }
 
     fn with<T, L>(&self, asked: Asked<'_, L>, act: impl FnOnce(&mut Entry, &Meter, u64) -> T) -> Option<T>
     where
-        L: FnOnce() -> Box<str>,
+        L: FnOnce() -> Option<Box<str>>,
     {
-        let mut shard = self.shard(asked.key)?;
-        let (index, evicted) = match shard.find(asked.key) {
+        let Asked { key, meter, quota, label, now_us } = asked;
+        let mut shard = self.shard(key)?;
+        let (index, evicted) = match shard.find(key) {
             Some(index) => (Some(index), false),
-            None => shard.make_room(asked.key, asked.meter, asked.now_us, asked.label),
+            None => shard.make_room(key, meter, now_us),
         };
-        let asked = Asked { label: (), key: asked.key, meter: asked.meter, quota: asked.quota, now_us: asked.now_us };
         let done = index.and_then(|index| shard.entries.get_mut(index)).map(|entry| {
             entry.used = true;
-            entry.count_by(asked.meter, asked.quota);
-            act(entry, asked.meter(), asked.now_us)
+            if entry.label.is_none() {
+                entry.label = label();
+            }
+            entry.count_by(meter, quota);
+            act(entry, quota.map_or(meter, |quota| &quota.meter), now_us)
         });
         drop(shard);
         if evicted {
@@ -154,11 +151,19 @@ impl Counts {
         }
     }
 
-    /// What a request of this key would meet; none where nothing is counted for it.
+    /// What a request of this key would meet; none where nothing counts for it.
     pub(super) fn peek(&self, key: KeyHash, meter: &Meter, now_us: u64) -> Option<Verdict> {
         let shard = self.shard(key)?;
         let entry = shard.entries.get(shard.find(key)?)?;
-        Some(entry.meter(meter).peek(&entry.counters, now_us))
+        let meter = entry.meter(meter);
+        (!meter.is_spent(&entry.counters, now_us)).then(|| meter.peek(&entry.counters, now_us))
+    }
+
+    /// Whether it is known here what operators call a key.
+    pub(super) fn is_labelled(&self, key: KeyHash) -> bool {
+        let Some(shard) = self.shard(key) else { return false };
+        let entry = shard.find(key).and_then(|index| shard.entries.get(index));
+        entry.is_some_and(|entry| entry.label.is_some())
     }
 
     /// What a key is limited to in place of what the rule says.
@@ -180,7 +185,7 @@ impl Counts {
     pub(super) fn labelled(&self, wanted: impl Fn(&str) -> bool) -> Vec<KeyHash> {
         let mut found = Vec::new();
         self.each(|entry| {
-            if wanted(&entry.label) {
+            if entry.label.as_deref().is_some_and(&wanted) {
                 found.push(entry.key);
             }
         });
@@ -198,7 +203,7 @@ impl Counts {
             if used == 0 || used < least {
                 return;
             }
-            top.push((entry.label.clone(), used, verdict));
+            top.push((entry.label.clone().unwrap_or_else(|| "[not shown]".into()), used, verdict));
             // Sorted once in a while, not for each.
             if top.len() >= most.saturating_mul(2).max(64) {
                 least = keep_most(&mut top, most);
@@ -212,7 +217,7 @@ impl Counts {
     pub(super) fn forget_labels(&self) {
         for Apart(shard) in &self.shards {
             for entry in &mut shard.lock().unwrap_or_else(PoisonError::into_inner).entries {
-                entry.label = "[not shown]".into();
+                entry.label = None;
             }
         }
     }
@@ -286,19 +291,13 @@ impl Shard {
 
     /// An entry for a key that has none, where somebody makes room for it; and whether one that still counted had to go, or this
     /// one is not counted.
-    fn make_room(
-        &mut self,
-        key: KeyHash,
-        meter: &Meter,
-        now_us: u64,
-        label: impl FnOnce() -> Box<str>,
-    ) -> (Option<usize>, bool) {
+    fn make_room(&mut self, key: KeyHash, meter: &Meter, now_us: u64) -> (Option<usize>, bool) {
         let full = self.entries.len() >= self.capacity;
         let victim = if full { self.victim(meter, now_us) } else { None };
         if full && victim.is_none() {
             return (None, true);
         }
-        let fresh = Entry { key, counters: Counters::default(), quota: None, label: label(), used: true };
+        let fresh = Entry { key, counters: Counters::default(), quota: None, label: None, used: true };
         let (index, evicted) = if let Some(index) = victim {
             (index, self.replace(index, fresh, meter, now_us))
         } else {

@@ -145,17 +145,17 @@ impl Limiter {
         key: KeyHash,
         quota: Option<&Arc<Quota>>,
         now_us: u64,
-        label: impl FnOnce() -> Box<str>,
+        label: impl FnOnce() -> Option<Box<str>>,
     ) -> Option<Verdict> {
         self.counts.take(Asked { key, meter: &self.quota.meter, quota, label, now_us: self.time(now_us) })
     }
 
     /// Notes that a request has a place which somebody else gave it. Whether there was room to note it.
-    pub(super) fn occupy(&self, key: KeyHash, now_us: u64, label: impl FnOnce() -> Box<str>) -> bool {
+    pub(super) fn occupy(&self, key: KeyHash, now_us: u64, label: impl FnOnce() -> Option<Box<str>>) -> bool {
         self.counts.occupy(Asked { key, meter: &self.quota.meter, quota: None, label, now_us })
     }
 
-    /// What a request of this key would meet; none where nothing is counted for it here.
+    /// What a request of this key would meet; none where nothing counts for it here.
     pub fn peek(&self, key: &KeyHash, now_us: u64) -> Option<Verdict> {
         self.counts.peek(*key, &self.quota.meter, self.time(now_us))
     }

@@ -59,11 +59,14 @@ impl Rules {
             let key = limiter.key(&who);
             let quota = who.own_limit().and_then(|limit| limiter.own_quota(limit));
             if limiter.remote.is_some() {
-                let (limiter, label) = (Arc::clone(limiter), who.label(key.own));
-                questions.push(Question { rule: rule.place, limiter, key, quota, label });
+                // Where it is known already nobody asks for it.
+                let label = (!limiter.counts().is_labelled(key)).then(|| who.label(key.own));
+                questions.push(Question { rule: rule.place, limiter: Arc::clone(limiter), key, quota, label });
                 continue;
             }
-            let Some(verdict) = limiter.take(key, quota.as_ref(), now_us, || who.label(key.own)) else { continue };
+            let Some(verdict) = limiter.take(key, quota.as_ref(), now_us, || Some(who.label(key.own))) else {
+                continue;
+            };
             if verdict.allowed && limiter.quota.meter.is_concurrency() {
                 exchange.finish.held.push(Box::new(Held::new(limiter, key)));
             }

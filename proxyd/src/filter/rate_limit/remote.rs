@@ -91,7 +91,8 @@ pub(super) struct Question {
     pub(super) limiter: Arc<Limiter>,
     pub(super) key: KeyHash,
     pub(super) quota: Option<Arc<Quota>>,
-    pub(super) label: Box<str>,
+    /// None: it was known when this was asked.
+    pub(super) label: Option<Box<str>>,
 }
 
 /// What came of it.

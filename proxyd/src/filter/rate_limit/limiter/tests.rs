@@ -47,7 +47,7 @@ fn address(text: &str) -> Who<'static> {
 fn take(limiter: &Limiter, who: &Who<'_>, now_us: u64) -> Option<Verdict> {
     let key = limiter.key(who);
     let quota = who.own_limit().and_then(|limit| limiter.own_quota(limit));
-    limiter.take(key, quota.as_ref(), now_us, || who.label(key.own))
+    limiter.take(key, quota.as_ref(), now_us, || Some(who.label(key.own)))
 }
 
 fn passes(limiter: &Limiter, who: &Who<'_>, now_us: u64) -> bool {
@@ -232,4 +232,10 @@ fn labels_go_when_they_may_not_be_shown_any_more() {
     let hiding = Mask::new(&["x-tenant".into()], &[]);
     let hidden = Limiter::new(&rule, &Scope::TopLevel, &hiding, None, Some(&shown)).unwrap();
     assert_eq!((&*hidden.top(1, 1)[0].label, hidden.top(1, 1)[0].used), ("[not shown]", 1));
+    take(&hidden, &Who::Header { name: "x-tenant", value: b"acme", secret: true }, 1);
+    let label = &*hidden.top(1, 1)[0].label;
+    assert!(
+        label.starts_with("header x-tenant [present, masked, 4 bytes]"),
+        "made anew by whoever comes next: {label}"
+    );
 }
