@@ -21,7 +21,10 @@ pub(super) fn limits(lines: &[LimitLine], look: &Look) -> String {
             vec![
                 line.rule.clone(),
                 line.scope.clone(),
-                line.key.clone(),
+                match &line.provider {
+                    Some(provider) => format!("{} ({provider})", line.key),
+                    None => line.key.clone(),
+                },
                 line.limit.clone(),
                 of_key(grouped(line.remaining)),
                 of_key(format!("in {}", span(line.reset))),

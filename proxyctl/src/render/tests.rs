@@ -236,6 +236,16 @@ fn limits() {
             "keys": 2, "max_keys": 100_000, "shadow": false })
     };
     check("limits", &Command::Limits(LimitsArgs::default()), vec![line(""), line("10.1.2.3")]);
+    let of_provider = |provider: &str| {
+        let mut line = line("ann");
+        line["provider"] = json!(provider);
+        line
+    };
+    check(
+        "limits_of_two",
+        &Command::Limits(LimitsArgs::default()),
+        vec![of_provider("basic"), of_provider("jwt.main")],
+    );
     let reset = Command::LimitsReset(LimitsResetArgs::default());
     check("limits_reset", &reset, vec![json!({ "reset": 2, "audited": true })]);
     let failed = ["keys (top level): the shared store does not answer (connect)"];

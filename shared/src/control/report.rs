@@ -345,6 +345,9 @@ pub struct LimitLine {
     pub scope: String,
     /// Address (or network) or header value (masked where its name says so); empty in a line about the rule itself.
     pub key: String,
+    /// Whose user it is, where that is known: providers may know one name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
     /// `60/1m`.
     pub limit: String,
     pub remaining: u64,

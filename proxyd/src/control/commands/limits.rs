@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::audit::Mask;
+use shared::config;
 use shared::config::policy::{Algorithm, Key, Mode};
 use shared::control::report::{LimitLine, LimitTop, LimitsReset};
 use shared::control::{ControlError, ErrorCode, LimitsArgs, LimitsResetArgs, LimitsTopArgs};
@@ -12,27 +13,38 @@ use shared::decide::limit::Verdict;
 use crate::control::Reply;
 use crate::daemon::Daemon;
 use crate::filter::Limiter;
-use crate::filter::rate_limit::KeyHash;
+use crate::filter::rate_limit::{KeyHash, Named};
+use crate::fleet::Link;
 use crate::identity::State;
 
-/// Without a key, a line about each rule; with one, a line about each rule that counts it. Rules of a shared store are asked there.
+/// Without a key, a line about each rule; with one, a line about each rule and key that is meant and counts. Rules of a shared store are asked there.
 pub(super) async fn list(daemon: &Arc<Daemon>, identity: &Arc<State>, args: LimitsArgs) -> Result<Reply, ControlError> {
     let limiters = named(daemon, args.rule.as_deref())?;
     let Some(key) = args.key else {
         return Ok(super::known::stream("lines", limiters.into_iter().map(|limiter| about(&limiter))));
     };
     let (now_us, mask) = (now_us(daemon), daemon.snapshot().mask.clone());
-    let texts = meant(identity, &key).await;
-    let providers = daemon.snapshot().identities.names();
+    let (link, mut silent) = (link(&limiters), false);
     let mut lines = Vec::new();
-    for limiter in &limiters {
-        let keys = keys_of(limiter, &texts, &providers);
-        if let Ok(verdict) = limiter.peek_shared(&keys, now_us).await {
-            lines.extend(verdict.map(|verdict| counted(limiter, &key, &mask, Some(verdict))));
-        } else {
-            // What it said last, and what was counted here since.
-            let verdict = keys.iter().find_map(|key| limiter.peek(key, now_us));
-            lines.push(LimitLine { store_silent: true, ..counted(limiter, &key, &mask, verdict) });
+    for (limiter, keys) in found(daemon, identity, limiters, &key).await? {
+        let told = lines.len();
+        for Named { key: hash, provider } in keys {
+            let verdict = match limiter.peek_shared(hash, link.as_ref().filter(|_| !silent), now_us).await {
+                Ok(verdict) => verdict,
+                Err(_) => {
+                    silent = true;
+                    // What it said last, and what was counted here since.
+                    limiter.peek(&hash, now_us)
+                }
+            };
+            if verdict.is_some() {
+                let provider = provider.as_deref().map(str::to_owned);
+                let store_silent = silent && limiter.engine().is_some();
+                lines.push(LimitLine { provider, store_silent, ..counted(&limiter, &key, &mask, verdict) });
+            }
+        }
+        if lines.len() == told && silent && limiter.engine().is_some() {
+            lines.push(LimitLine { store_silent: true, ..counted(&limiter, &key, &mask, None) });
         }
     }
     Ok(super::known::stream("lines", lines.into_iter()))
@@ -92,24 +104,54 @@ pub(super) async fn reset(
     args: &LimitsResetArgs,
 ) -> Result<LimitsReset, ControlError> {
     let limiters = named(daemon, args.rule.as_deref())?;
-    let texts = meant(identity, &args.key).await;
-    let providers = daemon.snapshot().identities.names();
+    let link = link(&limiters);
     let mut told = LimitsReset { audited: true, ..LimitsReset::default() };
     let mut silent = None;
-    for limiter in &limiters {
-        let keys = keys_of(limiter, &texts, &providers);
+    for (limiter, keys) in found(daemon, identity, limiters, &args.key).await? {
+        let keys: Vec<KeyHash> = keys.into_iter().map(|named| named.key).collect();
+        // A store that was found silent is not asked again.
+        let link = link.as_ref().filter(|_| silent.is_none());
         for key in &keys {
-            told.running += u64::from(limiter.runs_shared(key, now_us(daemon)).await);
+            told.running += u64::from(limiter.runs_shared(*key, link, now_us(daemon)).await);
         }
-        let (reset, failed) = limiter.reset_shared(&keys, silent).await;
+        let (reset, failed) = limiter.reset_shared(&keys, link).await;
         told.reset += reset;
-        if let Some(error) = failed {
+        silent = silent.or(failed);
+        if let Some(error) = silent.filter(|_| limiter.is_reset_elsewhere()) {
             let (rule, scope, why) = (&limiter.rule.name, limiter.scope_name(), error.kind());
             told.failed.push(format!("{rule} ({scope}): the shared store does not answer ({why})"));
-            silent = Some(error);
         }
     }
     Ok(told)
+}
+
+/// To the store that some of them are counted in: one for all that a command asks there.
+fn link(limiters: &[Arc<Limiter>]) -> Option<Link> {
+    limiters.iter().find_map(|limiter| limiter.engine()).map(Link::lone)
+}
+
+/// The keys that are meant under each rule. Very many are looked through: off this thread.
+async fn found(
+    daemon: &Daemon,
+    identity: &Arc<State>,
+    limiters: Vec<Arc<Limiter>>,
+    key: &str,
+) -> Result<Vec<(Arc<Limiter>, Vec<Named>)>, ControlError> {
+    let texts = meant(identity, key).await;
+    let providers = daemon.snapshot().identities.names();
+    super::off_thread(move || {
+        let found = |limiter: Arc<Limiter>| {
+            let mut keys: Vec<Named> = Vec::new();
+            for named in texts.iter().flat_map(|text| limiter.keys_of(text, &providers)) {
+                if !keys.iter().any(|other| other.key == named.key) {
+                    keys.push(named);
+                }
+            }
+            (limiter, keys)
+        };
+        limiters.into_iter().map(found).collect()
+    })
+    .await
 }
 
 /// What was asked for; and where that is the name or prefix of an API key, its id, by which it is counted.
@@ -119,16 +161,6 @@ async fn meant(identity: &Arc<State>, key: &str) -> Vec<String> {
         super::known::on_disk(identity, move |state| state.directory(|directory| directory.key(&which, now_s))).await;
     let id = id.ok().map(|row| row.id).filter(|id| id != key);
     std::iter::once(key.to_owned()).chain(id).collect()
-}
-
-fn keys_of(limiter: &Limiter, texts: &[String], providers: &[Arc<str>]) -> Vec<KeyHash> {
-    let mut keys: Vec<KeyHash> = Vec::new();
-    for key in texts.iter().flat_map(|text| limiter.keys_of(text, providers)) {
-        if !keys.contains(&key) {
-            keys.push(key);
-        }
-    }
-    keys
 }
 
 fn named(daemon: &Daemon, rule: Option<&str>) -> Result<Vec<Arc<Limiter>>, ControlError> {
@@ -168,7 +200,7 @@ fn about(limiter: &Limiter) -> LimitLine {
 
 /// Nothing is known of the key where there is no verdict: it has all of its limit.
 fn counted(limiter: &Limiter, text: &str, mask: &Mask, verdict: Option<Verdict>) -> LimitLine {
-    let hidden = text.parse::<std::net::IpAddr>().is_err()
+    let hidden = config::parse_network(text).is_none()
         && limiter.rule.by.iter().any(|by| matches!(by, Key::Header(name) if mask.hides_header(name)));
     let about = about(limiter);
     LimitLine {

@@ -240,6 +240,7 @@ const SHAPES: &[Shape] = &[
             ("rule", "string"),
             ("scope", "string"),
             ("key", "string"),
+            ("provider", "string?"),
             ("limit", "string"),
             ("remaining", "integer"),
             ("reset", "integer"),

@@ -12,7 +12,7 @@ use shared::decide::limit::{Meter, Verdict};
 use super::KeyHash;
 use super::counts::{Asked, Counts};
 use super::remote::Remote;
-use super::who::{Kind, Who, is_key_called};
+use super::who::Who;
 use crate::exchange::{Quota, Value};
 use crate::fleet::{Engine, Place};
 
@@ -97,30 +97,6 @@ impl Limiter {
     pub(super) fn key(&self, who: &Who<'_>) -> KeyHash {
         let own = self.counts.hash(|hasher| who.write(|bytes| hasher.write(bytes)));
         KeyHash { own, shared: self.remote.as_ref().map_or(0, |_| Remote::hash(who)) }
-    }
-
-    /// Every key that `text` may mean under this rule: an address, the name of a certificate, the value of one of the headers it
-    /// counts by, the name of a user of one of these providers, an API key's id; and of the keys that were seen lately, those with this prefix or name.
-    pub fn keys_of(&self, text: &str, providers: &[Arc<str>]) -> Vec<KeyHash> {
-        let address = text.parse().ok().map(|address| self.key(&Who::Address(address, self.rule.ipv6_prefix)));
-        let mut keys: Vec<KeyHash> = address.into_iter().collect();
-        for by in &self.rule.by {
-            if *by == Key::User {
-                keys.extend(providers.iter().map(|provider| self.key(&Who::OfProvider(provider, text))));
-            }
-            keys.extend(match by {
-                Key::Header(name) => Some(self.key(&Who::Header { name, value: text.as_bytes(), secret: true })),
-                Key::Certificate => Some(self.key(&Who::Certificate(text))),
-                Key::ApiKey => Some(self.key(&Who::Named(Kind::ApiKey, text))),
-                Key::Ip | Key::User => None,
-            });
-        }
-        if self.rule.by.iter().any(|by| matches!(by, Key::User | Key::ApiKey)) {
-            let seen = self.counts.labelled(|label| is_key_called(label, text));
-            keys.extend(seen);
-        }
-        keys.dedup();
-        keys
     }
 
     /// What a key with a limit of its own is counted by.

@@ -5,12 +5,14 @@
 mod counts;
 mod limiter;
 mod limiters;
+mod named;
 mod remote;
 mod who;
 
 pub use counts::KeyHash;
 pub use limiter::{Limiter, TopLine};
 pub use limiters::{Limiters, Stage};
+pub use named::Named;
 
 use std::any::Any;
 use std::rc::Rc;

@@ -194,56 +194,54 @@ impl Limiter {
         self.remote.as_ref().map(|remote| &remote.engine)
     }
 
-    /// For operators: what a request of the first of these keys that anything is counted for would meet, whichever proxy it comes
-    /// to. Of a rule that is counted here, the same as [`Limiter::peek`].
+    /// Whether forgetting a key's counts is for the store to do, too.
+    pub fn is_reset_elsewhere(&self) -> bool {
+        self.remote.is_some() && !self.quota.meter.is_concurrency()
+    }
+
+    /// For operators: what a request of this key would meet, whichever proxy it comes to; none where nothing counts for it. Of a rule
+    /// that is counted here, and without a link, the same as [`Limiter::peek`].
     ///
     /// # Errors
     ///
     /// Where the store does not answer.
-    pub async fn peek_shared(self: &Arc<Self>, keys: &[KeyHash], now_us: u64) -> Result<Option<Verdict>, StoreError> {
-        let Some(engine) = self.engine() else { return Ok(keys.iter().find_map(|key| self.peek(key, now_us))) };
-        let link = Link::lone(engine);
-        for key in keys {
-            let quota = self.counts().quota(*key);
-            let told = self.told(*key, quota.as_ref(), Aim::Look, &link, now_us).await?;
-            let meter = quota.as_ref().map_or(&self.quota.meter, |quota| &quota.meter);
-            if !meter.is_spent(&told.counters, told.now_us) {
-                return Ok(Some(told.verdict));
-            }
-        }
-        Ok(None)
+    pub async fn peek_shared(
+        &self,
+        key: KeyHash,
+        link: Option<&Link>,
+        now_us: u64,
+    ) -> Result<Option<Verdict>, StoreError> {
+        let Some(link) = link.filter(|_| self.remote.is_some()) else { return Ok(self.peek(&key, now_us)) };
+        let quota = self.counts().quota(key);
+        let told = self.told(key, quota.as_ref(), Aim::Look, link, now_us).await?;
+        let meter = quota.as_ref().map_or(&self.quota.meter, |quota| &quota.meter);
+        Ok((!meter.is_spent(&told.counters, told.now_us)).then_some(told.verdict))
     }
 
-    /// For operators: whether requests of a key are under way, at any proxy where the store answers.
-    pub async fn runs_shared(self: &Arc<Self>, key: &KeyHash, now_us: u64) -> bool {
+    /// For operators: whether requests of a key are under way, at any proxy where there is a link and the store answers.
+    pub async fn runs_shared(&self, key: KeyHash, link: Option<&Link>, now_us: u64) -> bool {
         if !self.quota.meter.is_concurrency() {
             return false;
         }
-        let there = self.peek_shared(std::slice::from_ref(key), now_us).await;
-        there.is_ok_and(|verdict| verdict.is_some()) || self.runs(key)
+        let there = self.peek_shared(key, link, now_us).await;
+        there.is_ok_and(|verdict| verdict.is_some()) || self.runs(&key)
     }
 
-    /// For operators: forgets these keys' counts, here and then for all proxies. How many keys had any; and why those of the
-    /// store may still be there. A store that was found silent before is not asked.
-    pub async fn reset_shared(&self, keys: &[KeyHash], silent: Option<StoreError>) -> (u64, Option<StoreError>) {
+    /// For operators: forgets these keys' counts, here and then, where there is a link, for all proxies. How many keys had any; and
+    /// why those of the store may still be there.
+    pub async fn reset_shared(&self, keys: &[KeyHash], link: Option<&Link>) -> (u64, Option<StoreError>) {
         let here: Vec<bool> = keys.iter().map(|key| self.reset(key)).collect();
-        let counted = || here.iter().filter(|here| **here).count() as u64;
-        let Some(remote) = &self.remote else { return (counted(), None) };
-        if self.quota.meter.is_concurrency() {
-            return (counted(), None);
-        }
-        if silent.is_some() {
-            return (counted(), silent);
-        }
-        let link = Link::lone(&remote.engine);
+        let counted = here.iter().filter(|here| **here).count() as u64;
+        let there = self.remote.as_ref().filter(|_| self.is_reset_elsewhere()).zip(link);
+        let Some((remote, link)) = there else { return (counted, None) };
         let mut elsewhere = 0;
         for (key, here) in keys.iter().zip(&here) {
             match link.forget(&remote.full_key(*key)).await {
                 Ok(there) => elsewhere += u64::from(there && !here),
-                Err(error) => return (counted() + elsewhere, Some(error)),
+                Err(error) => return (counted + elsewhere, Some(error)),
             }
         }
-        (counted() + elsewhere, None)
+        (counted + elsewhere, None)
     }
 
     async fn told(

@@ -250,6 +250,34 @@ fn a_key_may_have_a_limit_below_what_only_some_requests_cost() {
 }
 
 #[test]
+fn two_users_of_one_name_are_told_apart_and_none_who_has_all_is_told() {
+    let redis = Redis::start();
+    for store in ["memory", "redis"] {
+        let yaml = format!(
+            "redis: {{url: '{}', timeout: 2s}}\n\
+             identity: {{api_key: {{}}, basic: {{users: [{{user: ann, password_hash: '{HASH}'}}]}}}}\nauth: [api_key, basic]\n\
+             rate_limit: {{limits: [{{requests: 5, per: 1h}}], by: user, store: {store}}}\nroutes:\n  - {{path: /, respond: {{status: 200}}}}\n",
+            redis.url()
+        );
+        let proxyd = Proxyd::start(&yaml);
+        let [acts_for_ann, ..] = key(&proxyd, json!({"name": "one", "user": "ann"}));
+        let basic =
+            || Request::get("/").header("Authorization", "Basic YW5uOmNvcnJlY3QgaG9yc2U=").send(proxyd.address());
+        check(&proxyd, &acts_for_ann, &[200]);
+        assert_eq!([basic(), basic()].map(|answer| answer.status), [200; 2]);
+        for text in ["ann", "user ann"] {
+            let shown = proxyd.stream("limits", &json!({"key": text}));
+            let mut told: Vec<_> = shown.iter().map(|line| (line["provider"].as_str(), &line["remaining"])).collect();
+            told.sort_by_key(|(provider, _)| *provider);
+            assert_eq!(told, [(Some("api_key"), &json!(4)), (Some("basic"), &json!(3))], "{store} {text}: {shown:?}");
+        }
+        assert_eq!(proxyd.ask("limits_reset", &json!({"key": "user ann"}))["reset"], 2, "{store}");
+        let shown = proxyd.stream("limits", &json!({"key": "ann"}));
+        assert!(shown.is_empty(), "{store}: nothing of them counts: {shown:?}");
+    }
+}
+
+#[test]
 fn a_tunnel_keeps_its_place_until_it_is_closed() {
     let upstream = websocket::repeater();
     let proxyd = Proxyd::start(&format!(

@@ -188,7 +188,7 @@ fn keys_are_found_by_names_ids_and_prefixes() {
         limiter
             .keys_of(text, &[Arc::clone(&person.provider)])
             .iter()
-            .filter(|key| limiter.peek(key, 1).is_some())
+            .filter(|named| limiter.peek(&named.key, 1).is_some())
             .count()
     };
     for (text, expected) in [
@@ -238,4 +238,43 @@ fn labels_go_when_they_may_not_be_shown_any_more() {
         label.starts_with("header x-tenant [present, masked, 4 bytes]"),
         "made anew by whoever comes next: {label}"
     );
+}
+
+#[test]
+fn what_the_list_calls_a_key_finds_it() {
+    let by = vec![Key::Certificate, Key::Header("x-tenant".into()), Key::Header("x-secret".into()), Key::User, Key::Ip];
+    let limiter = limiter(&Rule { by, ..rule(1, 640) });
+    let person = Principal { user: "alice".into(), key: None, ..principal(None) };
+    let mark = principal(None);
+    let long = "a".repeat(300);
+    let header = |value, secret| Who::Header { name: "x-tenant", value, secret };
+    let all = [
+        address("10.0.0.1"),
+        address("2001:db8::1"),
+        Who::Certificate("billing"),
+        header(b"acme", false),
+        header(b"a\xff", false),
+        header(long.as_bytes(), false),
+        Who::Header { name: "x-secret", value: b"s3cret", secret: true },
+        Who::User(&person),
+        Who::User(&mark),
+    ];
+    for who in &all {
+        take(&limiter, who, 1);
+    }
+    let providers = [Arc::clone(&person.provider)];
+    let found = |text: &str| -> Vec<KeyHash> {
+        let keys = limiter.keys_of(text, &providers).into_iter();
+        keys.map(|named| named.key).filter(|key| limiter.peek(key, 1).is_some()).collect()
+    };
+    for who in &all {
+        let label = who.label(limiter.key(who).own);
+        assert_eq!(found(&label), [limiter.key(who)], "{label}");
+    }
+    assert_eq!(found("2001:db8::/63"), []);
+    // Also one that only others have counted, as far as its words say who it is.
+    limiter.counts.forget_labels();
+    for who in [&all[1], &all[2], &all[3], &all[7]] {
+        assert_eq!(found(&who.label(0)), [limiter.key(who)], "{who:?}");
+    }
 }
