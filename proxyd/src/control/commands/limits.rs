@@ -27,23 +27,20 @@ pub(super) async fn list(daemon: &Arc<Daemon>, identity: &Arc<State>, args: Limi
     let (link, mut silent) = (link(&limiters), false);
     let mut lines = Vec::new();
     for (limiter, keys) in found(daemon, identity, limiters, &key).await? {
-        let told = lines.len();
+        let before = lines.len();
         for Named { key: hash, provider } in keys {
-            let verdict = match limiter.peek_shared(hash, link.as_ref().filter(|_| !silent), now_us).await {
-                Ok(verdict) => verdict,
-                Err(_) => {
-                    silent = true;
-                    // What it said last, and what was counted here since.
-                    limiter.peek(&hash, now_us)
-                }
-            };
+            let link = link.as_ref().filter(|_| !silent);
+            let told = limiter.peek_shared(hash, link, now_us).await;
+            silent |= told.is_err();
+            // Where it is silent: what it said last, and what was counted here since.
+            let verdict = told.unwrap_or_else(|_| limiter.peek(&hash, now_us));
             if verdict.is_some() {
                 let provider = provider.as_deref().map(str::to_owned);
                 let store_silent = silent && limiter.engine().is_some();
                 lines.push(LimitLine { provider, store_silent, ..counted(&limiter, &key, &mask, verdict) });
             }
         }
-        if lines.len() == told && silent && limiter.engine().is_some() {
+        if lines.len() == before && silent && limiter.engine().is_some() {
             lines.push(LimitLine { store_silent: true, ..counted(&limiter, &key, &mask, None) });
         }
     }
