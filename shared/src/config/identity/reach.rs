@@ -40,9 +40,9 @@ fn warn_stripped(fields: &mut Fields<'_, '_>, identity: &Identity, inherited: &A
             let by_principal = rule.by.iter().any(|by| matches!(by, Key::User | Key::ApiKey));
             !by_principal && rule.exempt_users.is_empty() && rule.exempt_keys.is_empty()
         });
-        let mut names = early.flat_map(|rule| &rule.by).filter_map(|by| match by {
-            Key::Header(name) if is_stripped(name) => Some(name.clone()),
-            _ => None,
+        let mut names = early.flat_map(|rule| &rule.by).filter_map(|by| {
+            let Key::Header(name) = by else { return None };
+            is_stripped(name).then(|| name.clone())
         });
         names.next()
     };
