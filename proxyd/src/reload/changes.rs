@@ -257,7 +257,7 @@ fn sections(previous: &Config, next: &Config) -> Vec<String> {
         ("redis", *redis != next.redis),
         ("bans", *bans != next.bans),
     ];
-    let named = all.into_iter().filter_map(|(name, differs)| differs.then(|| name.to_owned()));
+    let named = all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned());
     let policies = differing((previous, policies), (next, &next.policies), false).into_iter().map(str::to_owned);
     named.chain(identity_parts(identity, &next.identity)).chain(policies).collect()
 }

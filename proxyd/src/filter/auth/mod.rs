@@ -103,7 +103,7 @@ impl Compiled {
                         break;
                     }
                 }
-                said => {
+                said @ (Said::Now(_) | Said::Later(_) | Said::WithKeys(..)) => {
                     from = from.min(index);
                     let is_enough = auth.is_enough(&left, &said);
                     left.push(said);

@@ -125,16 +125,15 @@ fn together(first: Recognised, others: Vec<Recognised>, sends: &Sends) -> Option
     }
     let principals = || others.iter().map(|other| &other.principal);
     let joined = &first.principal.joined;
-    let principal = match joined.of(|known| known.are(principals())) {
-        Some(known) => known,
-        None => {
-            let made = Arc::new(join(&first.principal, principals(), sends)?);
-            // Whom nobody else holds was made for this request alone.
-            if principals().all(|other| Arc::strong_count(other) > 1) {
-                joined.keep(Others::new(principals()), &made);
-            }
-            made
+    let principal = if let Some(known) = joined.of(|known| known.are(principals())) {
+        known
+    } else {
+        let made = Arc::new(join(&first.principal, principals(), sends)?);
+        // Whom nobody else holds was made for this request alone.
+        if principals().all(|other| Arc::strong_count(other) > 1) {
+            joined.keep(Others::new(principals()), &made);
         }
+        made
     };
     let mut back = first.back;
     back.extend(others.into_iter().flat_map(|other| other.back));
