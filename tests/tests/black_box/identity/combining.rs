@@ -93,6 +93,9 @@ fn any_of_several_lets_in_and_the_most_telling_refusal_is_told() {
         assert_eq!(outcome(&ask(&headers)), expected, "{headers:?}");
     }
     assert_eq!(outcome(&ask(&[("Authorization", &basic("wrong"))])), "401 password_wrong");
+    // `ada:` and the rest.
+    assert_eq!(outcome(&ask(&[("Authorization", &basic(&"x".repeat(1019)))])), "401 password_wrong");
+    assert_eq!(outcome(&ask(&[("Authorization", &basic(&"x".repeat(1020)))])), "401 credentials_too_large");
     let answer = ask(&[]);
     let challenges: Vec<_> = answer.headers.all("www-authenticate");
     assert_eq!(challenges.len(), 3, "{challenges:?}");
