@@ -79,6 +79,7 @@ fn is_same_route((previous, before): (&Config, &Route), (next, after): (&Config,
         headers,
         query,
         priority,
+        is_implied,
         encoded_slash,
         forward_host,
         action,
@@ -93,6 +94,7 @@ fn is_same_route((previous, before): (&Config, &Route), (next, after): (&Config,
         && *headers == after.headers
         && *query == after.query
         && *priority == after.priority
+        && *is_implied == after.is_implied
         && *encoded_slash == after.encoded_slash
         && *forward_host == after.forward_host
         && *rewrite == after.rewrite

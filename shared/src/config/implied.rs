@@ -1,5 +1,6 @@
-//! The routes that `identity` brings along: pages of its own need addresses. They are like routes that were written last, with
-//! the top level's policies but `auth`: whoever is to log in has not done so yet.
+//! The routes that `identity` brings along: pages of its own need addresses. On their paths no route wins that does not serve
+//! the same, whatever its host and priority: a login that another route takes would never end. They have the top level's policies
+//! but `auth`: whoever is to log in has not done so yet.
 
 use std::sync::Arc;
 
@@ -8,7 +9,9 @@ use super::identity::{Identity, JWKS_PATH, TokenAlgorithm};
 use super::policy::{Policies, Scope, Setting};
 use super::problem::Code;
 use super::report::Fault;
+use super::routes::Written;
 use super::{Action, EncodedSlash, ForwardHost, Origin, PathPattern, Route, RouteTimeouts, Serve};
+use crate::routing::is_under;
 
 /// One of them.
 struct Implied {
@@ -51,6 +54,7 @@ pub(super) fn routes(
     identity: &Identity,
     inherited: &Arc<Policies>,
     written: &[Route],
+    places: &[Written],
 ) -> Vec<Route> {
     let implied: Vec<Implied> = all(identity).into_iter().filter(|implied| !is_written(implied, written)).collect();
     if implied.is_empty() {
@@ -60,7 +64,7 @@ pub(super) fn routes(
     let mut routes = Vec::with_capacity(implied.len());
     for Implied { name, path, serve, keys } in implied {
         let at = origin(fields, keys);
-        warn_hidden(fields, &path, serve, keys, written);
+        warn_hidden(fields, (&at, &path, serve), written, places);
         routes.push(Route {
             name: free_name(name, written).into(),
             at,
@@ -70,6 +74,7 @@ pub(super) fn routes(
             headers: Vec::new(),
             query: Vec::new(),
             priority: 0,
+            is_implied: true,
             encoded_slash: EncodedSlash::Refuse,
             forward_host: ForwardHost::Keep,
             action: Action::Serve(serve),
@@ -105,29 +110,33 @@ fn takes_all(path: &PathPattern, other: &PathPattern) -> bool {
     }
 }
 
-/// A route of the operator's that takes every request before it.
+/// Routes of the operator's on whose path only those pages are.
 fn warn_hidden(
     fields: &mut Fields<'_, '_>,
-    path: &PathPattern,
-    serve: Serve,
-    keys: &[&'static str],
+    (at, path, serve): (&Origin, &PathPattern, Serve),
     written: &[Route],
+    places: &[Written],
 ) {
-    let serves = |route: &Route| matches!(route.action, Action::Serve(_));
-    let hides =
-        |route: &&Route| route.path == *path && has_no_conditions(route) && route.priority >= 0 && !serves(route);
-    let Some(route) = written.iter().find(hides) else { return };
-    let message =
-        format!("`{}` ({}) takes every request that `serve: {}` is there for", route.name, route.at, serve.name());
-    let fault = Fault::new(Code::Unreachable, message).hint("give one of the two another path");
-    let place = node(fields, keys).unwrap_or(fields.place);
-    fields.reader().under_declared("identity", |reader| match keys {
-        [one] => reader.under_declared(one, |reader| reader.warn(place, fault)),
-        [one, two, ..] => {
-            reader.under_declared(one, |reader| reader.under_declared(two, |reader| reader.warn(place, fault)));
+    let hidden = |(route, _): &(&Route, &Written)| {
+        is_within(&route.path, path) && !matches!(route.action, Action::Serve(other) if other == serve)
+    };
+    for (_, Written { place, index }) in written.iter().zip(places).filter(hidden) {
+        let message =
+            format!("no request can reach this route: its path is for what `serve: {}` serves ({at})", serve.name());
+        let fault = Fault::new(Code::Unreachable, message).hint("give one of the two another path");
+        fields.reader().under_declared("routes", |reader| reader.at(*index, |reader| reader.warn(*place, fault)));
+    }
+}
+
+/// Whether every path of the first is one of the second.
+fn is_within(path: &PathPattern, other: &PathPattern) -> bool {
+    match (path, other) {
+        (PathPattern::Prefix(path) | PathPattern::Exact(path), PathPattern::Prefix(other)) => is_under(path, other),
+        (PathPattern::Exact(path), PathPattern::Exact(other)) => path == other,
+        (PathPattern::Prefix(_), PathPattern::Exact(_)) | (PathPattern::Regex(_), _) | (_, PathPattern::Regex(_)) => {
+            false
         }
-        [] => reader.warn(place, fault),
-    });
+    }
 }
 
 fn node(fields: &Fields<'_, '_>, keys: &[&str]) -> Option<super::tree::Place> {

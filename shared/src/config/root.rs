@@ -102,14 +102,14 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node<'a>) -> Option<Co
         let entries = fields.entries;
         certificates::check(fields.reader(), entries, &server.listen);
     }
-    let mut routes = read_routes(&mut fields, &inherited, &mut around);
+    let (mut routes, written) = read_routes(&mut fields, &inherited, &mut around);
     if let (Some(server), false) = (&server, fields.reader().failed()) {
         identity::review::warn(&mut fields, &around, server, &inherited, &routes);
         if let Some(Some(_)) = &bans {
             bans::warn(&mut fields, server);
         }
     }
-    routes.extend(implied::routes(&mut fields, &around.identity, &inherited, &routes));
+    routes.extend(implied::routes(&mut fields, &around.identity, &inherited, &routes, &written));
     if let Some(log) = &mut log {
         around.identity.hide(&mut log.redact);
     }
@@ -154,11 +154,15 @@ fn read_upstreams(fields: &mut Fields<'_, '_>) -> (Vec<super::Upstream>, HashSet
         .unwrap_or_default()
 }
 
-fn read_routes(fields: &mut Fields<'_, '_>, inherited: &Arc<Policies>, around: &mut Surroundings) -> Vec<super::Route> {
+fn read_routes(
+    fields: &mut Fields<'_, '_>,
+    inherited: &Arc<Policies>,
+    around: &mut Surroundings,
+) -> (Vec<super::Route>, Vec<routes::Written>) {
     let routes = fields.get("routes", |reader, node, _| {
         let (routes, written) = routes::read_all(reader, node, inherited, around);
         shadow::check(reader, &routes, &written);
-        Some(routes)
+        Some((routes, written))
     });
     // A broken route may have meant the upstream that seems unused.
     if !fields.reader().failed() {

@@ -24,6 +24,8 @@ pub struct Route {
     pub query: Vec<QueryMatch>,
     /// More wins before everything else does.
     pub priority: i32,
+    /// Nobody wrote it: `identity` brought it along. On its path only routes that serve the same pages are looked at.
+    pub is_implied: bool,
     pub encoded_slash: EncodedSlash,
     pub forward_host: ForwardHost,
     pub action: Action,

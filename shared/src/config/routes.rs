@@ -161,7 +161,7 @@ static OWN_FIELDS: &[Field] = &[
     Field::new(
         "serve",
         Kind::Choice(&["login", "accounts", "jwks"]),
-        "Answered by what `identity` brings along: the pages of a login (below `identity.session.path`), the endpoints of `identity.accounts` (below its `prefix`), or the keys that our own tokens are checked with. Such routes are there without being written; write one to give it policies of its own. The top level's `auth` does not hold on it.",
+        "Answered by what `identity` brings along: the pages of a login (below `identity.session.path`), the endpoints of `identity.accounts` (below its `prefix`), or the keys that our own tokens are checked with. Such routes are there without being written, and on their paths no route wins that does not serve the same, whatever its host, priority and conditions; write one to give it policies of its own. The top level's `auth` does not hold on it.",
     ),
     Field::new(
         "rewrite",
@@ -283,6 +283,7 @@ fn read<'a>(
         encoded_slash: encoded_slash?,
         forward_host: forward_host?,
         action: action?,
+        is_implied: false,
         rewrite: rewrite?,
         timeouts: timeouts?,
         retry: retry?,

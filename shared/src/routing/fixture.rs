@@ -56,6 +56,7 @@ pub(super) fn route(name: &str, match_path: &str) -> Route {
         headers: Vec::new(),
         query: Vec::new(),
         priority: 0,
+        is_implied: false,
         encoded_slash: EncodedSlash::Refuse,
         forward_host: ForwardHost::Keep,
         action: Action::Respond(Respond { status: 200, headers: Vec::new(), body: "".into() }),

@@ -31,6 +31,8 @@ pub(super) enum Fault {
     Header(usize),
     /// Index into [`Conditions::query`].
     Query(usize),
+    /// The path is that of pages of our own, and the route serves others or none. Index of the route that brings them.
+    Reserved(u32),
 }
 
 impl Conditions {

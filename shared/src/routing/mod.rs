@@ -18,6 +18,7 @@ mod table;
 pub use host::host_of;
 pub use matcher::headers_hold;
 pub use normalize::{PathProblem, normalize};
+pub(crate) use path::is_under;
 pub use resolve::{Refusal, Resolution, resolve};
 pub use table::{Table, in_precedence};
 

@@ -9,6 +9,12 @@ use crate::config::{PathPattern, Pattern};
 use super::host::Group;
 use super::octet::hash;
 
+/// Whether a path lies below a prefix, on segment boundaries.
+pub(crate) fn is_under(path: &str, prefix: &str) -> bool {
+    let rest = path.strip_prefix(prefix);
+    rest.is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/'))
+}
+
 /// A route under one of its host patterns, with its place in the order of precedence (0 first).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {

@@ -4,11 +4,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::config::{Config, HostPattern, PathPattern, Route};
+use crate::config::{Action, Config, HostPattern, PathPattern, Route, Serve};
 
 use super::host::{Group, Hosts};
 use super::matcher::{Conditions, Fault};
-use super::path::{Entry, Paths};
+use super::path::{Entry, Paths, is_under};
 use super::{Decision, Facts, Lookup};
 
 /// The compiled routes.
@@ -18,12 +18,50 @@ use super::{Decision, Facts, Lookup};
 pub struct Table {
     /// By index of the route.
     conditions: Vec<Conditions>,
+    reserved: Vec<Reserved>,
     hosts: Hosts,
     paths: Paths,
     /// All routes have one priority, so that the first match on the walk is the best.
     one_priority: bool,
     headers_read: Vec<Arc<str>>,
     query_read: Vec<Arc<str>>,
+}
+
+/// The path of pages of our own that nobody wrote a route for: nothing else is to stand in their way.
+#[derive(Debug)]
+struct Reserved {
+    path: PathPattern,
+    route: u32,
+    /// Who serves the same; by index of the route.
+    serving: Vec<bool>,
+}
+
+impl Reserved {
+    /// In order of precedence.
+    fn of(routes: &[Route]) -> Vec<Self> {
+        let implied = ranked(routes).into_iter().filter_map(|(index, _)| Some((index, routes.get(index)?)));
+        let serves = |route: &Route, pages: Serve| matches!(route.action, Action::Serve(serve) if serve == pages);
+        let reserved = implied.filter(|(_, route)| route.is_implied).filter_map(|(index, route)| {
+            let Action::Serve(pages) = route.action else { return None };
+            let serving = routes.iter().map(|route| serves(route, pages)).collect();
+            Some(Self { path: route.path.clone(), route: index as u32, serving })
+        });
+        reserved.collect()
+    }
+
+    fn takes(&self, path: &str) -> bool {
+        match &self.path {
+            PathPattern::Exact(exact) => **exact == *path,
+            PathPattern::Prefix(prefix) => is_under(path, prefix),
+            PathPattern::Regex(_) => false,
+        }
+    }
+
+    /// What stands in the way of a route that serves something else.
+    fn fault(&self, route: u32) -> Option<Fault> {
+        let is_serving = self.serving.get(route as usize).copied().unwrap_or_default();
+        (!is_serving).then_some(Fault::Reserved(self.route))
+    }
 }
 
 /// Sorts as precedence does: priority, host (exact, longest wildcard, none), path (exact, longest prefix, regex), number of
@@ -57,12 +95,15 @@ pub(super) fn ranked(routes: &[Route]) -> Vec<(usize, Option<&HostPattern>)> {
     order.into_iter().map(|((.., index), host)| (index, host)).collect()
 }
 
-/// The routes in order of precedence, each once: where the best of its hosts puts it. Indexes into `Config::routes`.
+/// The routes in order of precedence, each once: where the best of its hosts puts it. Those that nobody wrote stand first: nothing
+/// else is in their way. Indexes into `Config::routes`.
 #[must_use]
 pub fn in_precedence(routes: &[Route]) -> Vec<usize> {
     let mut is_taken = vec![false; routes.len()];
     let is_first = |index: &usize| is_taken.get_mut(*index).is_some_and(|taken| !std::mem::replace(taken, true));
-    ranked(routes).into_iter().map(|(index, _)| index).filter(is_first).collect()
+    let mut order: Vec<usize> = ranked(routes).into_iter().map(|(index, _)| index).filter(is_first).collect();
+    order.sort_by_key(|index| routes.get(*index).is_none_or(|route| !route.is_implied));
+    order
 }
 
 /// Watches the walk.
@@ -110,6 +151,7 @@ struct Walk<'a, L: Lookup, O: Observer> {
     table: &'a Table,
     facts: &'a Facts<'a, L>,
     observer: &'a mut O,
+    reserved: Option<&'a Reserved>,
     best: Option<Entry>,
 }
 
@@ -151,8 +193,9 @@ impl<L: Lookup, O: Observer> Walk<'_, L, O> {
             if !self.is_wanted(*entry) {
                 return;
             }
+            let reserved = self.reserved.and_then(|reserved| reserved.fault(entry.route));
             let conditions = self.table.conditions.get(entry.route as usize);
-            let fault = conditions.and_then(|conditions| conditions.fault(self.facts));
+            let fault = reserved.or_else(|| conditions.and_then(|conditions| conditions.fault(self.facts)));
             self.observer.candidate(*entry, fault);
             if fault.is_none() && self.best.is_none_or(|best| entry.rank < best.rank) {
                 self.best = Some(*entry);
@@ -188,6 +231,7 @@ impl Table {
         let query: BTreeSet<_> = routes.iter().flat_map(|route| &route.query).map(|q| q.name.clone()).collect();
         Self {
             conditions: routes.iter().map(Conditions::of).collect(),
+            reserved: Reserved::of(routes),
             hosts,
             paths,
             one_priority: routes.windows(2).all(|pair| matches!(pair, [a, b] if a.priority == b.priority)),
@@ -219,7 +263,8 @@ impl Table {
         if !facts.path.starts_with('/') {
             return None;
         }
-        let mut walk = Walk { table: self, facts, observer, best: None };
+        let reserved = self.reserved.iter().find(|reserved| reserved.takes(facts.path));
+        let mut walk = Walk { table: self, facts, observer, reserved, best: None };
         walk.run();
         walk.best
     }

@@ -6,7 +6,7 @@ use crate::audit::mask::Mask;
 use crate::config::{HostPattern, PathPattern, QueryMatch, Route, ValueMatch};
 use crate::control::report::{Candidate, MAX_CANDIDATES};
 use crate::routing::matcher::{Conditions, Fault, values};
-use crate::routing::path::Entry;
+use crate::routing::path::{Entry, is_under};
 use crate::routing::table::{Observer, Table, ranked};
 use crate::routing::{Facts, host};
 
@@ -63,12 +63,13 @@ pub(super) fn list(
     seen.truncate(MAX_CANDIDATES);
     seen.sort_unstable_by_key(|seen| seen.rank);
     let winner = winner.and_then(|winner| seen.iter().find(|seen| std::ptr::eq(seen.route, winner)));
+    let is_reserved = seen.iter().any(|seen| matches!(seen.fault, Some(Fault::Reserved(_))));
     let told = seen.iter().map(|seen| {
         let won = winner.is_some_and(|winner| std::ptr::eq(seen, winner));
         let reason = match (won, seen.nearness, seen.fault) {
-            (true, _, None) => why_it_won(seen),
+            (true, _, None) => why_it_won(seen, is_reserved),
             (true, _, Some(_)) => "answers this preflight: the request it announces would come here".to_owned(),
-            (false, Nearness::HostAndPath, Some(fault)) => fault_reason(seen.route, fault, facts, mask),
+            (false, Nearness::HostAndPath, Some(fault)) => fault_reason(routes, seen.route, fault, facts, mask),
             (false, Nearness::HostAndPath, None) => why_it_lost(seen, winner),
             (false, Nearness::HostOrPath | Nearness::Neither, _) => mismatch(seen.route, facts),
         };
@@ -107,14 +108,12 @@ fn host_matches(route: &Route, name: &str) -> bool {
 fn path_matches(pattern: &PathPattern, path: &str) -> bool {
     match pattern {
         PathPattern::Exact(exact) => **exact == *path,
-        PathPattern::Prefix(prefix) => path
-            .strip_prefix(&**prefix)
-            .is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/')),
+        PathPattern::Prefix(prefix) => is_under(path, prefix),
         PathPattern::Regex(pattern) => pattern.regex.is_match(path),
     }
 }
 
-fn why_it_won(seen: &Seen<'_>) -> String {
+fn why_it_won(seen: &Seen<'_>, is_reserved: bool) -> String {
     let host = seen.host.map_or_else(String::new, |pattern| format!("host {}, ", host_text(pattern)));
     let path = match &seen.route.path {
         PathPattern::Exact(path) => format!("exact path {path}"),
@@ -126,7 +125,9 @@ fn why_it_won(seen: &Seen<'_>) -> String {
         1 => ", and its condition holds".to_owned(),
         count => format!(", and its {count} conditions hold"),
     };
-    format!("first in order of precedence: {host}{path}{conditions}")
+    let of =
+        if is_reserved { "first of those that serve the pages of this path" } else { "first in order of precedence" };
+    format!("{of}: {host}{path}{conditions}")
 }
 
 /// All its conditions hold, and somebody stands before it.
@@ -195,11 +196,15 @@ fn shown(text: &str) -> String {
     if marked.len() == text.len() + 2 { text.to_owned() } else { marked }
 }
 
-fn fault_reason(route: &Route, fault: Fault, facts: &Facts<'_, Asked>, mask: &Mask) -> String {
+fn fault_reason(routes: &[Route], route: &Route, fault: Fault, facts: &Facts<'_, Asked>, mask: &Mask) -> String {
     let broken = |condition: Option<(&str, &ValueMatch)>, found: Found| {
         condition.map_or_else(String::new, |(name, wanted)| found.reason(name, wanted))
     };
     match fault {
+        Fault::Reserved(owner) => {
+            let owner = routes.get(owner as usize).map_or("", |route| &*route.name);
+            format!("loses to {owner}: its pages are on this path, and this route does not serve them")
+        }
         Fault::Method => {
             let methods: Vec<String> = route.methods.iter().map(ToString::to_string).collect();
             format!("method {} is not {}", facts.method, one_of(&methods))

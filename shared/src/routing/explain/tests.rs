@@ -13,7 +13,7 @@ use crate::config::policy::{
 };
 use crate::config::{
     Action, EncodedSlash, ForwardHost, HeaderMatch, Origin, QueryMatch, Redirect, RedirectPart, Rewrite, Route, Scope,
-    Setting, Share, Source, UpstreamTls, ValueMatch,
+    Serve, Setting, Share, Source, UpstreamTls, ValueMatch,
 };
 use crate::control::report::{MAX_CANDIDATES, Verdict};
 
@@ -41,6 +41,26 @@ fn check(routes: &[Route], request: &str, headers: &[&str], expected: &[&str]) {
 fn set<T>(value: T, scope: Scope) -> Setting<T> {
     let at = Origin { source: Source::File("config.yaml".into()), line: 3, column: 5 };
     Setting { value: Some(value.into()), scope, at }
+}
+
+#[test]
+fn pages_of_our_own_say_that_the_path_is_theirs() {
+    let login = Action::Serve(Serve::Login);
+    let routes = [
+        Route { priority: 1, ..route("app", "/") },
+        Route { hosts: vec![host("a")], ..route("shop", "/.p/x") },
+        Route { is_implied: true, action: login, ..route("identity-login", "/.p/") },
+    ];
+    check(
+        &routes,
+        "GET http://a/.p/login",
+        &[],
+        &[
+            "-app: loses to identity-login: its pages are on this path, and this route does not serve them",
+            "-shop: path /.p/login is not under /.p/x",
+            "+identity-login: first of those that serve the pages of this path: prefix /.p/",
+        ],
+    );
 }
 
 #[test]

@@ -178,11 +178,71 @@ fn methods_that_are_missing_are_told() {
     check(&[for_methods("get", "/a", &["GET"]), route("any", "/")], &[("POST /a", "any")]);
 }
 
+fn serves(name: &str, path: &str, pages: Serve) -> Route {
+    Route { action: Action::Serve(pages), ..route(name, path) }
+}
+
+fn along(name: &str, path: &str, pages: Serve) -> Route {
+    Route { is_implied: true, ..serves(name, path, pages) }
+}
+
+#[test]
+fn nothing_stands_in_the_way_of_pages_of_our_own() {
+    let login = along("login", "/.p/", Serve::Login);
+    let jwks = along("jwks", "= /keys", Serve::Jwks);
+    for other in [
+        on_hosts("app", "/", &["app"]),
+        on_hosts("app", "/", &["*.app"]),
+        Route { priority: 1, ..route("app", "/") },
+        Route { query: vec![query("to", "1")], ..route("app", "/.p/") },
+        Route { priority: 1, ..route("app", "~ ^/[.k]") },
+        for_methods("app", "= /.p/login", &["GET"]),
+        serves("app", "= /.p/login", Serve::Accounts),
+    ] {
+        let routes = [other, login.clone(), jwks.clone()];
+        for host in ["app", "x.app"] {
+            check(
+                &routes,
+                &[
+                    (&format!("GET {host}/.p/login?to=1"), "login"),
+                    (&format!("POST {host}/.p/"), "login"),
+                    (&format!("GET {host}/keys"), "jwks"),
+                ],
+            );
+        }
+        assert_eq!(in_precedence(&routes)[2], 0);
+    }
+    let routes = [
+        Route { priority: 1, ..route("app", "/") },
+        Route { hosts: vec![host("a")], ..serves("own", "/", Serve::Login) },
+        Route { methods: names(&["POST"]), ..serves("posted", "/.p/", Serve::Login) },
+        login,
+    ];
+    check(
+        &routes,
+        &[("GET a/.p/login", "own"), ("GET b/.p/login", "login"), ("POST b/.p/x", "posted"), ("GET a/.p", "app")],
+    );
+    check(&[on_hosts("app", "/", &["a"]), along("login", "/", Serve::Login)], &[("OPTIONS a*", "404")]);
+}
+
 /// The first route by a plain reading of the rules.
 fn naive(routes: &[Route], facts: &Facts<'_, Headers>) -> Decision {
     let mut matches = Vec::new();
     let mut methods = BTreeSet::new();
+    let begins = |route: &Route| match &route.path {
+        PathPattern::Exact(exact) => **exact == *facts.path,
+        PathPattern::Prefix(prefix) => {
+            format!("{}/", facts.path).starts_with(&format!("{}/", prefix.trim_end_matches('/')))
+                && (!prefix.ends_with('/') || facts.path.starts_with(&**prefix))
+        }
+        PathPattern::Regex(_) => false,
+    };
+    let is_serve = |route: &Route| matches!(route.action, Action::Serve(_));
+    let reserved = routes.iter().any(|route| route.is_implied && begins(route));
     for (index, route) in routes.iter().enumerate() {
+        if reserved && !is_serve(route) {
+            continue;
+        }
         let host_class = |pattern: &HostPattern| match pattern {
             HostPattern::Exact(name) => (**name == *facts.host).then_some((0, Reverse(0))),
             HostPattern::Wildcard(suffix) => {
@@ -245,7 +305,7 @@ fn any_route() -> impl Strategy<Value = Route> {
         any::<bool>().prop_map(ValueMatch::Present)
     ];
     let conditions = (prop::collection::vec(value, 0..2), prop::option::weighted(0.2, Just(query("q", "1"))));
-    (hosts, paths, methods, conditions, prop::sample::select(vec![0, 0, 0, 0, 1, -1])).prop_map(
+    let written = (hosts, paths, methods, conditions, prop::sample::select(vec![0, 0, 0, 0, 1, -1])).prop_map(
         |(hosts, path, methods, (headers, query), priority)| Route {
             hosts: hosts.into_iter().map(host).collect(),
             path,
@@ -255,7 +315,11 @@ fn any_route() -> impl Strategy<Value = Route> {
             priority,
             ..route("any", "/")
         },
-    )
+    );
+    let serving =
+        (written.clone(), Just(Action::Serve(Serve::Login))).prop_map(|(route, action)| Route { action, ..route });
+    let implied = "(= |)(/(a|b|)){2,4}".prop_map(|path| along("along", &path, Serve::Login));
+    prop_oneof![20 => written, 2 => serving, 1 => implied]
 }
 
 proptest! {

@@ -132,6 +132,45 @@ fn somebody_logs_in_comes_back_to_where_they_were_and_logs_out() {
 }
 
 #[test]
+fn a_login_ends_on_a_route_of_any_host_priority_and_condition() {
+    for keys in
+        ["hosts: [proxy.test]", "priority: 1", "hosts: ['*.test'], priority: 5, headers: {accept: {present: true}}"]
+    {
+        let (github, upstream) = (github::start(), Upstream::echo());
+        let text = yaml(&github, &upstream, "{}", ACME);
+        let proxyd = Proxyd::start(&text.replace("{path: /, target", &format!("{{{keys}, path: /, target")));
+        let mut person = Person::default();
+        let entered = person.log_in(&proxyd, &github, "/deep");
+        assert_eq!((entered.status, entered.header("location")), (302, Some("/deep")), "{keys}: {}", entered.text());
+        assert_eq!(person.go(&proxyd, "/deep").status, 200, "{keys}");
+        let told = proxyd.ctl(&["explain", "GET", "http://proxy.test/.proxyd/session"]);
+        assert!(told.stdout.contains("loses to identity-login: its pages are on this path"), "{}", told.stdout);
+        let listed = proxyd.ctl(&["routes"]);
+        let first = listed.stdout.lines().nth(1).unwrap_or_default();
+        assert!(first.contains("identity-login"), "{}", listed.stdout);
+        assert!(
+            listed.stdout.lines().any(|line| line.contains("auth") && line.contains("body_limit")),
+            "{}",
+            listed.stdout
+        );
+    }
+}
+
+#[test]
+fn our_keys_and_accounts_are_served_whatever_routes_there_are() {
+    let upstream = Upstream::echo();
+    let proxyd = Proxyd::start(&format!(
+        "identity: {{accounts: {{algorithm: EdDSA}}}}\nroutes: [{{hosts: [proxy.test], path: /, priority: 1, auth: accounts, target: '{}'}}]\n",
+        upstream.url()
+    ));
+    let keys = proxyd.get("/.well-known/proxyd/jwks.json");
+    assert_eq!((keys.status, keys.json()["keys"].as_array().map(Vec::len)), (200, Some(1)), "{}", keys.text());
+    let refused = Request::new("POST", "/api/auth/login").header("Content-Type", "application/json").body("{}");
+    assert_ne!(refused.send(proxyd.address()).status, 401);
+    assert_eq!(proxyd.get("/other").status, 401);
+}
+
+#[test]
 fn a_logout_ends_the_tunnels_of_its_session() {
     for store in ["cookie", "local"] {
         let (github, upstream) = (github::start(), repeater());
