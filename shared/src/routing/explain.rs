@@ -62,7 +62,7 @@ pub fn explain(
         client: asked.client.to_string(),
         candidates,
         unlisted,
-        verdict: verdict::of(config, &asked, &resolved, route, &shown),
+        verdict: verdict::of(config, &asked, &resolved, route, &shown, &mask),
         policies: effects::lines(config, route, &asked, &shown, &mask),
     })
 }

@@ -6,9 +6,10 @@ use shared::config::policy::{self, Needs};
 
 use crate::exchange::{Lack, Name, Principal, RequestHead};
 
-/// Headers in which many servers look for the method that is meant, so that a POST is served as a DELETE.
-static OVERRIDES: [Name; 3] =
-    [Name::known("x-http-method-override"), Name::known("x-http-method"), Name::known("x-method-override")];
+static OVERRIDES: [Name; 3] = {
+    let [first, second, third] = policy::METHOD_OVERRIDES;
+    [Name::known(first), Name::known(second), Name::known(third)]
+};
 
 /// What is needed for the request's own method, and for each one that it names beside it. Where nothing is told apart by method it
 /// does not matter.

@@ -118,6 +118,20 @@ impl Identity {
         self.send.token.iter().for_each(|token| hide_header(&token.header));
     }
 
+    /// Where a provider's credentials may stand, of those places that the config names.
+    #[must_use]
+    pub fn places(&self, provider: &Provider) -> &[TokenPlace] {
+        let places = match provider {
+            Provider::Jwt(index) => self.jwt.get(*index).map(|jwt| &jwt.from),
+            Provider::ApiKey => self.api_key.as_ref().map(|keys| &keys.from),
+            Provider::Introspection => self.introspection.as_ref().map(|introspection| &introspection.from),
+            Provider::Basic | Provider::Login(_) | Provider::Forward | Provider::Accounts | Provider::Certificate => {
+                None
+            }
+        };
+        places.map_or(&[], |places| places)
+    }
+
     /// A provider's name as it is written in `auth`: `jwt.main`, `api_key`.
     #[must_use]
     pub fn name_of(&self, provider: &Provider) -> String {

@@ -31,6 +31,10 @@ pub struct Auth {
     pub realm: Arc<str>,
 }
 
+/// Headers in which many servers look for the method that is meant, so that a POST is served as a DELETE: what that one needs is
+/// needed too.
+pub const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
 /// How long a tunnel goes on that somebody was let in for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tunnels {

@@ -14,7 +14,7 @@ mod security_headers;
 mod threats;
 
 pub use access::{Access, CertificatePattern};
-pub use auth::{Auth, Combine, Needs, Tunnels};
+pub use auth::{Auth, Combine, METHOD_OVERRIDES, Needs, Tunnels};
 pub use body_limit::BodyLimit;
 pub use cors::{Cors, CorsOrigins, Names};
 pub use fallback::{Fallback, FallbackTo};

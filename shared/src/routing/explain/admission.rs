@@ -2,11 +2,12 @@
 //! would be asked of whoever they stand for. None is shown.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use crate::audit::mask::Mask;
+use crate::audit::mask::{Mask, percent_decoded};
 use crate::config::Config;
 use crate::config::identity::{Provider, TokenPlace};
-use crate::config::policy::{Auth, Combine, Needs, Tunnels};
+use crate::config::policy::{Auth, Combine, METHOD_OVERRIDES, Needs, Tunnels};
 use crate::routing::matcher::values;
 
 use super::asked::Asked;
@@ -29,9 +30,9 @@ pub(super) fn auth(config: &Config, policy: &Auth, asked: &Asked) -> String {
         .zip(&names)
         .filter_map(|(provider, name)| brings(config, provider, asked).map(|what| format!("{what} for {name}")))
         .collect();
-    let needs = policy.needs(&asked.method);
+    let needs = needs(policy, asked);
     // Nobody has no role and no scope.
-    let is_optional = policy.optional && *needs == Needs::default();
+    let is_optional = policy.optional && needs.iter().all(|(_, needs)| **needs == Needs::default());
     let optional = if is_optional { "takes" } else { "needs" };
     let outcome = if !brought.is_empty() {
         let are = if brought.len() == 1 { "it is" } else { "they are" };
@@ -41,8 +42,11 @@ pub(super) fn auth(config: &Config, policy: &Auth, asked: &Asked) -> String {
     } else {
         nothing(policy)
     };
-    let needed =
-        if *needs == Needs::default() { String::new() } else { format!("; {} needs {}", asked.method, told(needs)) };
+    let needed: String = needs
+        .iter()
+        .filter(|(_, needs)| **needs != Needs::default())
+        .map(|(method, needs)| format!("; {method} needs {}", told(needs)))
+        .collect();
     let tunnels = match policy.tunnels {
         Tunnels::UntilExpired if asked.header("upgrade").is_some() => {
             "; a tunnel ends when what it was opened with expires"
@@ -50,6 +54,43 @@ pub(super) fn auth(config: &Config, policy: &Auth, asked: &Asked) -> String {
         Tunnels::UntilExpired | Tunnels::UntilRevoked => "",
     };
     format!("{optional} {}: {outcome}{needed}{tunnels}", names.join(word))
+}
+
+/// What is needed for the request's own method, and for each that a header names beside it; the method, fit to be shown.
+fn needs<'a>(policy: &'a Auth, asked: &Asked) -> Vec<(String, &'a Needs)> {
+    let mut all = vec![(asked.method.clone(), policy.needs(&asked.method))];
+    if policy.methods.is_empty() {
+        return all;
+    }
+    for header in METHOD_OVERRIDES {
+        let lines = asked.lines().filter(|(name, _)| name.replace('_', "-") == *header);
+        let members = lines.flat_map(|(_, value)| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
+        all.extend(members.filter(|member| !member.is_empty()).map(|member| {
+            let method = std::str::from_utf8(member).unwrap_or_default();
+            (format!("{}, which {header} names,", quoted(method)), policy.needs(method))
+        }));
+    }
+    all
+}
+
+/// The query that goes upstream: without what providers read, where their credentials do not go on.
+pub(super) fn query_upstream<'a>(config: &Config, policy: Option<&Auth>, query: &'a str) -> Cow<'a, str> {
+    let Some(policy) = policy.filter(|policy| !policy.forward_credentials) else { return Cow::Borrowed(query) };
+    let places = policy.providers.iter().flat_map(|provider| config.identity.places(provider));
+    let names: Vec<&Arc<str>> = places
+        .filter_map(|place| match place {
+            TokenPlace::Query(name) => Some(name),
+            TokenPlace::Header { .. } | TokenPlace::Cookie(_) => None,
+        })
+        .collect();
+    let stays = |pair: &&str| {
+        let found = percent_decoded(pair.split('=').next().unwrap_or_default().as_bytes());
+        !names.iter().any(|name| *found == *name.as_bytes())
+    };
+    if query.split('&').all(|pair| stays(&pair)) {
+        return Cow::Borrowed(query);
+    }
+    Cow::Owned(query.split('&').filter(stays).collect::<Vec<_>>().join("&"))
 }
 
 fn nothing(policy: &Auth) -> String {

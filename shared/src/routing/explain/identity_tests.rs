@@ -116,6 +116,63 @@ fn what_is_brought_is_told_and_not_shown() {
 }
 
 #[test]
+fn methods_that_headers_name_are_needed_too() {
+    let policy = "auth: {any_of: jwt.main, optional: true, methods: {DELETE: {roles: admin}}}";
+    let nothing = "needs jwt.main: the request brings nothing and is refused with 401";
+    check(policy, "POST /", &[], "takes jwt.main: the request brings nothing and goes on as nobody");
+    check(
+        policy,
+        "POST /",
+        &["X-HTTP-Method-Override: delete"],
+        &format!("{nothing}; \"delete\", which x-http-method-override names, needs the role admin"),
+    );
+    check(
+        policy,
+        "POST /",
+        &["X_Method_Override: get, DELETE"],
+        &format!("{nothing}; \"DELETE\", which x-method-override names, needs the role admin"),
+    );
+    let plain = "auth: {any_of: jwt.main, roles: admin}";
+    check(plain, "POST /", &["X-HTTP-Method: delete"], &format!("{nothing}; POST needs the role admin"));
+}
+
+/// The verdict on one route with `api_key` in the query.
+#[track_caller]
+fn verdict(route: &str, url: &str) -> crate::control::report::Verdict {
+    let text = format!(
+        "identity: {{api_key: {{from: [{{query: pass-by}}, {{query: 'k'}}]}}}}\nroutes: [{{path: /, {route}}}]\n"
+    );
+    let checked = load(&Input::text("config.yaml", &text), &References::Resolve(&Nothing)).unwrap();
+    let args = ExplainArgs { method: "GET".into(), url: url.into(), headers: Vec::new(), from: None };
+    let table = Table::compile(&checked.config);
+    let found = explain(&checked.config, &table, &args, "10.0.0.1".parse().unwrap()).unwrap();
+    let whole = serde_json::to_string(&found).unwrap();
+    assert!(!whole.contains("s3cret"), "{whole}");
+    found.verdict
+}
+
+#[test]
+fn the_url_upstream_is_what_is_sent_and_shows_no_credentials() {
+    use crate::control::report::Verdict;
+    let url = |auth: &str, url: &str| match verdict(&format!("target: 'http://up:80/b', auth: {auth}"), url) {
+        Verdict::Forward { targets, .. } => targets[0].urls[0].clone(),
+        other => panic!("{other:?}"),
+    };
+    let shown = "http://up:80/b/key?a=1&pass-by=[present, masked, 6 bytes]";
+    assert_eq!(url("api_key", "http://h/key?a=1&pass-by=s3cret"), shown);
+    let kept_back = "{any_of: api_key, forward_credentials: false}";
+    assert_eq!(url(kept_back, "http://h/key?a=1&pass%2Dby=s3cret&k=s3cret&b"), "http://up:80/b/key?a=1&b");
+    assert_eq!(url(kept_back, "http://h/key?pass-by=s3cret"), "http://up:80/b/key");
+    assert_eq!(url(kept_back, "http://h/key?token=s3cret"), "http://up:80/b/key?token=[present, masked, 6 bytes]");
+    match verdict("redirect: 'https://new{path}#x'", "http://h/key?token=s3cret") {
+        Verdict::Redirect { location, .. } => {
+            assert_eq!(location, "https://new/key?token=[present, masked, 6 bytes]#x");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn limits_follow_who_it_is() {
     let many = "rate_limit: {requests_per_minute: 60, by: [user, api_key, ip], cost: 5, exempt: [192.168.0.0/16, {user: ann}]}, auth: api_key";
     check(

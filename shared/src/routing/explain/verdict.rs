@@ -1,5 +1,6 @@
 //! What would become of the request: where it would go, or how it would be refused.
 
+use crate::audit::mask::Mask;
 use crate::config::{Action, Config, ForwardHost, Route, Share};
 use crate::control::report::{Target, Verdict};
 use crate::decide::access::admits_address;
@@ -7,6 +8,7 @@ use crate::decide::cors::CorsVerdict;
 use crate::routing::rewrite::{location, upstream_path};
 use crate::routing::{Decision, Refusal, Resolution};
 
+use super::admission::query_upstream;
 use super::asked::Asked;
 use super::cors_verdict;
 
@@ -21,6 +23,7 @@ pub(super) fn of(
     resolved: &Result<Resolution<'_>, Refusal>,
     route: Option<&Route>,
     path: &str,
+    mask: &Mask,
 ) -> Verdict {
     let policies = route.map_or(&config.policies, |route| &route.policies);
     let is_preflight = |cors: &_| matches!(cors_verdict(cors, asked), CorsVerdict::Preflight(_));
@@ -33,7 +36,7 @@ pub(super) fn of(
         return reject("access_denied", 403, format!("{} may not come in here", asked.client));
     }
     match (route, resolved.as_ref().map(|resolution| &resolution.decision)) {
-        (Some(route), _) => action(config, asked, route, path),
+        (Some(route), _) => action(config, asked, route, path, mask),
         (None, Ok(Decision::MethodNotAllowed(allowed))) => {
             reject("method_not_allowed", 405, format!("only these methods are taken here: {}", allowed.join(", ")))
         }
@@ -50,32 +53,54 @@ fn reject(code: &str, status: u16, message: impl Into<String>) -> Verdict {
     Verdict::Reject { code: code.to_owned(), status, message: message.into() }
 }
 
-fn action(config: &Config, asked: &Asked, route: &Route, path: &str) -> Verdict {
+fn action(config: &Config, asked: &Asked, route: &Route, path: &str, mask: &Mask) -> Verdict {
     let name = route.name.to_string();
     match &route.action {
         Action::Forward(shares) => {
+            let query = query_upstream(config, route.policies.auth.value.as_deref(), &asked.query);
+            let path_and_query = |share: &Share| {
+                let path = upstream_path(path, route.rewrite.as_ref(), &share.path_prefix);
+                if query.is_empty() { path.into_owned() } else { format!("{path}?{}", mask.query(&query)) }
+            };
             let total = shares.iter().map(|share| u64::from(share.weight)).sum();
-            let targets = shares.iter().filter_map(|share| target(config, asked, route, path, share, total)).collect();
+            let targets = shares
+                .iter()
+                .filter_map(|share| target(config, asked, route, &path_and_query(share), share, total))
+                .collect();
             Verdict::Forward { route: name, targets }
         }
         Action::Redirect(redirect) => Verdict::Redirect {
             route: name,
             status: redirect.status,
-            location: location(redirect, asked.scheme, &asked.authority, path, &asked.query),
+            location: masked(mask, &location(redirect, asked.scheme, &asked.authority, path, &asked.query)),
         },
         Action::Respond(respond) => Verdict::Respond { route: name, status: respond.status },
         Action::Serve(serve) => Verdict::Serve { route: name, pages: serve.name().to_owned() },
     }
 }
 
-fn target(config: &Config, asked: &Asked, route: &Route, path: &str, share: &Share, total: u64) -> Option<Target> {
+/// A location whose query is fit to be shown.
+fn masked(mask: &Mask, location: &str) -> String {
+    let (rest, fragment) = location.find('#').map_or((location, ""), |at| location.split_at(at));
+    match rest.split_once('?') {
+        Some((before, query)) => format!("{before}?{}{fragment}", mask.query(query)),
+        None => location.to_owned(),
+    }
+}
+
+fn target(
+    config: &Config,
+    asked: &Asked,
+    route: &Route,
+    path_and_query: &str,
+    share: &Share,
+    total: u64,
+) -> Option<Target> {
     let upstream = config.upstreams.get(share.upstream)?;
-    let path = upstream_path(path, route.rewrite.as_ref(), &share.path_prefix);
-    let query = if asked.query.is_empty() { String::new() } else { format!("?{}", asked.query) };
     let scheme = if upstream.tls.is_some() { "https" } else { "http" };
     let urls = upstream.endpoints.iter().map(|endpoint| {
         let srv = if endpoint.srv { "+srv" } else { "" };
-        format!("{scheme}{srv}://{}{path}{query}", endpoint.address)
+        format!("{scheme}{srv}://{}{path_and_query}", endpoint.address)
     });
     let host = match (&route.forward_host, &*upstream.endpoints) {
         (ForwardHost::Keep, _) => asked.authority.clone(),
