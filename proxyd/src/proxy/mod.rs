@@ -222,6 +222,7 @@ fn path_message(problem: PathProblem) -> &'static str {
         PathProblem::BadEscape => "The path holds a percent sign without two hexadecimal digits.",
         PathProblem::ForbiddenCharacter => "The path holds a character that may not stand in it.",
         PathProblem::Backslash => "The path holds a backslash.",
+        PathProblem::DotWithParameters => "The path holds a dot segment with parameters.",
     }
 }
 

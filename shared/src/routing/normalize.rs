@@ -17,6 +17,9 @@ pub enum PathProblem {
     ForbiddenCharacter,
     /// A raw backslash.
     Backslash,
+    /// `.` or `..` with parameters (RFC 3986 section 3.3), as in `/..;x/`: for us a name, for servers that take parameters off
+    /// first a dot segment.
+    DotWithParameters,
 }
 
 impl fmt::Display for PathProblem {
@@ -27,6 +30,7 @@ impl fmt::Display for PathProblem {
             Self::BadEscape => "has a percent sign without two hexadecimal digits behind it",
             Self::ForbiddenCharacter => "has a character that no path may have",
             Self::Backslash => "has a backslash",
+            Self::DotWithParameters => "has a dot segment with parameters (`..;`)",
         })
     }
 }
@@ -71,7 +75,8 @@ pub fn decode_slashes(path: &str, merge_slashes: bool) -> Result<String, PathPro
         rest = if separator.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
     }
     let normal = changed(&decoded, merge_slashes, Backslashes::Keep)?.path.into_owned();
-    let hides_dots = normal.contains('\\') && normal.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."));
+    let is_dots = |segment: &str| matches!(without_parameters(segment.as_bytes()), b"." | b"..");
+    let hides_dots = normal.contains('\\') && normal.split(['/', '\\']).any(is_dots);
     if hides_dots { Err(PathProblem::Backslash) } else { Ok(normal) }
 }
 
@@ -87,7 +92,7 @@ fn unchanged(path: &str, merge_slashes: bool) -> Result<Option<bool>, PathProble
             Class::Plain => {}
             Class::Dot => {
                 // `.` or `..`; what only becomes one when it is decoded shows itself by its escape.
-                if starts && matches!(tail, [] | [b'/', ..] | [b'.'] | [b'.', b'/', ..]) {
+                if starts && ends_dots(tail.strip_prefix(b".").unwrap_or(tail)) {
                     return Ok(None);
                 }
             }
@@ -113,6 +118,18 @@ fn unchanged(path: &str, merge_slashes: bool) -> Result<Option<bool>, PathProble
     Ok(Some(encoded_slash))
 }
 
+/// Whether what follows dots makes them a whole segment, or one before its parameters.
+fn ends_dots(rest: &[u8]) -> bool {
+    matches!(rest, [] | [b'/' | b';', ..] | [b'%', b'3', b'B' | b'b', ..])
+}
+
+/// A segment in its normal form as far as its first `;`, be that encoded or not.
+fn without_parameters(segment: &[u8]) -> &[u8] {
+    let is_end = |at: &usize| matches!(segment.get(*at..), Some([b';', ..] | [b'%', b'3', b'B', ..]));
+    let end = memchr::memchr2_iter(b';', b'%', segment).find(is_end);
+    segment.get(..end.unwrap_or(segment.len())).unwrap_or_default()
+}
+
 /// The octet behind a `%`, unless it is one that an escape would hide.
 fn allowed_escape(tail: &[u8]) -> Result<u8, PathProblem> {
     let octet = escaped(tail).ok_or(PathProblem::BadEscape)?;
@@ -135,7 +152,7 @@ fn changed(path: &[u8], merge_slashes: bool, backslashes: Backslashes) -> Result
         rest = tail;
         match class(*first) {
             Class::Plain | Class::Dot => out.text.push(*first),
-            Class::Slash => out.slash(merge_slashes),
+            Class::Slash => out.slash(merge_slashes)?,
             Class::Percent => {
                 let octet = allowed_escape(tail)?;
                 if unreserved(octet) {
@@ -151,7 +168,7 @@ fn changed(path: &[u8], merge_slashes: bool, backslashes: Backslashes) -> Result
             Class::Forbidden => return Err(PathProblem::ForbiddenCharacter),
         }
     }
-    out.resolve();
+    out.resolve()?;
     let path = String::from_utf8(out.text).map_err(|_| PathProblem::ForbiddenCharacter)?;
     Ok(Normal { path: Cow::Owned(path), encoded_slash })
 }
@@ -165,11 +182,13 @@ struct Written {
 
 impl Written {
     /// Takes a dot segment at the end away, with what it takes with it; the slash before stays. Says whether there was one.
-    fn resolve(&mut self) -> bool {
-        let levels = match self.text.get(self.segment..) {
-            Some(b".") => 0,
-            Some(b"..") => 1,
-            Some(_) | None => return false,
+    fn resolve(&mut self) -> Result<bool, PathProblem> {
+        let segment = self.text.get(self.segment..).unwrap_or_default();
+        let levels = match segment {
+            b"." => 0,
+            b".." => 1,
+            _ if matches!(without_parameters(segment), b"." | b"..") => return Err(PathProblem::DotWithParameters),
+            _ => return Ok(false),
         };
         self.text.truncate(self.segment);
         if levels == 1 && self.segment > 1 {
@@ -178,16 +197,17 @@ impl Written {
             self.text.truncate(slash + 1);
             self.segment = self.text.len();
         }
-        true
+        Ok(true)
     }
 
-    fn slash(&mut self, merge: bool) {
+    fn slash(&mut self, merge: bool) -> Result<(), PathProblem> {
         let is_empty = self.text.len() == self.segment;
-        if self.resolve() || (merge && is_empty) {
-            return;
+        if self.resolve()? || (merge && is_empty) {
+            return Ok(());
         }
         self.text.push(b'/');
         self.segment = self.text.len();
+        Ok(())
     }
 }
 
@@ -258,6 +278,35 @@ mod tests {
     }
 
     #[test]
+    fn dots_with_parameters_are_refused() {
+        for path in [
+            "/pub/..;/adm",
+            "/pub/..;x=1/adm",
+            "/..;",
+            "/.;/a",
+            "/..%3b/a",
+            "/..%3B",
+            "/%2e%2e;/a",
+            "/.%2E%3b/a",
+            "/a/..;/../b",
+            "/..;%2Fadm",
+            "/.%3Bx",
+        ] {
+            check(path, Err(PathProblem::DotWithParameters));
+            assert_eq!(decode_slashes(path, false), Err(PathProblem::DotWithParameters), "{path}");
+        }
+        for path in
+            ["/adm;x", "/...;/a", "/a..;/b", "/;/a", "/;../a", "/..a;/b", "/a;../b", "/%3B..", "/..%3D", "/.%41;"]
+        {
+            let expected = path.replace("%41", "A");
+            check(path, Ok(&expected));
+        }
+        check("/a%2F..;/b", Ok("/a%2F..;/b"));
+        assert_eq!(decode_slashes("/a%2F..;/b", false), Err(PathProblem::DotWithParameters));
+        assert_eq!(decode_slashes("/a%5C..;%5Cb", false), Err(PathProblem::Backslash));
+    }
+
+    #[test]
     fn slashes_merge_when_asked() {
         for (path, expected) in
             [("//", "/"), ("/a//b///", "/a/b/"), ("/a/.//b", "/a/b"), ("/a/..//b", "/b"), ("/a", "/a")]
@@ -280,13 +329,14 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
         fn what_is_normal_stays_normal(
-            path in "(/|\\.|%2[eEfF]|%2e|%5c|%41|%C3|a|;|~|\\\\|%zz|é){0,24}",
+            path in "(/|\\.|%2[eEfF]|%2e|%3[bB]|%5c|%41|%C3|a|;|~|\\\\|%zz|é){0,24}",
             merge_slashes in any::<bool>(),
         ) {
             let path = format!("/{path}");
             if let Ok(normal) = normalize(&path, merge_slashes) {
                 prop_assert!(normal.path.starts_with('/'));
-                prop_assert!(normal.path.split('/').all(|segment| segment != "." && segment != ".."));
+                let bare = |segment: &str| segment.replace("%3B", ";").split(';').next().map(str::to_owned);
+                prop_assert!(normal.path.split('/').all(|segment| !matches!(bare(segment).as_deref(), Some("." | ".."))));
                 prop_assert!(!merge_slashes || !normal.path.contains("//"));
                 let received = path.to_ascii_lowercase();
                 prop_assert_eq!(normal.encoded_slash, received.contains("%2f") || received.contains("%5c"));
