@@ -3,15 +3,16 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::Percent;
 use super::field::{Kind, Section};
 use super::fields::Fields;
 use super::problem::{Code, Severity};
 use super::report::{Fault, Reporter};
 use super::tree::{Entry, Meaning, Node, Place, Scalar, Texts, Value};
 use super::unit::{self, UnitError};
+use super::{Percent, name};
 
 /// What became of reading: none means that the problem is noted. Of a value that may be absent or switched off, that is
 /// the inner none.
@@ -191,6 +192,26 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A method in upper case.
+    pub(super) fn method(&mut self, node: &Node<'_>, kind: &Kind) -> Option<Arc<str>> {
+        let method = self.parse(node, kind, name::method)?;
+        if !node.has_resolved() {
+            self.warn_misspelt(node.place, &method);
+        }
+        Some(method)
+    }
+
+    /// A method that is nearly a known one: what is written for it would hold for no request.
+    pub(super) fn warn_misspelt(&mut self, place: Place, method: &str) {
+        if METHODS.contains(&method) {
+            return;
+        }
+        if let Some(near) = closest(method, METHODS.iter().copied()) {
+            let message = format!("`{method}` is no known method: this holds for requests of that very name alone");
+            self.warn(place, Fault::new(Code::UnknownName, message).hint(format!("did you mean `{near}`?")));
+        }
+    }
+
     pub(super) fn boolean(&mut self, node: &Node<'_>) -> Option<bool> {
         let fault = |hint: Option<&str>| {
             let fault = Fault::new(Code::WrongType, "expected `true` or `false`");
@@ -365,6 +386,9 @@ pub(super) fn shorten(text: &str) -> String {
         format!("{}…", text.chars().take(MAX).collect::<String>())
     }
 }
+
+/// RFC 9110 section 9 but CONNECT, and RFC 5789.
+const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
 
 /// The name that was probably meant.
 pub(super) fn closest<'n>(typed: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {

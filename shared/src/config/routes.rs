@@ -230,7 +230,7 @@ fn read<'a>(
     let written_name = read_name(&mut fields, namer);
     let path = read_path(&mut fields);
     let hosts = read_hosts(&mut fields);
-    let methods = fields.list_of("methods", |reader, node, kind| reader.parse(node, kind, name::method));
+    let methods = fields.list_of("methods", |reader, node, kind| reader.method(node, kind));
     let methods = methods.map(without_repeats);
     let headers = read_headers(&mut fields);
     let query = read_query(&mut fields);

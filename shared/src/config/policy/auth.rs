@@ -323,6 +323,7 @@ fn read_methods(fields: &mut Fields<'_, '_>) -> Option<Vec<(Arc<str>, Needs)>> {
                 return None;
             }
             seen.push(Arc::clone(&method));
+            reader.warn_misspelt(entry.key_place, &method);
             let mut fields = reader.section(&entry.value, &NEEDS)?;
             read_needs(&mut fields).map(|needs| (method, needs))
         })

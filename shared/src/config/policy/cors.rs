@@ -115,8 +115,11 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Co
         Some(gather(origins))
     });
     let with_credentials = credentials.unwrap_or_default();
-    let allow_methods = names(&mut fields, "allow_methods", with_credentials, name::method);
-    let allow_headers = names(&mut fields, "allow_headers", with_credentials, name::header);
+    let allow_methods =
+        names(&mut fields, "allow_methods", with_credentials, |reader, node, kind| reader.method(node, kind));
+    let allow_headers = names(&mut fields, "allow_headers", with_credentials, |reader, node, kind| {
+        reader.parse(node, kind, name::header)
+    });
     let expose_headers = fields.list_of("expose_headers", |reader, node, kind| reader.parse(node, kind, name::header));
     let max_age = if fields.written("max_age").is_some() { fields.duration("max_age").map(Some) } else { Some(None) };
     Some(Cors {
@@ -139,7 +142,7 @@ fn names(
     fields: &mut Fields<'_, '_>,
     key: &'static str,
     credentials: bool,
-    parse: fn(&str) -> Result<Arc<str>, Fault>,
+    read: impl Fn(&mut Reader<'_>, &Node<'_>, &Kind) -> Option<Arc<str>>,
 ) -> Read<Option<Names>> {
     if fields.written(key).is_none() {
         return Some(None);
@@ -154,7 +157,7 @@ fn names(
             }
             return Some(None);
         }
-        reader.parse(node, kind, parse).map(Some)
+        read(reader, node, kind).map(Some)
     })?;
     Some(Some(found.into_iter().collect::<Option<Vec<_>>>().map_or(Names::Any, Names::List)))
 }

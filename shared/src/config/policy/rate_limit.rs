@@ -283,7 +283,7 @@ fn read_rule<'a>(
     if let (Some(cost), Some((limits, algorithm))) = (cost, &counting) {
         check_cost(&mut fields, cost, limits, *algorithm);
     }
-    let methods = fields.list_of("methods", |reader, node, kind| reader.parse(node, kind, name::method));
+    let methods = fields.list_of("methods", |reader, node, kind| reader.method(node, kind));
     if let (Some([]), Some(_)) = (methods.as_deref(), fields.written("methods")) {
         fields.fault("methods", Fault::invalid("this list is empty: nothing would be counted").hint("remove it"));
     }

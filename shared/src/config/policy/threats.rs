@@ -146,7 +146,7 @@ fn read_long(fields: &mut Fields<'_, '_>) -> Option<Threats> {
             Some((Arc::from(&*entry.key), u32::try_from(score).ok()?))
         })
     });
-    let methods = fields.list_of("methods", |reader, node, kind| reader.parse(node, kind, name::method));
+    let methods = fields.list_of("methods", |reader, node, kind| reader.method(node, kind));
     let content_types = fields.list_of("content_types", |reader, node, kind| reader.parse(node, kind, media_type));
     for (key, is_empty) in [
         ("methods", methods.as_ref().is_some_and(Vec::is_empty)),

@@ -6,6 +6,7 @@ use super::identity::{fine, read, refused};
 use super::{Known, load_text, told};
 use crate::config::identity::{Provider, StateStore};
 use crate::config::policy::{Algorithm, Auth, Combine, Key, OnStoreError, Rule, ThreatMode, Threats, Tunnels};
+use crate::config::problem::Code;
 use crate::config::source::Input;
 use crate::config::{Action, PathPattern, References, Scope, Serve, load};
 
@@ -30,6 +31,27 @@ fn what_tells_who_it_is_is_no_place_of_credentials() {
         let told = refused(&[&format!("identity: {identity}\n")]);
         assert!(told.contains(place) && told.contains("config.yaml:2") && told.contains("stripped"), "{told}");
     }
+}
+
+#[test]
+fn methods_that_are_nearly_known_are_told() {
+    let warned = |keys: &str| -> Vec<String> {
+        let text = format!("{MAIN}routes: [{{path: /, respond: {{}}, {keys}}}]\n");
+        let checked = read(&text).unwrap_or_else(|problems| panic!("{}", problems.render(false)));
+        let of_methods = checked.warnings.into_iter().filter(|warning| warning.code == Code::UnknownName);
+        of_methods.map(|warning| format!("{}: {}", warning.path, warning.hint.unwrap())).collect()
+    };
+    for (keys, place) in [
+        ("auth: {any_of: jwt.main, methods: {delte: {roles: admin}}}", "auth.methods.delte"),
+        ("rate_limit: {requests_per_minute: 1, methods: [POST, DELTE]}", "rate_limit.methods[1]"),
+        ("methods: DELTE", "methods"),
+        ("cors: {allow_origins: 'https://a', allow_methods: [DELTE]}", "cors.allow_methods[0]"),
+        ("threats: {methods: [Delte]}", "threats.methods[0]"),
+    ] {
+        assert_eq!(warned(keys), [format!("routes[0].{place}: did you mean `DELETE`?")], "{keys}");
+    }
+    let known = "GET, head, Post, PUT, patch, delete, OPTIONS, TRACE, COPY, MOVE, LOCK, UNLOCK, MKCOL, PROPFIND, SEARCH, REPORT, MERGE, PURGE, QUERY, ACL, LINK, BIND";
+    assert_eq!(warned(&format!("methods: [{known}]")), [] as [&str; 0]);
 }
 
 #[test]
