@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use shared::config::{Action, Config, HostPattern, PathPattern, Route, Setting, ValueMatch};
+use shared::config::{Action, Config, HostPattern, PathPattern, Route, ValueMatch};
 use shared::control::report::RouteLine;
 use shared::control::{ControlError, ErrorCode, ExplainArgs, RoutesArgs};
 use shared::routing;
@@ -102,23 +102,5 @@ fn action(config: &Config, action: &Action) -> String {
 }
 
 fn policies(route: &Route) -> Vec<String> {
-    fn is_on<T>(setting: &Setting<T>) -> bool {
-        setting.value.is_some()
-    }
-    let policies = &route.policies;
-    [
-        ("access", is_on(&policies.access)),
-        ("cors", is_on(&policies.cors)),
-        ("rate_limit", is_on(&policies.rate_limit)),
-        ("body_limit", is_on(&policies.body_limit)),
-        ("headers", is_on(&policies.headers)),
-        ("security_headers", is_on(&policies.security_headers)),
-        ("fault", is_on(&policies.fault)),
-        ("mirror", is_on(&policies.mirror)),
-        ("fallback", is_on(&policies.fallback)),
-    ]
-    .into_iter()
-    .filter(|(_, on)| *on)
-    .map(|(name, _)| name.to_owned())
-    .collect()
+    route.policies.each().into_iter().filter(|(_, on)| *on).map(|(name, _)| name.to_owned()).collect()
 }

@@ -93,6 +93,41 @@ pub(super) static HEADERS_FIELD: &[Field] = &[Field::new(
 pub(super) use headers::{EDIT_FIELDS, is_edit};
 
 impl Policies {
+    /// Each by its key and whether it is in force, in the order in which they run.
+    #[must_use]
+    pub fn each(&self) -> [(&'static str, bool); 11] {
+        fn is_on<T>(setting: &Setting<T>) -> bool {
+            setting.value.is_some()
+        }
+        // Taken apart whole: one that is added cannot be forgotten here.
+        let Self {
+            access,
+            cors,
+            threats,
+            auth,
+            rate_limit,
+            body_limit,
+            headers,
+            security_headers,
+            fault,
+            mirror,
+            fallback,
+        } = self;
+        [
+            ("security_headers", is_on(security_headers)),
+            ("cors", is_on(cors)),
+            ("access", is_on(access)),
+            ("threats", is_on(threats)),
+            ("auth", is_on(auth)),
+            ("rate_limit", is_on(rate_limit)),
+            ("body_limit", is_on(body_limit)),
+            ("headers", is_on(headers)),
+            ("fault", is_on(fault)),
+            ("mirror", is_on(mirror)),
+            ("fallback", is_on(fallback)),
+        ]
+    }
+
     /// Reads the policies written at the top level.
     pub(super) fn read_defaults(fields: &mut Fields<'_, '_>, around: &mut Surroundings) -> Option<Self> {
         let mut policies = Self::read(fields, around, &Self::default(), &Scope::TopLevel)?;
@@ -193,4 +228,20 @@ fn setting<'a, T>(
         let value = if is_word(node, "off") { None } else { Some(Arc::new(read(reader, node)?)) };
         Some(Setting { value, scope: scope.clone(), at })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_policy_has_the_name_that_is_written() {
+        let (mut told, mut declared): (Vec<&str>, Vec<&str>) = (
+            Policies::default().each().iter().map(|(name, _)| *name).collect(),
+            FIELDS.iter().chain(HEADERS_FIELD).map(|field| field.key).collect(),
+        );
+        told.sort_unstable();
+        declared.sort_unstable();
+        assert_eq!(told, declared);
+    }
 }
