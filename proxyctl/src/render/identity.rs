@@ -65,7 +65,12 @@ pub(super) fn key_made(made: &KeyMade, look: &Look) -> String {
         }
         (Some(before), None) => format!("The earlier key ({}) is good no longer.\n", plain(&before.prefix)),
     };
-    format!("{told}\nThe key is shown this once and can never be shown again: keep it now.\n{earlier}")
+    let note = note(made.note.as_ref());
+    format!("{told}\nThe key is shown this once and can never be shown again: keep it now.\n{earlier}{note}")
+}
+
+fn note(note: Option<&String>) -> String {
+    note.map_or_else(String::new, |note| format!("note: {}\n", plain(note)))
 }
 
 pub(super) fn key_revoked(revoked: &KeyRevoked) -> String {
@@ -140,7 +145,7 @@ pub(super) fn user_changed(command: &Command, changed: &UserChanged) -> String {
     }
     match (before, after) {
         (_, None) => format!("user {name} is removed\n"),
-        (None, Some(_)) => format!("user {name} is added: {}\n", facts(after)),
+        (None, Some(_)) => format!("user {name} is added: {}\n{}", facts(after), note(changed.note.as_ref())),
         (Some(_), Some(_)) => format!("user {name}: {} (was {})\n", facts(after), facts(before)),
     }
 }

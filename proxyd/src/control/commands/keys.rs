@@ -13,6 +13,7 @@ use super::known::{LONGEST, actor, invalid, moment, now_s, on_disk, stream};
 use crate::control::Reply;
 use crate::filter::Limiter;
 use crate::identity::State;
+use crate::snapshot::Snapshot;
 
 /// The longest that an earlier secret stays good.
 const LONGEST_OVERLAP: Duration = Duration::from_hours(24 * 90);
@@ -28,7 +29,7 @@ pub(super) async fn list(state: &Arc<State>) -> Result<Reply, ControlError> {
 
 pub(super) async fn create(
     state: &Arc<State>,
-    limiters: &[Arc<Limiter>],
+    snapshot: &Snapshot,
     args: KeysCreateArgs,
     by: &str,
 ) -> Result<KeyMade, ControlError> {
@@ -36,7 +37,7 @@ pub(super) async fn create(
     let expires_s = args.expires.map(|text| config::end(&text, now_s, LONGEST)).transpose();
     let limit = args.limit.map(|text| config::rate(&text)).transpose();
     if let Ok(Some(rate)) = &limit {
-        check_cost(limiters, rate.requests, &args.name, args.user.as_deref())?;
+        check_cost(&snapshot.limiters, rate.requests, &args.name, args.user.as_deref())?;
     }
     let new = NewKey {
         name: args.name,
@@ -50,7 +51,9 @@ pub(super) async fn create(
         by: actor(by),
     };
     let (row, text) = on_disk(state, move |state| state.key_create(new, now_s)).await?;
-    Ok(made(&row, &text, None))
+    let is_looked_for = snapshot.checked.config.identity.api_key.is_some();
+    let note = || "nothing looks for keys yet: the config has no `identity: {api_key: on}`".to_owned();
+    Ok(KeyMade { note: (!is_looked_for).then(note), ..made(&row, &text, None) })
 }
 
 /// A request that costs more than the key's limit has would never pass: where every request with this key costs so much.
@@ -141,6 +144,7 @@ fn made(row: &KeyRow, text: &KeyText, before: Option<&KeyRow>) -> KeyMade {
         limit: limit(row),
         created: moment(row.created_s),
         expires: row.expires_s.map(moment),
+        note: None,
         earlier_until: before.and(row.earlier.as_ref()).map(|earlier| moment(earlier.until_s)),
         changes: KeyChange { before: before.map(facts), after: Some(facts(row)) },
         audited: true,

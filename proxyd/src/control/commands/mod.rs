@@ -231,7 +231,7 @@ impl Control {
             Command::UpstreamsRegister(args) => answer(&endpoints::register(&self.daemon, args).await?),
             Command::UpstreamsDeregister(args) => answer(&endpoints::deregister(&self.daemon, args).await?),
             Command::KeysCreate(args) => {
-                answer(&keys::create(known, &self.daemon.snapshot().limiters, args, &caller.actor).await?)
+                answer(&keys::create(known, &self.daemon.snapshot(), args, &caller.actor).await?)
             }
             Command::KeysRevoke(args) => answer(&keys::revoke(known, args).await?),
             Command::KeysRotate(args) => answer(&keys::rotate(known, args).await?),

@@ -50,7 +50,8 @@ pub(super) async fn add(state: &Arc<State>, config: &Config, args: UsersAddArgs)
         state.directory(|directory| directory.user_add(new, now_s()).inspect(noted))
     });
     let row = row.await?;
-    Ok(changed(None, Some(&row)))
+    let note = || "nobody can log in with it yet: the config has no `identity: {accounts: on}`".to_owned();
+    Ok(UserChanged { note: config.identity.accounts.is_none().then(note), ..changed(None, Some(&row)) })
 }
 
 pub(super) async fn set(state: &Arc<State>, args: UsersSetArgs) -> Result<UserChanged, ControlError> {
@@ -140,6 +141,7 @@ fn changed(before: Option<&UserRow>, after: Option<&UserRow>) -> UserChanged {
     UserChanged {
         id: row.map(|row| row.id.clone()).unwrap_or_default(),
         name: row.map(|row| row.name.clone()).unwrap_or_default(),
+        note: None,
         changes: Change { before: before.map(facts), after: after.map(facts) },
         audited: true,
     }

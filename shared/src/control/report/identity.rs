@@ -74,6 +74,9 @@ pub struct KeyMade {
     /// Of a rotation: until when the earlier secret is good; absent where it no longer is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub earlier_until: Option<String>,
+    /// What its maker should know: that nothing in the config looks for it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     pub changes: KeyChange,
     pub audited: bool,
 }
@@ -163,6 +166,9 @@ pub struct UserLine {
 pub struct UserChanged {
     pub id: String,
     pub name: String,
+    /// What its maker should know: that nothing in the config looks for it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     pub changes: UserChange,
     pub audited: bool,
 }

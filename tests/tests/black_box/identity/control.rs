@@ -85,7 +85,8 @@ fn keys_are_made_listed_rotated_and_revoked() {
     let three = three.exits(0).json();
     assert_eq!(three["scopes"], json!(["x", "y"]));
     let four = proxyd.ctl(&["keys", "create", "--name", "four"]);
-    four.exits(0).says(&["pk_", "shown this once"]);
+    four.exits(0).says(&["pk_", "shown this once", "note: nothing looks for keys yet"]);
+    assert!(text(&two["note"]).contains("identity: {api_key: on}"), "{two}");
 
     // What does not go.
     for (args, code) in [
@@ -223,7 +224,7 @@ fn users_are_added_changed_and_removed_and_their_passwords_are_nowhere() {
     let body = json!({ "name": "bob", "password": "another long secret" }).to_string();
     let bob = operator(&proxyd, Request::post("/admin/users", body));
     assert_eq!((bob.status, &bob.json()["changes"]["after"]["has_password"]), (200, &json!(true)), "{}", bob.text());
-    proxyd.ctl(&["users", "add", "eve", "--no-password"]).exits(0).says(&["no password"]);
+    proxyd.ctl(&["users", "add", "eve", "--no-password"]).exits(0).says(&["no password", "note: nobody can log in"]);
     proxyd.ctl(&["users", "add", "ivy"]).exits(2).says(&["--password-stdin"]);
 
     for (command, args, code) in [

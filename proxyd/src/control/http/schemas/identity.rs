@@ -36,6 +36,7 @@ pub(super) const SHAPES: &[Shape] = &[
             ("created", "time"),
             ("expires", "time?"),
             ("earlier_until", "time?"),
+            ("note", "string?"),
             ("changes", "KeyChange"),
             ("audited", "boolean"),
         ],
@@ -77,7 +78,10 @@ pub(super) const SHAPES: &[Shape] = &[
             ("login", "time?"),
         ],
     ),
-    ("UserChanged", &[("id", "string"), ("name", "string"), ("changes", "UserChange"), ("audited", "boolean")]),
+    (
+        "UserChanged",
+        &[("id", "string"), ("name", "string"), ("note", "string?"), ("changes", "UserChange"), ("audited", "boolean")],
+    ),
     ("UserChange", &[("before", "UserFacts?"), ("after", "UserFacts?")]),
     (
         "UserFacts",
@@ -159,6 +163,7 @@ mod tests {
             created: String::new(),
             expires: None,
             earlier_until: some(),
+            note: some(),
             changes: report::KeyChange::default(),
             audited: true,
         };
@@ -171,7 +176,7 @@ mod tests {
         check("TokenChange", &report::TokenChange::default());
         check("TokenFacts", &report::TokenFacts::default());
         check("UserLine", &report::UserLine::default());
-        check("UserChanged", &report::UserChanged::default());
+        check("UserChanged", &report::UserChanged { note: some(), ..Default::default() });
         check("UserChange", &report::UserChange::default());
         check("UserFacts", &report::UserFacts::default());
         check("BanLine", &report::BanLine::default());
