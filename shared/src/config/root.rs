@@ -95,6 +95,9 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, tree: &'a Node<'a>) -> Option<Co
     let mut around = Surroundings::new(fields.reader(), upstreams, identity, has_redis)?;
     around.providers.asks_certificates = server.as_ref().map(|server| certificates::are_asked_for(&server.listen));
     let policies = Policies::read_defaults(&mut fields, &mut around);
+    if let Some(policies) = &policies {
+        identity::review::check_all_of(&mut fields, policies, &around.identity);
+    }
     // Broken top-level policies are reported once; the routes are still read, without them.
     let stand_in = fields.reader().defaults(&ROOT, |fields| Policies::read_defaults(fields, &mut around))?;
     let inherited = Arc::new(policies.clone().unwrap_or(stand_in));

@@ -266,6 +266,9 @@ fn read<'a>(
     let policies = action.as_ref().zip(policies).map(|(action, policies)| {
         check_stand_ins(&mut fields, action, &policies);
         review::warn_route(&mut fields, &policies);
+        if matches!(policies.auth.scope, Scope::Route(_)) {
+            review::check_all_of(&mut fields, &policies, &around.identity);
+        }
         if let (Action::Serve(serve), Some(path)) = (action, &path) {
             return implied::check_written(&mut fields, *serve, path, policies, &around.identity);
         }
@@ -280,10 +283,10 @@ fn read<'a>(
         headers: headers?,
         query: query?,
         priority: priority?,
+        is_implied: false,
         encoded_slash: encoded_slash?,
         forward_host: forward_host?,
         action: action?,
-        is_implied: false,
         rewrite: rewrite?,
         timeouts: timeouts?,
         retry: retry?,

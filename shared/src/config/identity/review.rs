@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::address;
+use super::{Identity, Provider, TokenPlace, address};
 use crate::config::fields::Fields;
-use crate::config::policy::{Key, Policies, Scope};
+use crate::config::policy::{Combine, Key, Policies, Scope};
 use crate::config::problem::Code;
 use crate::config::report::Fault;
 use crate::config::surroundings::Surroundings;
@@ -41,6 +41,45 @@ pub(in crate::config) fn warn_route(fields: &mut Fields<'_, '_>, policies: &Poli
     if is_own && policies.auth.value.is_none() && follows_identity(policies) {
         fields.warn("rate_limit", nobody_known("this route has no `auth`"));
     }
+}
+
+/// Providers of `all_of` that look into `Authorization` alone, each behind a word of its own: a request has one (RFC 9110 section 11.6.2).
+pub(in crate::config) fn check_all_of(fields: &mut Fields<'_, '_>, policies: &Policies, identity: &Identity) {
+    let Some(auth) = policies.auth.value.as_deref().filter(|auth| auth.combine == Combine::All) else { return };
+    let mut seen: Vec<(String, Vec<String>)> = Vec::new();
+    for provider in &auth.providers {
+        let Some(words) = authorization_words(identity, provider) else { continue };
+        let name = identity.name_of(provider);
+        let apart = |(_, others): &&(String, Vec<String>)| !words.iter().any(|word| others.contains(word));
+        let Some((other, _)) = seen.iter().find(apart) else {
+            seen.push((name, words));
+            continue;
+        };
+        let message = format!(
+            "`{other}` and `{name}` both look into the header `authorization` alone, which has one value: together they let nobody in"
+        );
+        // A password stands nowhere else (RFC 7617).
+        let moved = if *provider == Provider::Basic { other } else { &name };
+        let hint = format!("give `identity.{moved}` another place, such as `from: {{header: x-token}}`");
+        return fields.fault("auth", Fault::new(Code::Conflict, message).hint(hint));
+    }
+}
+
+/// The words (in lower case) before what a provider reads in `Authorization`; none where it reads something else too.
+fn authorization_words(identity: &Identity, provider: &Provider) -> Option<Vec<String>> {
+    match provider {
+        Provider::Basic => return Some(vec!["basic".to_owned()]),
+        Provider::Accounts => return Some(vec!["bearer".to_owned()]),
+        Provider::Login(_) | Provider::Forward | Provider::Certificate => return None,
+        Provider::Jwt(_) | Provider::ApiKey | Provider::Introspection => {}
+    }
+    let word = |place: &TokenPlace| match place {
+        TokenPlace::Header { name, scheme: Some(word) } if **name == *"authorization" => {
+            Some(word.to_ascii_lowercase())
+        }
+        TokenPlace::Header { .. } | TokenPlace::Cookie(_) | TokenPlace::Query(_) => None,
+    };
+    identity.places(provider).iter().map(word).collect()
 }
 
 fn nobody_known(why: &str) -> Fault {

@@ -274,8 +274,9 @@ fn check<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, named: &[Provider], co
         let fault = if named.iter().take(index).any(|earlier| earlier == provider) {
             Fault::new(Code::DuplicateName, "this name stands here twice").hint("remove it")
         } else if combine == Combine::All && matches!(provider, Provider::Login(_)) {
-            Fault::new(Code::Conflict, "who logs in with a browser brings nothing else: `all_of` would let nobody in")
-                .hint("write it under `any_of`")
+            let message = "a browser that lacks one of the others is sent to log in, and comes back without it: `all_of` would never end";
+            Fault::new(Code::Conflict, message)
+                .hint("write it under `any_of`; the policy `access` can ask for a client certificate besides")
         } else if combine == Combine::Any && *provider == Provider::Forward && index + 1 < named.len() {
             let message = "`forward` is asked whatever the request brings: what stands behind it is never reached";
             let fault = Fault::new(Code::Unused, message).hint("write it last");
@@ -322,8 +323,8 @@ fn read_methods(fields: &mut Fields<'_, '_>) -> Option<Vec<(Arc<str>, Needs)>> {
                 reader.error(entry.key_place, Fault::new(Code::DuplicateKey, "this method is named twice here"));
                 return None;
             }
-            seen.push(Arc::clone(&method));
             reader.warn_misspelt(entry.key_place, &method);
+            seen.push(Arc::clone(&method));
             let mut fields = reader.section(&entry.value, &NEEDS)?;
             read_needs(&mut fields).map(|needs| (method, needs))
         })

@@ -55,6 +55,23 @@ fn identity(keys: &str) -> Identity {
 }
 
 #[test]
+fn all_of_what_stands_in_one_header_is_refused() {
+    let basic =
+        "basic: {users: [{user: ann, password_hash: '$2y$05$0123456789012345678901uOabcdefghijklmnopqrstuvwxyzABC'}]}";
+    let text = |from: &str, auth: &str| {
+        format!("identity: {{jwt: {{a: {{keys: {{secret: '${{env:T}}'}}{from}}}}}, api_key: on, {basic}}}\n{auth}")
+    };
+    for auth in
+        ["auth: {all_of: [jwt.a, basic]}", "routes: [{path: /, respond: {}, auth: {all_of: [basic, api_key, jwt.a]}}]"]
+    {
+        let told = refused(&[&text("", auth)]);
+        assert!(told.contains("let nobody in") && told.contains("`identity.jwt.a` another place"), "{told}");
+        assert!(read(&text(", from: [{header: authorization}, {header: x-token}]", auth)).is_ok());
+    }
+    assert!(read(&text("", "auth: [jwt.a, basic]")).is_ok());
+}
+
+#[test]
 fn bad_tokens() {
     insta::assert_snapshot!(refused(&[
         "identity: {jwt: {main: {}}}",
