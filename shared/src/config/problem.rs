@@ -92,7 +92,7 @@ pub enum Code {
     InvalidOverride,
     /// A source that cannot be read.
     Unreadable,
-    /// TLS whose other side is not checked (warning).
+    /// TLS whose other side is not checked, or tokens that may be meant for others (warning).
     Unverified,
     /// A certificate that is past its time, or soon will be (warning). Only where files are looked at.
     Expires,

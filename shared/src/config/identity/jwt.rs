@@ -237,6 +237,11 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, name: Name) 
     let leeway = fields.duration("leeway");
     let from = token_place::read(&mut fields);
     let require = read_require(&mut fields);
+    if let (Some(JwtKeys::JwksUrl { .. }), Some(None), Some([]), Some(require)) =
+        (&keys, &issuer, audience.as_deref(), &require)
+    {
+        warn_unbound(&mut fields, require);
+    }
     let require_exp = fields.boolean("require_exp");
     let max_age = fields.optional("max_age", |reader, node, field| reader.duration(node, &field.kind));
     let [user_claim, roles_claim, scopes_claim] =
@@ -324,6 +329,20 @@ fn check_algorithms(fields: &mut Fields<'_, '_>, keys: &JwtKeys, algorithms: &[J
         .hint("name what the issuer signs with, such as RS256, ES256 or EdDSA")
     };
     fields.fault("algorithms", fault);
+}
+
+/// Claims that say for whom or by whom a token was made, as providers name them.
+const BINDING: [&str; 7] = ["aud", "azp", "client_id", "iss", "cid", "appid", "tid"];
+
+/// A provider signs the tokens of all its applications with the same keys.
+fn warn_unbound(fields: &mut Fields<'_, '_>, require: &[(Arc<str>, Option<Arc<str>>)]) {
+    if require.iter().any(|(claim, value)| value.is_some() && BINDING.contains(&&**claim)) {
+        return;
+    }
+    let message = "any token that these keys sign is taken, those for other applications too: neither `issuer` nor `audience` is named";
+    let fault = Fault::new(Code::Unverified, message)
+        .hint("audience: https://api.example.com, or what the provider puts into `aud` for this one");
+    fields.warn("keys", fault);
 }
 
 /// Claims, each with the value that it must have.

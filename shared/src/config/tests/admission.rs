@@ -339,7 +339,7 @@ fn what_cannot_be_looked_up_is_no_mistake() {
     let text = format!(
         "{ALONE}redis: {{url: '${{env:A}}'}}
 identity:
-  jwt: {{a: {{keys: {{secret: '${{env:A}}'}}, algorithms: ['${{env:A}}'], issuer: '${{env:A}}'}}, b: {{keys: {{jwks_url: '${{env:A}}'}}, from: {{cookie: '${{env:A}}'}}}}}}
+  jwt: {{a: {{keys: {{secret: '${{env:A}}'}}, algorithms: ['${{env:A}}'], issuer: '${{env:A}}'}}, b: {{keys: {{jwks_url: '${{env:A}}'}}, issuer: '${{env:A}}', from: {{cookie: '${{env:A}}'}}}}}}
   basic: {{users_file: '${{env:A}}', users: [{{user: '${{env:A}}', password_hash: '${{env:A}}', roles: '${{env:A}}', scopes: '${{env:A}}'}}]}}
   login: {{a: {{kind: oidc, issuer: '${{env:A}}', client_id: '${{env:A}}', client_secret: '${{env:A}}', public_url: '${{env:A}}', allow: {{emails: '${{env:A}}', domains: '${{env:A}}'}}}}}}
   session: {{secrets: ['${{env:A}}'], domain: '${{env:A}}', after_logout: '${{env:A}}'}}

@@ -55,6 +55,25 @@ fn identity(keys: &str) -> Identity {
 }
 
 #[test]
+fn tokens_that_may_be_for_others_are_told() {
+    let unbound = |keys: &str| {
+        let text = format!("identity: {{jwt: {{main: {{keys: {{jwks_url: 'https://a/k'}}{keys}}}}}}}\nauth: jwt.main");
+        let warnings = read(&text).unwrap_or_else(|problems| panic!("{}", problems.render(false))).warnings;
+        warnings
+            .iter()
+            .filter(|warning| warning.code.as_str() == "unverified")
+            .map(|w| w.path.clone())
+            .collect::<Vec<_>>()
+    };
+    for keys in ["", ", require: {azp: present, tenant: x}"] {
+        assert_eq!(unbound(keys), ["identity.jwt.main.keys"], "{keys}");
+    }
+    for keys in [", issuer: 'https://a'", ", audience: b", ", require: {azp: web}", ", require: {client_id: web}"] {
+        assert_eq!(unbound(keys), [] as [&str; 0], "{keys}");
+    }
+}
+
+#[test]
 fn all_of_what_stands_in_one_header_is_refused() {
     let basic =
         "basic: {users: [{user: ann, password_hash: '$2y$05$0123456789012345678901uOabcdefghijklmnopqrstuvwxyzABC'}]}";
