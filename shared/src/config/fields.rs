@@ -40,7 +40,12 @@ impl<'a> Fields<'_, 'a> {
             return self.reader.under(&entry.key, |reader| read(reader, &entry.value, field));
         }
         if field.required {
-            let fault = Fault::new(Code::MissingKey, format!("the key `{key}` is missing")).hint(field.doc);
+            let hint = match field.kind {
+                // The words are few, and each says more than what they are for.
+                Kind::Choice(_) => format!("write {}: {}", field.kind.noun(), field.doc),
+                _ => field.doc.to_owned(),
+            };
+            let fault = Fault::new(Code::MissingKey, format!("the key `{key}` is missing")).hint(hint);
             self.reader.error(self.place, fault);
         }
         None

@@ -41,7 +41,7 @@ use super::fields::Fields;
 use super::problem::Code;
 use super::reader::Reader;
 use super::report::Fault;
-use super::tree::Node;
+use super::tree::{Node, Place, Value};
 use super::{Name, Redact, name, redis};
 
 /// More than any rotation needs.
@@ -286,6 +286,12 @@ fn read_named<'a, T>(
 ) -> Vec<Arc<T>> {
     let mut sound = Vec::new();
     fields.get(key, |reader, node, field| {
+        if let Some((place, required)) = without_name(node, &field.kind) {
+            let message = format!("`{key}` may hold several, and this one has no name");
+            let hint = format!("{key}: {{main: {{{required}: …}}}}; `auth` calls it `{key}.main`");
+            reader.error(place, Fault::new(Code::MissingKey, message).hint(hint));
+            return None;
+        }
         reader.map(node, &field.kind, |reader, entry| {
             let name = match name::plain(&entry.key) {
                 Ok(name) => name,
@@ -301,6 +307,14 @@ fn read_named<'a, T>(
         })
     });
     sound
+}
+
+/// Where the keys of one stand in the place of names: that of a key which each must have.
+fn without_name(node: &Node<'_>, kind: &Kind) -> Option<(Place, &'static str)> {
+    let (Kind::Map(Kind::Section(one)), Value::Map(entries)) = (kind, &node.value) else { return None };
+    let required = one.all().find(|field| field.required)?.key;
+    let entry = entries.iter().find(|entry| *entry.key == *required)?;
+    entry.value.get(required).is_none().then_some((entry.key_place, required))
 }
 
 /// One that there is once.

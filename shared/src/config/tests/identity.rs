@@ -55,6 +55,18 @@ fn identity(keys: &str) -> Identity {
 }
 
 #[test]
+fn a_name_that_is_missing_is_told_once() {
+    let told = refused(&["identity: {jwt: {keys: {secret: '${env:T}'}, algorithms: [HS256]}}"]);
+    assert!(told.contains("has no name") && told.contains("jwt: {main: {keys: …}}"), "{told}");
+    assert_eq!(told.matches("error").count(), 1, "{told}");
+    let told = refused(&["identity: {login: {kind: oidc, issuer: 'https://a', client_id: a}}"]);
+    assert!(told.contains("login: {main: {kind: …}}"), "{told}");
+    let told = refused(&["identity: {login: {corp: {issuer: 'https://a', client_id: a}}}"]);
+    assert!(told.contains("write `oidc` or `github`"), "{told}");
+    assert!(read("identity: {jwt: {keys: {keys: {secret: '${env:T}'}}}}").is_ok());
+}
+
+#[test]
 fn tokens_that_may_be_for_others_are_told() {
     let unbound = |keys: &str| {
         let text = format!("identity: {{jwt: {{main: {{keys: {{jwks_url: 'https://a/k'}}{keys}}}}}}}\nauth: jwt.main");
