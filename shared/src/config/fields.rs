@@ -40,11 +40,10 @@ impl<'a> Fields<'_, 'a> {
             return self.reader.under(&entry.key, |reader| read(reader, &entry.value, field));
         }
         if field.required {
-            let hint = match field.kind {
-                // The words are few, and each says more than what they are for.
-                Kind::Choice(_) => format!("write {}: {}", field.kind.noun(), field.doc),
-                _ => field.doc.to_owned(),
-            };
+            // The words are few, and say more than what they are for.
+            let is_choice = matches!(field.kind, Kind::Choice(_));
+            let words = if is_choice { format!("write {}: ", field.kind.noun()) } else { String::new() };
+            let hint = format!("{words}{}", field.doc);
             let fault = Fault::new(Code::MissingKey, format!("the key `{key}` is missing")).hint(hint);
             self.reader.error(self.place, fault);
         }

@@ -115,8 +115,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Co
         Some(gather(origins))
     });
     let with_credentials = credentials.unwrap_or_default();
-    let allow_methods =
-        names(&mut fields, "allow_methods", with_credentials, |reader, node, kind| reader.method(node, kind));
+    let allow_methods = names(&mut fields, "allow_methods", with_credentials, method);
     let allow_headers = names(&mut fields, "allow_headers", with_credentials, |reader, node, kind| {
         reader.parse(node, kind, name::header)
     });
@@ -135,6 +134,10 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Co
 
 fn list(names: &[&str]) -> Names {
     Names::List(names.iter().map(|name| (*name).into()).collect())
+}
+
+fn method(reader: &mut Reader<'_>, node: &Node<'_>, kind: &Kind) -> Option<Arc<str>> {
+    reader.method(node, kind)
 }
 
 /// A list of names or the star; none where nothing was written.

@@ -42,7 +42,7 @@ pub(super) fn auth(config: &Config, policy: &Auth, asked: &Asked) -> String {
     } else {
         nothing(policy)
     };
-    let needed: String = needs
+    let needed: Vec<String> = needs
         .iter()
         .filter(|(_, needs)| **needs != Needs::default())
         .map(|(method, needs)| format!("; {method} needs {}", told(needs)))
@@ -53,7 +53,7 @@ pub(super) fn auth(config: &Config, policy: &Auth, asked: &Asked) -> String {
         }
         Tunnels::UntilExpired | Tunnels::UntilRevoked => "",
     };
-    format!("{optional} {}: {outcome}{needed}{tunnels}", names.join(word))
+    format!("{optional} {}: {outcome}{needed}{tunnels}", names.join(word), needed = needed.concat())
 }
 
 /// What is needed for the request's own method, and for each that a header names beside it; the method, fit to be shown.

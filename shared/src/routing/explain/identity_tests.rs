@@ -154,9 +154,10 @@ fn verdict(route: &str, url: &str) -> crate::control::report::Verdict {
 #[test]
 fn the_url_upstream_is_what_is_sent_and_shows_no_credentials() {
     use crate::control::report::Verdict;
-    let url = |auth: &str, url: &str| match verdict(&format!("target: 'http://up:80/b', auth: {auth}"), url) {
-        Verdict::Forward { targets, .. } => targets[0].urls[0].clone(),
-        other => panic!("{other:?}"),
+    let url = |auth: &str, url: &str| {
+        let found = verdict(&format!("target: 'http://up:80/b', auth: {auth}"), url);
+        let Verdict::Forward { targets, .. } = found else { panic!("{found:?}") };
+        targets[0].urls[0].clone()
     };
     let shown = "http://up:80/b/key?a=1&pass-by=[present, masked, 6 bytes]";
     assert_eq!(url("api_key", "http://h/key?a=1&pass-by=s3cret"), shown);
@@ -164,12 +165,9 @@ fn the_url_upstream_is_what_is_sent_and_shows_no_credentials() {
     assert_eq!(url(kept_back, "http://h/key?a=1&pass%2Dby=s3cret&k=s3cret&b"), "http://up:80/b/key?a=1&b");
     assert_eq!(url(kept_back, "http://h/key?pass-by=s3cret"), "http://up:80/b/key");
     assert_eq!(url(kept_back, "http://h/key?token=s3cret"), "http://up:80/b/key?token=[present, masked, 6 bytes]");
-    match verdict("redirect: 'https://new{path}#x'", "http://h/key?token=s3cret") {
-        Verdict::Redirect { location, .. } => {
-            assert_eq!(location, "https://new/key?token=[present, masked, 6 bytes]#x");
-        }
-        other => panic!("{other:?}"),
-    }
+    let found = verdict("redirect: 'https://new{path}#x'", "http://h/key?token=s3cret");
+    let Verdict::Redirect { location, .. } = found else { panic!("{found:?}") };
+    assert_eq!(location, "https://new/key?token=[present, masked, 6 bytes]#x");
 }
 
 #[test]
