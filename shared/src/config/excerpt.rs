@@ -27,7 +27,7 @@ pub(super) fn is_secret_key(key: &str) -> bool {
     mask.hides_header(&key.to_ascii_lowercase()) || mask.hides_query(key) || matches!(key, "password_hash" | "secrets")
 }
 
-/// Keys of the language that sound like secrets: below these stand maps, whose own keys say what is secret. A text under such a
+/// Keys of the language that sound like secrets: below these stand maps, whose own keys say what is secret, or a switch. A text under such a
 /// name, as in a condition on a query, is hidden.
 const MAPS: &[&str] = &["api_key", "jwt", "session"];
 /// How long something lasts, or must be.
@@ -39,7 +39,8 @@ fn is_plain(key: &str, value: &str) -> bool {
     let is_map = value.is_empty() || value.starts_with(['{', '#']);
     let word = value.split([' ', ',', '}', '#']).next().unwrap_or_default();
     let is_measure = unit::duration(word).is_ok() || (word.len() <= 3 && word.parse::<u16>().is_ok());
-    (MAPS.contains(&key) && is_map) || (MEASURES.contains(&key) && is_measure)
+    let is_switch = matches!(word, "on" | "off" | "true" | "false");
+    (MAPS.contains(&key) && (is_map || is_switch)) || (MEASURES.contains(&key) && is_measure)
 }
 
 /// Quotes the line of `place`; none where it must not be quoted.
@@ -203,6 +204,7 @@ mod tests {
             "jwt:",
             "api_key: {header: x-api-key}",
             "session: # how long",
+            "{api_key: on, jwt: {main: {issuer: x}}}",
             "access_token: 30m",
             "{access_token: 30m, min_password: 10}",
             "auth: {any_of: [jwt.main, api_key]}",
