@@ -123,7 +123,10 @@ impl<'a> Reader<'a> {
             Value::Map(entries) => entries,
             Value::Scalar(scalar) if scalar.is_null() => &[],
             Value::Scalar(_) | Value::List(_) => {
-                self.wrong_type(node, &Kind::Section(section));
+                let known: Vec<&str> = section.all().map(|field| field.key).collect();
+                let message = format!("expected {}, found {}", Kind::Section(section).noun(), node.kind_name());
+                let hint = format!("its keys are {}", known.join(", "));
+                self.error(node.place, Fault::new(Code::WrongType, message).hint(hint));
                 return None;
             }
         };

@@ -67,6 +67,18 @@ fn a_name_that_is_missing_is_told_once() {
 }
 
 #[test]
+fn what_should_be_a_map_is_told_its_keys() {
+    for (text, keys) in [
+        ("identity: {jwt: {main: {keys: 'https://a/jwks'}}}", "its keys are secret, pem, jwks_file, jwks_url"),
+        ("identity: {api_key: {from: cookie}}", "its keys are header, scheme, cookie, query"),
+        ("identity: {api_key: on}\nauth: {any_of: api_key, methods: {DELETE: admin}}", "its keys are roles, scopes"),
+    ] {
+        let told = refused(&[text]);
+        assert!(told.contains(keys), "{told}");
+    }
+}
+
+#[test]
 fn tokens_that_may_be_for_others_are_told() {
     let unbound = |keys: &str| {
         let text = format!("identity: {{jwt: {{main: {{keys: {{jwks_url: 'https://a/k'}}{keys}}}}}}}\nauth: jwt.main");
