@@ -92,10 +92,23 @@ fn an_agent_platform() {
         let answer = ask(method, path, &agents_token("somebody", roles));
         assert_eq!(outcome(&answer), expected, "{method} {path} {roles:?}");
     }
+    // A server that takes the method from a header is not told it, and is asked for nothing that the route's own method would need.
+    for method in ["GET", "PUT", "HEAD", "OPTIONS"] {
+        let request = Request::new(method, "/api/v1/agents/7/start").header("X-HTTP-Method-Override", "POST");
+        let answer = request.header("Authorization", &agents_token("somebody", &["user"])).send(proxyd.address());
+        assert_eq!(answer.status, 403, "{method} that may be a POST");
+    }
+    assert_eq!(outcome(&ask("DELETE", "/api/v1/agents/7/start", &agents_token("runner", &["agent"]))), "403 role_missing");
+    for name in ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"] {
+        let request = Request::post("/api/v1/prs", "x").header(name, "PATCH");
+        let answer = request.header("Authorization", &agents_token("somebody", &["user"])).send(proxyd.address());
+        assert_eq!((answer.status, told(&answer, name)), (200, None), "{name}");
+    }
     // And of how often; each has a count of their own.
     for (method, path, limit) in [
         ("GET", "/api/v1/issues", 30),
         ("PATCH", "/api/v1/issues/1", 10),
+        ("PUT", "/api/v1/issues/1", 10),
         ("POST", "/api/v1/prs/9/review", 5),
         ("GET", "/api/v1/analytics/export", 5),
         ("POST", "/api/v1/analytics/events", 60),
@@ -114,6 +127,27 @@ fn an_agent_platform() {
     let passed = 1 + (0..5).filter(|_| by_key().status == 200).count();
     assert_eq!(passed, 3, "a key's own limit");
     assert_eq!(proxyd.get("/health").text(), "ok\n");
+}
+
+#[test]
+fn an_agent_platform_limits_guessing_on_every_route() {
+    let api = Upstream::echo();
+    let proxyd = agent_platform(&api, &api);
+    for (method, path) in [
+        ("POST", "/api/v1/agents/7/start"),
+        ("POST", "/api/v1/prs/9/review"),
+        ("GET", "/api/v1/analytics/export"),
+        ("POST", "/api/v1/analytics/events"),
+    ] {
+        let mut wire = Wire::connect(proxyd.address());
+        let statuses = (0..605).map(|guess| {
+            wire.send(format!("{method} {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: guess-{guess}\r\nContent-Length: 0\r\n\r\n"));
+            wire.response(method).status
+        });
+        let statuses: Vec<u16> = statuses.collect();
+        assert_eq!(statuses.first(), Some(&401), "{path}");
+        assert!(statuses.contains(&429), "{method} {path} lets anybody guess");
+    }
 }
 
 #[test]
@@ -177,6 +211,11 @@ fn a_gateway_for_services() {
         ("PATCH", "/users/1", &["user"], "", "200"),
         ("DELETE", "/users/1", &["user"], "", "403 role_missing"),
         ("DELETE", "/users/1", &["admin"], "", "200"),
+        ("POST", "/users/", &["user"], "", "403 role_missing"),
+        // What is not listed is not free.
+        ("OPTIONS", "/users/1", &["user"], "", "403 role_missing"),
+        ("PURGE", "/users/1", &["readonly"], "", "403 role_missing"),
+        ("PURGE", "/users/1", &["admin"], "", "200"),
         ("POST", "/payments/", &["user"], "", "403 scope_missing"),
         ("POST", "/payments/", &["user"], "payments:write", "200"),
         ("POST", "/payments/", &["readonly"], "payments:write", "403 role_missing"),
