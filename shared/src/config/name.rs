@@ -125,6 +125,10 @@ pub(super) fn header_value(text: &str) -> Result<Arc<str>, Fault> {
 
 /// A method in upper case (RFC 9110, 9.1).
 pub(super) fn method(text: &str) -> Result<Arc<str>, Fault> {
+    // A token, but the name of no request: it would be taken, and match none.
+    if text == "*" {
+        return Err(Fault::invalid("`*` is no method").hint("leave `methods` out: then all are meant"));
+    }
     if !is_token(text) || text.len() > 32 {
         return Err(Fault::invalid("this is not a method").hint("methods: [GET, POST]"));
     }

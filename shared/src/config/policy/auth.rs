@@ -315,6 +315,11 @@ fn read_methods(fields: &mut Fields<'_, '_>) -> Option<Vec<(Arc<str>, Needs)>> {
             let method = match name::method(&entry.key) {
                 Ok(method) => method,
                 Err(fault) => {
+                    let fault = if &*entry.key == "*" {
+                        fault.hint("write `roles` and `scopes` beside `methods`: they hold for every other method")
+                    } else {
+                        fault
+                    };
                     reader.error(entry.key_place, fault);
                     return None;
                 }

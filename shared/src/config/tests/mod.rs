@@ -2,6 +2,7 @@
 
 mod admission;
 mod declarations;
+mod hints;
 mod identity;
 mod layers;
 mod limits;
