@@ -1,5 +1,7 @@
 //! The section `redis`: the engine (Redis or Valkey) by which several proxies are one gateway.
 
+mod place;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,13 +87,7 @@ fn read_url(reader: &mut Reader<'_>, node: &Node<'_>, kind: &Kind) -> Option<Sec
     let mut has_password = false;
     let url = reader.parse(node, kind, |text| {
         has_password = text.contains('@') || text.contains("pass=");
-        let sound = text.len() <= 1024 && text.bytes().all(|b| b.is_ascii_graphic());
-        let place = ["redis://", "rediss://", "unix:"].iter().find_map(|scheme| text.strip_prefix(scheme));
-        if sound && place.is_some_and(|place| !place.is_empty()) {
-            return Ok(Secret::new(text));
-        }
-        Err(Fault::invalid("this is not the address of a Redis")
-            .hint("write it as `redis://127.0.0.1:6379`, `rediss://host:6379` or `unix:/run/redis.sock`"))
+        place::check(text).map(|()| Secret::new(text))
     })?;
     if has_password {
         secret::warn_clear(reader, node);

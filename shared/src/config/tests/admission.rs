@@ -205,7 +205,7 @@ fn bad_threats_bans_and_stores() {
         "bans: on",
         "redis: {}",
         "redis: {url: 'http://a', prefix: '', timeout: 0ms, failures: 0}",
-        "redis: {url: 'redis://:s3cret/x@10.0.0.1'}",
+        "redis: {url: 'redis://:s3cret%2Fx@10.0.0.1'}",
     ]));
 }
 
@@ -232,7 +232,7 @@ fn threats_bans_and_stores() {
     assert!(on.contains(&"password_wrong") && on.contains(&"threat") && !on.contains(&"rate_limited"), "{on:?}");
     assert!(fine("bans: off").bans.is_none() && fine("redis: off").redis.is_none());
     let redis = fine("redis: {url: '${env:REDIS}'}").redis.clone().unwrap();
-    assert_eq!((redis.url.reveal(), &*redis.prefix), ("redis://:s3cret/x@10.0.0.1", "proxyd:"));
+    assert_eq!((redis.url.reveal(), &*redis.prefix), ("redis://:s3cret%2Fx@10.0.0.1", "proxyd:"));
     assert_eq!((redis.timeout.as_millis(), redis.failures), (20, 5));
 }
 

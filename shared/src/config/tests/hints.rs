@@ -20,3 +20,49 @@ fn methods() {
     check("routes: [{path: /, methods: '*', respond: {}}]", "leave `methods` out");
     check("identity: {api_key: on}\nauth: {any_of: api_key, methods: {'*': {roles: a}}}", "beside `methods`");
 }
+
+#[test]
+fn an_engine_has_an_address() {
+    for url in [
+        "redis://127.0.0.1",
+        "redis://127.0.0.1:6379/15",
+        "redis://127.0.0.1:6379/",
+        "redis://:p@[::1]:1/3",
+        "redis://user:p%20q@redis_1.internal:6380/15?protocol=resp3",
+        "rediss://redis.internal",
+        "unix:/run/redis.sock?db=2&pass=x",
+        "unix:///run/redis.sock",
+    ] {
+        let checked = load_text(&format!("redis: {{url: '{url}'}}"));
+        checked.unwrap_or_else(|problems| panic!("{url}: {}", problems.render(false)));
+    }
+    let refused = |url: &str, part: &str| {
+        let problems = load_text(&format!("redis: {{url: '{url}'}}")).expect_err(url);
+        let told = problems.render(false);
+        assert!(told.contains(part), "{url}: {told}");
+    };
+    refused("http://127.0.0.1", "address of a Redis");
+    refused("redis://", "no host");
+    refused("redis://:6379", "no host");
+    refused("redis://127.0.0.1/x", "database");
+    refused("redis://127.0.0.1/-1", "database");
+    refused("redis://127.0.0.1/1/2", "database");
+    refused("redis://127.0.0.1/99999999999", "database");
+    refused("redis://127.0.0.1:x", "port");
+    refused("redis://127.0.0.1:", "port");
+    refused("redis://127.0.0.1:0", "port");
+    refused("redis://127.0.0.1:65536", "port");
+    refused("redis://::1:6379", "brackets");
+    refused("redis://[::x]:6379", "brackets");
+    refused("redis://a,b:6379", "host");
+    refused("redis://user:p/q@127.0.0.1", "percent-encoding");
+    refused("redis://user:%ff@127.0.0.1", "percent-encoding");
+    refused("rediss://127.0.0.1/#insecure", "verified");
+    refused("redis://127.0.0.1/0#x", "percent-encoding");
+    refused("redis://127.0.0.1/0?db=2", "protocol");
+    refused("redis://127.0.0.1/0?protocol=4", "protocol");
+    refused("unix:", "path");
+    refused("unix:?db=1", "path");
+    refused("unix:/run/redis.sock?db=x", "database");
+    refused("unix:/run/redis.sock?number=1", "db");
+}

@@ -20,7 +20,7 @@ pub(super) fn read(text: &str) -> Result<crate::config::Checked, Problems> {
         ("T", SECRET),
         ("SHORT", "0123456789abcdef0123456789abcde"),
         ("MIDDLE", "0123456789abcdef0123456789abcdef0123456789abcde"),
-        ("REDIS", "redis://:s3cret/x@10.0.0.1"),
+        ("REDIS", "redis://:s3cret%2Fx@10.0.0.1"),
     ]);
     load(&Input::text("config.yaml", &format!("{LISTEN}{text}")), &References::Resolve(&known))
 }
