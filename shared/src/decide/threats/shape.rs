@@ -82,11 +82,14 @@ pub fn misfit(shape: &Shape, arriving: &Arriving<'_>) -> Option<Misfit> {
     if !arriving.has_body {
         return None;
     }
-    if !shape.content_types.is_empty() && !allows(&shape.content_types, arriving.content_type) {
+    // What is no media type is read by each as it likes, as several lines are.
+    let content_type = arriving.content_type.filter(|line| is_one_type(line));
+    let is_ambiguous = arriving.is_ambiguous || content_type.is_none() && arriving.content_type.is_some();
+    if !shape.content_types.is_empty() && !allows(&shape.content_types, content_type) {
         return Some(Misfit::ContentType);
     }
-    let json = shape.json.filter(|_| arriving.is_ambiguous || arriving.content_type.is_some_and(is_json))?;
-    if arriving.is_ambiguous || arriving.is_encoded || arriving.content_type.is_some_and(is_in_other_letters) {
+    let json = shape.json.filter(|_| is_ambiguous || content_type.is_some_and(is_json))?;
+    if is_ambiguous || arriving.is_encoded || content_type.is_some_and(is_in_other_letters) {
         return Some(Misfit::ContentType);
     }
     arriving.announced.filter(|bytes| *bytes > json.max_bytes).map(|_| Misfit::JsonSize)
@@ -124,6 +127,32 @@ fn is_in_other_letters(content_type: &[u8]) -> bool {
         })
     };
     content_type.split(|octet| *octet == b';').skip(1).filter_map(charset).any(|is_other| is_other)
+}
+
+/// Whether this is one media type (RFC 9110 section 8.3.1): two tokens with a slash between them, and nothing behind it that could
+/// be read as another. Parameters may be sloppy, as those of honest clients are.
+fn is_one_type(content_type: &[u8]) -> bool {
+    let is_token = |part: &[u8]| {
+        !part.is_empty() && part.iter().all(|octet| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(octet))
+    };
+    let kind = media_type(content_type);
+    let Some((family, of)) = memchr::memchr(b'/', kind).and_then(|at| kind.get(..at).zip(kind.get(at + 1..))) else {
+        return false;
+    };
+    if !is_token(family) || !is_token(of) {
+        return false;
+    }
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    for octet in content_type {
+        match octet {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_quoted => is_escaped = true,
+            b'"' => is_quoted = !is_quoted,
+            b',' if !is_quoted => return false,
+            _ => {}
+        }
+    }
+    !is_quoted
 }
 
 /// The type without its parameters.
@@ -218,6 +247,39 @@ mod tests {
         }
         assert_eq!(misfit(&shape, &of("text/plain; charset=utf-16")), None);
         assert_eq!(misfit(&Shape::default(), &compressed), None);
+    }
+
+    #[test]
+    fn a_line_with_several_types_is_none() {
+        let json = Shape { json: Some(JsonShape { max_bytes: 100, max_depth: 3 }), ..Shape::default() };
+        let listed = Shape { content_types: vec!["text/*".into(), "application/json".into()], ..Shape::default() };
+        let anything = Shape { content_types: vec!["*/*".into()], ..Shape::default() };
+        for (content_type, is_refused) in [
+            ("application/json , text/plain", true),
+            ("text/plain,application/json", true),
+            ("text/plain; charset=utf-8, application/json", true),
+            ("text/plain; a=\"b\\\", c\", application/json", true),
+            ("text/plain; a=\"never closed, application/json", true),
+            ("application/json text/plain", true),
+            ("application / json", true),
+            ("text/plain; a=\"b, c\"", false),
+            ("text/plain; a=\"b\\\", c\"", false),
+            ("text/plain;", false),
+            ("text/plain", false),
+        ] {
+            let arriving = Arriving {
+                method: "POST",
+                has_body: true,
+                announced: None,
+                content_type: Some(content_type.as_bytes()),
+                is_ambiguous: false,
+                is_encoded: false,
+            };
+            let expected = is_refused.then_some(Misfit::ContentType);
+            assert_eq!(misfit(&json, &arriving), expected, "{content_type}");
+            assert_eq!(misfit(&listed, &arriving), expected, "{content_type}");
+            assert_eq!(misfit(&anything, &arriving), None, "{content_type}");
+        }
     }
 
     #[test]
