@@ -67,8 +67,8 @@ pub struct Verdict {
     pub remaining: u32,
     /// … its length in whole seconds; 0 where it is a number at the same time …
     pub per_s: u64,
-    /// … whole seconds, rounded up, until more of it is available: until its window ends, or its bucket is empty again; never
-    /// sooner than a request would pass.
+    /// … whole seconds, rounded up, until more of it is available: until its window ends, or its bucket has room for one more;
+    /// never sooner than a request would pass.
     pub reset_s: u64,
     /// When refused: whole seconds, rounded up, at least 1, until one request would pass. When allowed: 0.
     pub retry_after_s: u64,

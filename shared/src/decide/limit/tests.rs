@@ -212,6 +212,30 @@ fn looking_takes_nothing_and_unused_counters_are_spent() {
 }
 
 #[test]
+fn a_bucket_tells_when_more_of_it_is_there() {
+    let bucket = meter(Algorithm::TokenBucket { burst: None }, &[(5, 5)]);
+    let mut counters = Counters::default();
+    assert_eq!(bucket.peek(&counters, 0).reset_s, 0);
+    for remaining in (0..5).rev() {
+        let verdict = bucket.take(&mut counters, 0);
+        assert_eq!((verdict.remaining, verdict.reset_s), (remaining, 1), "one more is there a second later");
+    }
+    let refused = bucket.take(&mut counters, 0);
+    assert_eq!((refused.retry_after_s, refused.reset_s), (1, 1));
+    assert_eq!(bucket.peek(&counters, SECOND / 2).reset_s, 1);
+    assert_eq!((bucket.peek(&counters, SECOND).remaining, bucket.peek(&counters, 5 * SECOND).reset_s), (1, 0));
+    // Nobody is told to come back before a request would pass.
+    let costly = costly(Algorithm::TokenBucket { burst: None }, &[(5, 5)], 3);
+    let mut counters = Counters::default();
+    costly.take(&mut counters, 0);
+    let refused = costly.take(&mut counters, 0);
+    assert_eq!((refused.allowed, refused.retry_after_s, refused.reset_s), (false, 1, 1));
+    let larger = meter(Algorithm::TokenBucket { burst: Some(50) }, &[(5, 5)]);
+    let verdict = larger.take(&mut Counters::default(), 0);
+    assert_eq!((verdict.remaining, verdict.reset_s), (5, 1));
+}
+
+#[test]
 fn ipv6_clients_count_by_network() {
     for (client, prefix, expected) in [
         ("10.1.2.3", 64, "10.1.2.3"),

@@ -34,7 +34,7 @@ pub(super) enum Kind {
 /// How a limit stands.
 pub(super) struct Standing {
     pub(super) remaining: u32,
-    /// Until more is available: the end of the window, or the bucket is empty again.
+    /// Until more is available: the end of the window, or the bucket has room for one more.
     pub(super) reset_us: u64,
     /// Until one request would pass.
     pub(super) wait_us: u64,
@@ -127,7 +127,10 @@ impl Limit {
         let (reset_us, wait_us) = match self.kind {
             Kind::Bucket { .. } => {
                 let drained_in = |level: u128| narrowed(level.div_ceil(u128::from(self.requests.max(1))));
-                (drained_in(used), drained_in(lacking))
+                // One more than is left now: what is used then leaves room for that. Never sooner than a request would pass.
+                let room = (left + 1) * u128::from(self.per_us);
+                let over = (used + room).saturating_sub(self.capacity());
+                (drained_in(if used == 0 { 0 } else { over.max(lacking) }), drained_in(lacking))
             }
             Kind::Sliding => {
                 let left_us = self.per_us - now_us % self.per_us;
