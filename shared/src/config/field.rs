@@ -151,6 +151,52 @@ impl Kind {
         }
     }
 
+    /// What to write where a single value stands that is none of it.
+    pub(super) fn instead(&self, typed: &str) -> Option<String> {
+        let word = match &*typed.to_ascii_lowercase() {
+            "true" | "yes" | "y" | "on" => "on",
+            "false" | "no" | "n" | "off" => "off",
+            _ => "",
+        };
+        if self.takes(word) {
+            return Some(format!("write `{word}`"));
+        }
+        let (Self::Section(section)
+        | Self::Short(_, section)
+        | Self::Or(_, Self::Section(section) | Self::Short(_, section))) = self
+        else {
+            return None;
+        };
+        let needed: Vec<String> =
+            section.all().filter(|field| field.required).map(|field| format!("{}: …", field.key)).collect();
+        if needed.is_empty() {
+            let keys: Vec<&str> = section.all().map(|field| field.key).collect();
+            return Some(format!("write a map; its keys are {}", keys.join(", ")));
+        }
+        Some(format!("write a map: `{{{}}}`", needed.join(", ")))
+    }
+
+    /// Whether this word stands for it.
+    fn takes(&self, word: &str) -> bool {
+        match self {
+            Self::Or(other, kind) => *other == word || kind.takes(word),
+            Self::Short(kind, _) => kind.takes(word),
+            Self::Choice(words) => words.contains(&word),
+            Self::Text { .. }
+            | Self::Word { .. }
+            | Self::Secret { .. }
+            | Self::Boolean
+            | Self::Integer { .. }
+            | Self::Duration { .. }
+            | Self::Size { .. }
+            | Self::Percent { .. }
+            | Self::List(_)
+            | Self::OneOrMany(_)
+            | Self::Map(_)
+            | Self::Section(_) => false,
+        }
+    }
+
     /// The kind of the scalar within.
     pub(super) fn scalar(&self) -> &Self {
         if let Self::Or(_, kind) | Self::OneOrMany(kind) | Self::Short(kind, _) = self { kind.scalar() } else { self }

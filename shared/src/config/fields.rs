@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Percent;
 use super::field::{Field, Kind, Section};
 use super::problem::Code;
-use super::reader::{Read, Reader, Step, is_word};
+use super::reader::{Read, Reader, Step, closest, is_word};
 use super::report::Fault;
 use super::tree::{Entry, Node, Place, Value};
 
@@ -39,7 +39,7 @@ impl<'a> Fields<'_, 'a> {
         if let Some(entry) = self.written(key) {
             return self.reader.under(&entry.key, |reader| read(reader, &entry.value, field));
         }
-        if field.required {
+        if field.required && !self.is_misspelt(key) {
             // The words are few, and say more than what they are for.
             let is_choice = matches!(field.kind, Kind::Choice(_));
             let words = if is_choice { format!("write {}: ", field.kind.noun()) } else { String::new() };
@@ -48,6 +48,13 @@ impl<'a> Fields<'_, 'a> {
             self.reader.error(self.place, fault);
         }
         None
+    }
+
+    /// Whether an unknown key was told to mean this one: that is one mistake, told once.
+    pub(super) fn is_misspelt(&self, key: &str) -> bool {
+        let is_unknown = |entry: &&Entry<'_>| self.section.field(&entry.key).is_none();
+        let meant = |entry: &Entry<'_>| closest(&entry.key, self.section.all().map(|field| field.key));
+        self.entries.iter().filter(is_unknown).any(|entry| meant(entry) == Some(key))
     }
 
     /// Reads what was written under `key`; the inner none where nobody wrote it.

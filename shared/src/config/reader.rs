@@ -114,7 +114,12 @@ impl<'a> Reader<'a> {
 
     pub(super) fn wrong_type(&mut self, node: &Node<'_>, kind: &Kind) {
         let message = format!("expected {}, found {}", kind.noun(), node.kind_name());
-        self.error(node.place, Fault::new(Code::WrongType, message));
+        let fault = Fault::new(Code::WrongType, message);
+        let instead = match &node.value {
+            Value::Scalar(scalar) if !scalar.is_null() => kind.instead(&scalar.typed),
+            Value::Scalar(_) | Value::List(_) | Value::Map(_) => None,
+        };
+        self.error(node.place, instead.map_or(fault.clone(), |instead| fault.hint(instead)));
     }
 
     /// A map with declared keys. Unknown keys are noted at once.
@@ -123,10 +128,7 @@ impl<'a> Reader<'a> {
             Value::Map(entries) => entries,
             Value::Scalar(scalar) if scalar.is_null() => &[],
             Value::Scalar(_) | Value::List(_) => {
-                let known: Vec<&str> = section.all().map(|field| field.key).collect();
-                let message = format!("expected {}, found {}", Kind::Section(section).noun(), node.kind_name());
-                let hint = format!("its keys are {}", known.join(", "));
-                self.error(node.place, Fault::new(Code::WrongType, message).hint(hint));
+                self.wrong_type(node, &Kind::Section(section));
                 return None;
             }
         };

@@ -235,12 +235,22 @@ fn count_or_off<T: TryFrom<i64>>(fields: &mut Fields<'_, '_>, key: &'static str)
 
 /// A network, or a single address as the network of it alone.
 pub(super) fn network(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<IpNet> {
-    reader.parse(node, &NETWORK, |text| {
-        parse_network(text).ok_or_else(|| {
-            Fault::invalid("this is not an address or network")
-                .hint("write it as `10.6.6.6`, `10.0.0.0/8` or `2001:db8::/32`")
-        })
-    })
+    network_or(reader, node, "write it as `10.6.6.6`, `10.0.0.0/8` or `2001:db8::/32`")
+}
+
+/// The same, with what to write in place of what is none.
+pub(super) fn network_or(reader: &mut Reader<'_>, node: &Node<'_>, hint: &str) -> Option<IpNet> {
+    let mut has_more = false;
+    let network = reader.parse(node, &NETWORK, |text| {
+        has_more = text.parse::<IpNet>().is_ok_and(|network| network != network.trunc());
+        parse_network(text).ok_or_else(|| Fault::invalid("this is not an address or network").hint(hint))
+    })?;
+    if has_more {
+        let message = format!("there are bits behind the prefix: all of {network} is meant");
+        let hint = format!("write `{network}`, or the address alone");
+        reader.warn(node.place, Fault::invalid(message).hint(hint));
+    }
+    Some(network)
 }
 
 /// A network, or an address as the network of it alone; IPv4 that is written as IPv6 is IPv4, as clients' addresses are.

@@ -20,7 +20,7 @@ use crate::config::reader::Reader;
 use crate::config::redis;
 use crate::config::report::Fault;
 use crate::config::server::NETWORK;
-use crate::config::tree::Node;
+use crate::config::tree::{Node, Value};
 use crate::config::{Name, name};
 
 /// One rule or several, which must all pass, in this order.
@@ -214,7 +214,7 @@ pub(super) static RULE: Section = Section {
         Field::new(
             "max_keys",
             Kind::Integer { min: 1, max: 100_000_000 },
-            "How many keys are remembered at once; those unused longest make room.",
+            "How many keys are remembered at once; those unused longest make room. They lie in 64 parts, each of which has its share and room for one at least.",
         )
         .default("100000"),
         Field::new(
@@ -265,6 +265,11 @@ fn read_rule<'a>(
     has_redis: bool,
     providers: &Providers,
 ) -> Option<Rule> {
+    if is_one_value(node) {
+        let fault = Fault::new(Code::WrongType, "a rate limit is a map, or a list of such");
+        reader.error(node.place, fault.hint("rate_limit: {requests_per_minute: 60}"));
+        return None;
+    }
     let mut fields = reader.section(node, &RULE)?;
     let name = match fields.written("name") {
         Some(_) => fields.get("name", |reader, node, field| reader.parse(node, &field.kind, name::plain)),
@@ -358,12 +363,17 @@ fn read_counting(fields: &mut Fields<'_, '_>) -> Option<(Vec<Window>, Algorithm)
             fields.fault(key, fault);
         }
     }
-    if fields.written("concurrent").is_none() {
+    if fields.written("concurrent").is_none() && !fields.is_misspelt("concurrent") {
         let place = fields.place;
         let fault = Fault::new(Code::MissingKey, "this rate limit says no number of requests").hint("concurrent: 10");
         fields.reader().error(place, fault);
     }
     Some((Vec::new(), Algorithm::Concurrency { at_most: concurrent?? }))
+}
+
+/// Neither a map nor a list, nor nothing.
+fn is_one_value(node: &Node<'_>) -> bool {
+    matches!(node.value, Value::Scalar(_)) && !node.is_null()
 }
 
 fn has_limits(fields: &Fields<'_, '_>) -> bool {
@@ -425,6 +435,7 @@ fn read_limits(fields: &mut Fields<'_, '_>) -> Option<Vec<Window>> {
             let requests = fields.count("requests_per_minute")?;
             return Some(vec![Window { requests, per: Duration::from_mins(1) }]);
         }
+        (None, None) if ["requests_per_minute", "limits"].iter().any(|key| fields.is_misspelt(key)) => return None,
         (None, None) => {
             let place = fields.place;
             let fault = Fault::new(Code::MissingKey, "this rate limit says no number of requests")
@@ -433,6 +444,11 @@ fn read_limits(fields: &mut Fields<'_, '_>) -> Option<Vec<Window>> {
             return None;
         }
         (None, Some(_)) => fields.list_of("limits", |reader, node, _| {
+            if is_one_value(node) {
+                let fault = Fault::new(Code::WrongType, "a limit is a map");
+                reader.error(node.place, fault.hint("write it like `limits: [{requests: 60, per: 1m}]`"));
+                return None;
+            }
             let mut fields = reader.section(node, &LIMIT)?;
             let requests = fields.get("requests", |reader, node, field| reader.integer(node, &field.kind));
             let per = fields.get("per", |reader, node, field| reader.duration(node, &field.kind));

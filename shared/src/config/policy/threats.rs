@@ -115,13 +115,13 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>) -> Option<Th
         let mut fields = reader.section(node, &THREATS)?;
         return read_long(&mut fields);
     }
-    if is_word(node, "on") {
-        let fault = Fault::invalid("expected `off`, `shadow` or `block`")
-            .hint("`shadow` only tells of such requests, `block` refuses them");
-        reader.error(node.place, fault);
-        return None;
-    }
-    let mode = reader.choice(node, POLICY.scalar(), &MODES)?;
+    let mode = reader.parse(node, POLICY.scalar(), |text| {
+        if let Some((_, mode)) = MODES.iter().find(|(word, _)| *word == text) {
+            return Ok(*mode);
+        }
+        Err(Fault::invalid("expected `off`, `shadow` or `block`")
+            .hint("`shadow` only tells of such requests, `block` refuses them"))
+    })?;
     reader.defaults(&THREATS, read_long).map(|threats| Threats { mode, ..threats })
 }
 
@@ -141,6 +141,12 @@ fn read_long(fields: &mut Fields<'_, '_>) -> Option<Threats> {
             }
             if is_word(&entry.value, "off") {
                 return Some((Arc::from(&*entry.key), 0));
+            }
+            if is_word(&entry.value, "on") || is_word(&entry.value, "true") {
+                let fault = Fault::new(Code::WrongType, "expected `off` or a score");
+                reader
+                    .error(entry.value.place, fault.hint("leave it out: every rule is on that is not switched `off`"));
+                return None;
             }
             let score = reader.integer(&entry.value, &SCORE)?;
             Some((Arc::from(&*entry.key), u32::try_from(score).ok()?))

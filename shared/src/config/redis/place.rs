@@ -98,8 +98,9 @@ fn host_and_port(place: &str) -> Result<(), Fault> {
     }
     match port.map(str::parse::<u16>) {
         None | Some(Ok(1..)) => Ok(()),
-        Some(Ok(0) | Err(_)) => Err(Fault::invalid("the port of this address is no number from 1 to 65535")
-            .hint("redis://127.0.0.1:6379")),
+        Some(Ok(0) | Err(_)) => {
+            Err(Fault::invalid("the port of this address is no number from 1 to 65535").hint("redis://127.0.0.1:6379"))
+        }
     }
 }
 

@@ -13,12 +13,55 @@ fn check(text: &str, hint: &str) {
     assert!(found.contains(hint), "{text}: {found:?} has no {hint:?}");
 }
 
+/// It loads, and warns of this.
+#[track_caller]
+fn warns(text: &str, part: &str) {
+    let checked = load_text(text).unwrap_or_else(|problems| panic!("{}", problems.render(false)));
+    assert!(checked.warnings.iter().any(|warning| warning.message.contains(part)), "{:?}", checked.warnings);
+}
+
+#[test]
+fn limits() {
+    check("rate_limit: 60/m", "rate_limit: {requests_per_minute: 60}");
+    check("rate_limit: {limits: 60/1m}", "{requests: 60, per: 1m}");
+    check("rate_limit: {limits: ['60/1m']}", "{requests: 60, per: 1m}");
+    check("rate_limit: {limits: 60/m}", "{requests: 60, per: 1m}");
+    check("rate_limit: {limits: 60}", "{requests: 60, per: 1m}");
+    check("rate_limit: {request_per_minute: 60}", "did you mean `requests_per_minute`?");
+    check("rate_limit: {requests_per_minute: 60, exempt: [ann]}", "{user: ann}");
+}
+
 #[test]
 fn methods() {
     check("rate_limit: {requests_per_minute: 60, methods: '*'}", "leave `methods` out");
     check("rate_limit: {requests_per_minute: 60, methods: [GET, '*']}", "leave `methods` out");
     check("routes: [{path: /, methods: '*', respond: {}}]", "leave `methods` out");
     check("identity: {api_key: on}\nauth: {any_of: api_key, methods: {'*': {roles: a}}}", "beside `methods`");
+}
+
+#[test]
+fn switches() {
+    check("redis: redis://127.0.0.1:6379", "{url: …}");
+    check("redis: on", "{url: …}");
+    check("server: {trusted_proxies: []}\nbans: true", "write `on`");
+    check("server: {trusted_proxies: []}\nbans: 'no'", "write `off`");
+    check("identity: {accounts: true}", "write `on`");
+    check("identity: {accounts: {lockout: off}}", "attempts, within, for");
+    check("threats: true", "`shadow` only tells");
+    check("threats: enforce", "`shadow` only tells");
+    check("threats: {rules: {sql_injection: on}}", "leave it out");
+}
+
+#[test]
+fn networks_with_bits_behind_their_prefix() {
+    warns("rate_limit: {requests_per_minute: 60, exempt: [10.1.2.3/8]}", "10.0.0.0/8");
+    warns("server: {trusted_proxies: [10.1.2.3/8]}", "10.0.0.0/8");
+    assert!(
+        load_text("server: {trusted_proxies: [10.0.0.0/8, 10.1.2.3, '::1', '::ffff:10.0.0.0/104']}")
+            .unwrap()
+            .warnings
+            .is_empty()
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::config::identity::{PROVIDER, Providers};
 use crate::config::problem::Code;
 use crate::config::reader::Reader;
 use crate::config::report::Fault;
-use crate::config::server::network;
+use crate::config::server::network_or;
 use crate::config::tree::{Node, Value};
 use crate::config::{Name, name};
 
@@ -64,7 +64,10 @@ pub(super) enum Exempt {
 
 /// Reads one: an address, a network, or a name.
 pub(super) fn read<'a>(reader: &mut Reader<'a>, node: &'a Node<'a>, providers: &Providers) -> Option<Exempt> {
-    let Value::Map(_) = &node.value else { return network(reader, node).map(Exempt::Network) };
+    let Value::Map(_) = &node.value else {
+        let hint = "write an address or a network such as `10.0.0.0/8`; for a user `{user: ann}`, for an API key `{api_key: ci}`";
+        return network_or(reader, node, hint).map(Exempt::Network);
+    };
     let mut fields = reader.section(node, &EXEMPT)?;
     let is_one = fields.written("user").is_some() != fields.written("api_key").is_some();
     let user = fields.get("user", |reader, node, field| reader.parse(node, &field.kind, name::free));
