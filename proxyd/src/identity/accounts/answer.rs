@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use super::guesses::Refused;
 use super::page;
 use crate::exchange::{Body, Challenges, Denial, Exchange, Name, Rejection, Response, ResponseHead, Value, name};
 
@@ -36,6 +37,14 @@ impl Failure {
     /// Too many attempts; whole seconds until there may be another.
     pub(super) fn locked(retry_after_s: u64) -> Self {
         Self::Rejected(Rejection::Locked { retry_after_s })
+    }
+
+    /// An attempt that was not made.
+    pub(super) fn refused(why: Refused) -> Self {
+        match why {
+            Refused::Locked(retry_after_s) => Self::locked(retry_after_s),
+            Refused::Busy => Self::Rejected(Rejection::AuthUnavailable),
+        }
     }
 }
 

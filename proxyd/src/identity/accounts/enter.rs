@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::answer::Failure;
 use super::fields;
-use super::guesses::Bounds;
+use super::guesses::{Bounds, Refused};
 use super::recover::Purpose;
 use super::{
     Accounts, Asked, Asker, Caller, LONG_TOKEN_S, Outcome, gone_or, is_busy, letters, now_text, rules, secret,
@@ -48,7 +48,7 @@ impl Accounts {
         }
         // Before the work, and whether or not an account comes of it: else one address could keep every turn. Without a verified
         // address there is also no other way to say that a name is taken, which is a guess.
-        self.registrations.attempt(asked.network, self.bounds_of_address(), asked.now_s).map_err(Failure::locked)?;
+        self.registrations.count(asked.network, self.bounds_of_address(), asked.now_s).map_err(Failure::locked)?;
         let hashed = self.hash(password, asked.network).await;
         let password_hash = Some(hashed.inspect_err(|_| self.registrations.take_back(asked.network))?);
         let roles = self.config.roles.iter().map(ToString::to_string).collect();
@@ -139,40 +139,41 @@ impl Accounts {
         // What can be nobody's name and nobody's password costs the same work below.
         let who = who.to_lowercase();
         let (by_account, by_address) = (self.bounds_of_account(), self.bounds_of_address());
-        self.addresses.attempt(asked.network, by_address, asked.now_s).map_err(Failure::locked)?;
-        if let Err(wait_s) = self.guesses.attempt(who.as_str(), by_account, asked.now_s) {
-            // It was not tried.
-            self.addresses.take_back(asked.network);
-            return Err(Failure::locked(wait_s));
-        }
-        let no_guess = || {
-            self.guesses.take_back(who.as_str());
-            self.addresses.take_back(asked.network);
-        };
+        let from_here =
+            self.addresses.attempt(asked.network, by_address, asked.now_s).await.map_err(Failure::refused)?;
+        let by_name = self.guesses.attempt(who.as_str(), by_account, asked.now_s).await.map_err(Failure::refused)?;
         let looked_up = who.clone();
-        let user =
-            self.directory(asked.network, move |directory| directory.user(&looked_up)).await.map_err(|error| {
-                no_guess();
-                unavailable(&error)
-            })?;
+        let user = self.directory(asked.network, move |directory| directory.user(&looked_up)).await;
+        let user = user.map_err(|error| unavailable(&error))?;
         // An id is no name.
         let user = user.filter(|user| rules::is_email(&who) || user.name.to_lowercase() == who);
         // An account goes by two names: it is counted once more by what it is, so that it has not twice as many attempts. Where they
         // are used up by its other name the right password is wrong too: "locked" would tell whose address this is.
-        let whole = user.as_ref().map(|user| self.guesses.attempt(of_login(&user.id), by_account, asked.now_s));
-        let is_tried = whole.is_none_or(|whole| whole.is_ok());
-        let no_guess = || {
-            no_guess();
-            if let Some(user) = user.as_ref().filter(|_| is_tried) {
-                self.guesses.take_back(of_login(&user.id));
-            }
+        let whole = match &user {
+            None => None,
+            Some(user) => match self.guesses.attempt(of_login(&user.id), by_account, asked.now_s).await {
+                Ok(guess) => Some(guess),
+                Err(Refused::Locked(_)) => None,
+                Err(Refused::Busy) => return Err(Failure::refused(Refused::Busy)),
+            },
         };
-        let hash = user.as_ref().filter(|_| is_tried).and_then(|user| user.password_hash.clone());
-        let right = self.verify_password(hash, fields.password.0, asked.network).await.inspect_err(|_| no_guess())?;
-        let Some(user) = user.filter(|user| right && !user.disabled) else { return Err(Failure::password_wrong()) };
-        self.guesses.forgive(who.as_str());
-        self.guesses.forgive(of_login(&user.id));
-        self.addresses.take_back(asked.network);
+        let hash = user.as_ref().filter(|_| whole.is_some()).and_then(|user| user.password_hash.clone());
+        let right = self.verify_password(hash, fields.password.0, asked.network).await?;
+        let Some(user) = user.filter(|user| right && !user.disabled) else {
+            // In this order: nobody finds the account locked and its name not yet.
+            by_name.wrong();
+            if let Some(whole) = whole {
+                whole.wrong();
+            }
+            from_here.wrong();
+            return Err(Failure::password_wrong());
+        };
+        // And nobody finds the name free again and the account not yet.
+        if let Some(whole) = whole {
+            whole.right();
+        }
+        by_name.right();
+        drop(from_here);
         if self.config.verify && !user.verified {
             return Err(Failure::NotVerified);
         }

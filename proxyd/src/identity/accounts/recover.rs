@@ -31,12 +31,12 @@ impl Accounts {
         if let Some(why) = self.weakness(&fields.new_password.0, &user) {
             return Err(Failure::PasswordWeak(why));
         }
-        self.guesses.attempt(of_change(&user.id), self.bounds_of_account(), now_s).map_err(Failure::locked)?;
-        let right = self.verify_password(user.password_hash.clone(), fields.password.0, asked.network).await;
-        if !right.inspect_err(|_| self.guesses.take_back(of_change(&user.id)))? {
+        let guess = self.guesses.attempt(of_change(&user.id), self.bounds_of_account(), now_s).await.map_err(Failure::refused)?;
+        if !self.verify_password(user.password_hash.clone(), fields.password.0, asked.network).await? {
+            guess.wrong();
             return Err(Failure::password_wrong());
         }
-        self.guesses.forgive(of_change(&user.id));
+        guess.right();
         let password_hash = self.hash(fields.new_password.0, asked.network).await?;
         // Whoever had another password set meanwhile is not to lose it to the one of before.
         let (id, epoch) = (user.id, user.epoch);
@@ -63,7 +63,7 @@ impl Accounts {
         let (mail, place) = self.mail_place()?;
         // Whether or not a letter comes of it: the answer says nothing of who is known.
         let whose = (purpose, asked.network);
-        self.mail_asked.attempt(whose, self.bounds_of_address(), asked.now_s).map_err(Failure::locked)?;
+        self.mail_asked.count(whose, self.bounds_of_address(), asked.now_s).map_err(Failure::locked)?;
         tokio::spawn(Arc::clone(self).write(fields.email, purpose, asked.asker(), mail, place));
         Ok(sent(onward))
     }
@@ -122,7 +122,7 @@ impl Accounts {
     /// Whether this address may get one more letter of this purpose, which is counted: to be asked once there is one to write.
     /// Else silent questions would use up what somebody needs to get in again.
     pub(super) fn may_mail(&self, purpose: Purpose, email: &str, now_s: i64) -> bool {
-        self.mails.attempt((purpose, email.to_lowercase()), MAILS, now_s).is_ok()
+        self.mails.count((purpose, email.to_lowercase()), MAILS, now_s).is_ok()
     }
 
     /// Writes to the account with this address, where there is one. Whoever asked learns nothing of it.

@@ -10,6 +10,7 @@ use super::*;
 use crate::identity::claims::Claims;
 use crate::identity::mint::{Mint, TokenType};
 
+mod bursts;
 mod ended;
 mod recover;
 

@@ -98,7 +98,10 @@ fn an_agent_platform() {
         let answer = request.header("Authorization", &agents_token("somebody", &["user"])).send(proxyd.address());
         assert_eq!(answer.status, 403, "{method} that may be a POST");
     }
-    assert_eq!(outcome(&ask("DELETE", "/api/v1/agents/7/start", &agents_token("runner", &["agent"]))), "403 role_missing");
+    assert_eq!(
+        outcome(&ask("DELETE", "/api/v1/agents/7/start", &agents_token("runner", &["agent"]))),
+        "403 role_missing"
+    );
     for name in ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"] {
         let request = Request::post("/api/v1/prs", "x").header(name, "PATCH");
         let answer = request.header("Authorization", &agents_token("somebody", &["user"])).send(proxyd.address());
@@ -141,7 +144,9 @@ fn an_agent_platform_limits_guessing_on_every_route() {
     ] {
         let mut wire = Wire::connect(proxyd.address());
         let statuses = (0..605).map(|guess| {
-            wire.send(format!("{method} {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: guess-{guess}\r\nContent-Length: 0\r\n\r\n"));
+            wire.send(format!(
+                "{method} {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: guess-{guess}\r\nContent-Length: 0\r\n\r\n"
+            ));
             wire.response(method).status
         });
         let statuses: Vec<u16> = statuses.collect();
