@@ -64,8 +64,8 @@ pub async fn handle(mut request: Request, peer: &Rc<Peer>, worker: &Rc<Worker>) 
         bans::note(code, exchange.client, &local, worker);
     }
     passed.on_response(&mut exchange, &mut response);
-    // Read in this turn of the loop, when the answer came or the request did.
-    headers::downstream(&exchange, &mut response, worker.ledger.clock.latest());
+    // Asked anew: an answer that another thread made, or another task, was waited for without anybody looking at the clock.
+    headers::downstream(&exchange, &mut response, worker.ledger.clock.now());
     let Exchange { mut finish, client, notes, .. } = exchange;
     finish.answered(response.head.status());
     match tunnel {
