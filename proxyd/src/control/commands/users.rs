@@ -10,7 +10,7 @@ use shared::control::{ControlError, ErrorCode, UsersAddArgs, UsersPasswordArgs, 
 use super::known::{invalid, moment, now_s, on_disk, stream};
 use super::off_thread;
 use crate::control::Reply;
-use crate::identity::{State, password};
+use crate::identity::{State, accounts, password};
 
 /// Characters of a password where the config does not say.
 const LEAST_CHARACTERS: u32 = 8;
@@ -38,6 +38,12 @@ pub(super) async fn list(state: &Arc<State>) -> Result<Reply, ControlError> {
 pub(super) async fn add(state: &Arc<State>, config: &Config, args: UsersAddArgs) -> Result<UserChanged, ControlError> {
     if args.verified && args.email.is_none() {
         return Err(invalid("`verified` is about an e-mail address: say `email` too"));
+    }
+    // Who registers is held to the same. Names that there are stay as they are.
+    if !accounts::is_name(&args.name) {
+        return Err(invalid(
+            "`name` has up to 64 letters (a to z), digits, dots, hyphens and underscores, and begins with a letter or a digit",
+        ));
     }
     let password_hash = match &args.password {
         Some(password) => Some(hashed(config, password).await?),

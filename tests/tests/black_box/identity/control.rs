@@ -231,6 +231,9 @@ fn users_are_added_changed_and_removed_and_their_passwords_are_nowhere() {
         ("users_add", json!({ "name": "ADA" }), "conflict"),
         ("users_add", json!({ "name": "x", "email": "ADA@example.com" }), "conflict"),
         ("users_add", json!({ "name": "x", "email": "nowhere" }), "invalid_arguments"),
+        ("users_add", json!({ "name": "a,b" }), "invalid_arguments"),
+        ("users_add", json!({ "name": "-dash" }), "invalid_arguments"),
+        ("users_add", json!({ "name": "\u{430}nn" }), "invalid_arguments"),
         ("users_add", json!({ "name": "x", "verified": true }), "invalid_arguments"),
         ("users_add", json!({ "name": "x", "password": "short" }), "invalid_arguments"),
         ("users_add", json!({ "name": "x", "password": "x".repeat(1025) }), "invalid_arguments"),
@@ -270,7 +273,7 @@ fn users_are_added_changed_and_removed_and_their_passwords_are_nowhere() {
         assert!(!record.contains(secret), "{record}");
     }
     let of = |command: &str| rows.iter().filter(|row| row["command"] == command).count();
-    assert_eq!((of("users_add"), of("users_set"), of("users_password"), of("users_remove")), (9, 5, 3, 4));
+    assert_eq!((of("users_add"), of("users_set"), of("users_password"), of("users_remove")), (12, 5, 3, 4));
     let added = rows.iter().find(|row| row["command"] == "users_add" && row["outcome"] == "done").unwrap();
     assert!(text(&added["arguments"]).contains("present, masked, 21 bytes"), "{added}");
     let output = proxyd.output();
