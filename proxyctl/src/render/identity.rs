@@ -163,6 +163,9 @@ pub(super) fn bans(bans: &[BanLine], look: &Look) -> String {
     if bans.is_empty() {
         return "nobody is banned\n".to_owned();
     }
+    let is_anybody = bans.iter().any(|ban| !ban.remembered);
+    let head =
+        if is_anybody { "" } else { "nobody is banned; these bans are over, and the next will be longer for them\n" };
     let rows: Vec<Vec<String>> = bans
         .iter()
         .map(|ban| {
@@ -173,17 +176,30 @@ pub(super) fn bans(bans: &[BanLine], look: &Look) -> String {
                 grouped(ban.times),
                 ban.reason.clone(),
                 ban.by.clone(),
-                if ban.holds { "yes" } else { "no" }.to_owned(),
+                match (ban.holds, ban.remembered) {
+                    (_, true) => "remembered",
+                    (true, false) => "yes",
+                    (false, false) => "no",
+                }
+                .to_owned(),
             ]
         })
         .collect();
-    table(&["NETWORK", "ENDS", "SINCE", "TIMES", "REASON", "BY", "HOLDS"], &rows, look)
+    head.to_owned() + &table(&["NETWORK", "ENDS", "SINCE", "TIMES", "REASON", "BY", "HOLDS"], &rows, look)
 }
 
 pub(super) fn ban_changed(changed: &BanChanged, look: &Look) -> String {
     let network = plain(&changed.network);
     match &changed.changes.after {
-        Some(ban) => format!("{network} is banned until {}: {}\n", moment(&ban.until, look), plain(&ban.reason)),
+        Some(ban) => {
+            let spared = changed.spared.as_ref().map_or_else(String::new, |by| {
+                format!(
+                    "it keeps nobody out: `{}` has all of {network}, and what stands there is never banned\n",
+                    plain(by)
+                )
+            });
+            format!("{network} is banned until {}: {}\n{spared}", moment(&ban.until, look), plain(&ban.reason))
+        }
         None => format!("{network} is banned no longer\n"),
     }
 }

@@ -113,9 +113,15 @@ fn bans() {
     ];
     check("bans", &Command::Bans(Nothing {}), lines);
     check("bans_none", &Command::Bans(Nothing {}), vec![]);
+    let mut over = line("203.0.113.7", "password_wrong", "proxyd", false);
+    over["remembered"] = true.into();
+    check("bans_remembered", &Command::Bans(Nothing {}), vec![over]);
     let changed = |after: Value| json!({ "network": "203.0.113.7", "changes": { "before": null, "after": after }, "audited": true });
     let banned = changed(json!({ "until": SOON, "reason": "probes" }));
     check("bans_add", &Command::BansAdd(BansAddArgs::default()), vec![banned]);
+    let mut spared = changed(json!({ "until": SOON, "reason": "operator" }));
+    spared["spared"] = "server.trusted_proxies".into();
+    check("bans_add_spared", &Command::BansAdd(BansAddArgs::default()), vec![spared]);
     check("bans_lift", &Command::BansLift(BansLiftArgs::default()), vec![changed(Value::Null)]);
 }
 

@@ -24,13 +24,12 @@ const MOST: Duration = Duration::from_hours(24 * 365);
 const REASON_BYTES: usize = 200;
 
 pub(super) fn list(state: &State, config: &Config) -> Reply {
-    let terms = Terms::of(config);
-    let lines: Vec<BanLine> = state
-        .bans
-        .list(now_s())
-        .into_iter()
+    let (terms, now_s) = (Terms::of(config), now_s());
+    let rows = state.bans.list(now_s).into_iter().chain(state.bans.remembered(now_s));
+    let lines: Vec<BanLine> = rows
         .map(|row| BanLine {
-            holds: terms.holds(&row),
+            holds: row.until_s > now_s && terms.holds(&row),
+            remembered: row.until_s <= now_s,
             network: shown(&row.network),
             until: moment(row.until_s),
             since: moment(row.since_s),
@@ -42,7 +41,12 @@ pub(super) fn list(state: &State, config: &Config) -> Reply {
     stream("bans", lines.into_iter())
 }
 
-pub(super) async fn add(state: &Arc<State>, args: BansAddArgs, by: &str) -> Result<BanChanged, ControlError> {
+pub(super) async fn add(
+    state: &Arc<State>,
+    config: &Config,
+    args: BansAddArgs,
+    by: &str,
+) -> Result<BanChanged, ControlError> {
     let network = to_refuse(&args.network)?;
     let lasts = args.lasts.map_or(Ok(USUAL), |text| config::time(&text, LEAST, MOST));
     let lasts = lasts.map_err(|message| invalid(format!("`for`: {message}")))?;
@@ -63,6 +67,7 @@ pub(super) async fn add(state: &Arc<State>, args: BansAddArgs, by: &str) -> Resu
     Ok(BanChanged {
         network: shown(&row.network),
         changes: BanChange { before: before.as_ref().map(facts), after: Some(facts(&row)) },
+        spared: Terms::of(config).spared_by(&network).map(str::to_owned),
         audited: true,
     })
 }
@@ -83,6 +88,7 @@ pub(super) async fn lift(state: &Arc<State>, args: BansLiftArgs) -> Result<BanCh
     Ok(BanChanged {
         network: shown(&before.network),
         changes: BanChange { before: Some(facts(&before)), after: None },
+        spared: None,
         audited: true,
     })
 }
@@ -131,7 +137,7 @@ fn to_refuse(text: &str) -> Result<IpNet, ControlError> {
 }
 
 /// An address by itself is shown without its length.
-fn shown(network: &str) -> String {
+pub(super) fn shown(network: &str) -> String {
     match network.parse::<IpNet>() {
         Ok(network) if network.prefix_len() == network.max_prefix_len() => network.addr().to_string(),
         Ok(_) | Err(_) => network.to_owned(),

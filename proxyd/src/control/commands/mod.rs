@@ -130,7 +130,7 @@ impl Control {
             Command::Routes(args) => Ok(routes::list(self.daemon.snapshot(), args)),
             Command::Explain(args) => {
                 let client = caller.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-                routes::explain(self.daemon.snapshot(), args, client).await
+                routes::explain(&self.daemon.amid.identity, self.daemon.snapshot(), args, client).await
             }
             Command::Validate(args) => config::validate(args, &self.checks).await,
             Command::Config(args) => config::show(self.daemon.snapshot(), args).await,
@@ -240,7 +240,7 @@ impl Control {
             Command::UsersSet(args) => answer(&users::set(known, args).await?),
             Command::UsersPassword(args) => answer(&users::password(known, &self.config(), args).await?),
             Command::UsersRemove(args) => answer(&users::remove(known, args).await?),
-            Command::BansAdd(args) => answer(&bans::add(known, args, &caller.actor).await?),
+            Command::BansAdd(args) => answer(&bans::add(known, &self.config(), args, &caller.actor).await?),
             Command::BansLift(args) => answer(&bans::lift(known, args).await?),
             Command::LimitsReset(args) => {
                 answer(&limits::reset(&self.daemon, &self.daemon.amid.identity, &args).await?)

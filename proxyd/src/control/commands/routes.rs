@@ -4,11 +4,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use shared::config::{Action, Config, HostPattern, PathPattern, Route, ValueMatch};
-use shared::control::report::RouteLine;
+use shared::control::report::{Explanation, RouteLine, Verdict};
 use shared::control::{ControlError, ErrorCode, ExplainArgs, RoutesArgs};
 use shared::routing;
 
+use super::bans::shown;
+use super::known::{moment, now_s};
 use crate::control::Reply;
+use crate::identity::State;
+use crate::identity::bans::Terms;
 use crate::snapshot::Snapshot;
 
 /// The routes in order of precedence.
@@ -34,19 +38,39 @@ pub(super) fn list(snapshot: Arc<Snapshot>, args: RoutesArgs) -> Reply {
 }
 
 /// What would become of a request.
-pub(super) async fn explain(snapshot: Arc<Snapshot>, args: ExplainArgs, client: IpAddr) -> Result<Reply, ControlError> {
+pub(super) async fn explain(
+    state: &Arc<State>,
+    snapshot: Arc<Snapshot>,
+    args: ExplainArgs,
+    client: IpAddr,
+) -> Result<Reply, ControlError> {
+    let state = Arc::clone(state);
     let explained = tokio::task::spawn_blocking(move || {
-        let explained = routing::explain::explain(&snapshot.checked.config, &snapshot.table, &args, client)?;
-        Ok::<_, ControlError>(shared::control::report::Explanation {
-            generation: Some(snapshot.generation()),
-            ..explained
-        })
+        let config = &snapshot.checked.config;
+        let mut explained = routing::explain::explain(config, &snapshot.table, &args, client)?;
+        if let Some(banned) = banned(&state, config, &explained) {
+            explained.verdict = banned;
+        }
+        Ok::<_, ControlError>(Explanation { generation: Some(snapshot.generation()), ..explained })
     });
     let explained = explained.await.map_err(|error| {
         tracing::error!(%error, "an explanation broke off");
         ControlError::new(ErrorCode::Failed, "the explanation broke off; the log says more")
     })?;
     Reply::one(&explained?)
+}
+
+/// Of a client that is kept out nothing else is looked at, but whether it asks for health.
+fn banned(state: &State, config: &Config, explained: &Explanation) -> Option<Verdict> {
+    let health = config.server.health_path.as_deref();
+    if health.is_some_and(|health| explained.path.starts_with(health)) {
+        return None;
+    }
+    let client = explained.client.parse().ok()?;
+    let row = state.bans.of_address(client, now_s(), &Terms::of(config))?;
+    let until = moment(row.until_s);
+    let message = format!("{} is banned until {until} by {}: {}", shown(&row.network), row.by, row.reason);
+    Some(Verdict::Reject { code: "banned".to_owned(), status: 403, message })
 }
 
 fn line(config: &Config, route: &Route) -> RouteLine {

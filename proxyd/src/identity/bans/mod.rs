@@ -2,6 +2,7 @@
 //! worker at once; `state` keeps them on disk.
 
 mod tally;
+mod telling;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use ipnet::IpNet;
 use shared::config::{self, parse_network};
 
 use self::tally::Tally;
+use self::telling::Telling;
 
 /// A power of two.
 const SHARDS: usize = 64;
@@ -54,6 +56,7 @@ pub struct BanList {
     missed: AtomicU64,
     /// Whether that was said, since there was room.
     is_told: AtomicBool,
+    telling: Telling,
 }
 
 /// Prefix lengths, the most exact first.
@@ -101,8 +104,16 @@ impl<'a> Terms<'a> {
 
     /// Whether this ban keeps anybody out.
     pub fn holds(&self, row: &BanRow) -> bool {
-        let is_spared = |network: IpNet| self.spared().any(|spared| spared.contains(&network));
-        self.counts(row) && !parse_network(&row.network).is_some_and(is_spared)
+        self.counts(row) && !parse_network(&row.network).is_some_and(|network| self.spared_by(&network).is_some())
+    }
+
+    /// What in the config spares all of a network, if something does.
+    pub fn spared_by(&self, network: &IpNet) -> Option<&'static str> {
+        let has = |list: &[IpNet]| list.iter().any(|spared| spared.contains(network));
+        if has(self.trusted_proxies) {
+            return Some("server.trusted_proxies");
+        }
+        self.bans.is_some_and(|bans| has(&bans.exempt)).then_some("bans.exempt")
     }
 }
 
@@ -129,6 +140,7 @@ impl Default for BanList {
             full_until_s: AtomicI64::new(i64::MIN),
             missed: AtomicU64::new(0),
             is_told: AtomicBool::new(false),
+            telling: Telling::default(),
         }
     }
 }
@@ -206,6 +218,7 @@ impl BanList {
             by: OURSELVES.to_owned(),
         };
         self.insert(network, row.clone(), false);
+        self.telling.earned(&row, lasts_s, now_s);
         Some(NewBan { row })
     }
 
@@ -258,6 +271,30 @@ impl BanList {
         rows
     }
 
+    /// Those that are over and remembered, so that the next one is longer.
+    pub fn remembered(&self, now_s: i64) -> Vec<BanRow> {
+        let mut rows = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            let is_over = |row: &BanRow| row.until_s <= now_s && row.forgotten_s() > now_s;
+            rows.extend(shard.values().filter(|ban| is_over(&ban.row)).map(|ban| ban.row.clone()));
+        }
+        rows.sort_by(|a, b| (a.since_s, &a.network).cmp(&(b.since_s, &b.network)));
+        rows
+    }
+
+    /// The ban that keeps this address out the longest, if one does.
+    pub fn of_address(&self, ip: IpAddr, now_s: i64, terms: &Terms<'_>) -> Option<BanRow> {
+        let until_s = self.check_now(ip, now_s, terms)?;
+        let ip = ip.to_canonical();
+        let is_it = |row: &BanRow| {
+            row.until_s == until_s
+                && terms.counts(row)
+                && parse_network(&row.network).is_some_and(|network| network.contains(&ip))
+        };
+        self.list(now_s).into_iter().find(is_it)
+    }
+
     /// Bans that were earned and that there was no room for.
     pub fn missed(&self) -> u64 {
         self.missed.load(Ordering::Relaxed)
@@ -299,6 +336,7 @@ impl BanList {
 
     /// Ends what is over, and forgets what is no more remembered.
     pub fn sweep(&self, now_s: i64) {
+        self.telling.untold(now_s);
         for shard in &self.shards {
             let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
             for (network, ban) in shard.iter_mut().filter(|(_, ban)| ban.is_active && ban.row.until_s <= now_s) {

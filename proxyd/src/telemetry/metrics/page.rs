@@ -292,8 +292,12 @@ fn failing(text: &mut Text, workers: &Workers<'_>) {
 }
 
 fn threats(text: &mut Text, workers: &Workers<'_>, gauges: &Gauges) {
-    text.family("proxyd_bans", Kind::Gauge, "Addresses and networks that are banned now.")
-        .sample(&[], gauges.bans.active);
+    text.family(
+        "proxyd_bans",
+        Kind::Gauge,
+        "Bans that are not over, with those that keep nobody out since the config spares whom they name.",
+    )
+    .sample(&[], gauges.bans.active);
     text.family("proxyd_bans_missed_total", Kind::Counter, "Bans that were earned, and not imposed for want of room.")
         .sample(&[], gauges.bans.missed);
     text.family(

@@ -205,6 +205,9 @@ pub struct BanLine {
     pub by: String,
     /// Whether it keeps anybody out, as the config is now.
     pub holds: bool,
+    /// It is over, and the next one will be the longer for it.
+    #[serde(default)]
+    pub remembered: bool,
 }
 
 /// Answer of `bans_add` and `bans_lift`.
@@ -212,6 +215,9 @@ pub struct BanLine {
 pub struct BanChanged {
     pub network: String,
     pub changes: BanChange,
+    /// The part of the config that spares all of it, so that the ban keeps nobody out.
+    #[serde(default)]
+    pub spared: Option<String>,
     pub audited: bool,
 }
 

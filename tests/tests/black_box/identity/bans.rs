@@ -1,7 +1,7 @@
 //! Addresses that earn refusals are kept out, and those through which everybody comes are not.
 
 use serde_json::json;
-use tests::{Proxyd, Request, Response, Wire};
+use tests::{Proxyd, Request, Response, Wire, eventually};
 
 /// Three requests for nothing are too many.
 fn started(server: &str) -> Proxyd {
@@ -57,4 +57,40 @@ fn who_is_banned_still_learns_that_we_are_well() {
     }
     check(&proxyd, "/known", "", 403);
     check(&proxyd, "/health", "", 200);
+}
+
+#[test]
+fn a_ban_is_told_where_it_is_earned_and_wherever_one_asks() {
+    let proxyd = started("trusted_proxies: [127.0.0.1]");
+    for _ in 0..3 {
+        check(&proxyd, "/nothing", "203.0.113.7", 404);
+    }
+    let said = eventually("the log says it", || {
+        let said = proxyd.output();
+        said.contains("an address has earned a ban").then_some(said)
+    });
+    let line = said.lines().find(|line| line.contains("an address has earned a ban")).unwrap();
+    assert!(line.contains("203.0.113.7") && line.contains("route_not_found") && line.contains("3600"), "{line}");
+    let explained = proxyd.ctl(&["explain", "GET", "http://x/known", "--from", "203.0.113.7"]);
+    explained.exits(0).says(&["403", "banned", "route_not_found"]);
+    let other = proxyd.ctl(&["explain", "GET", "http://x/known", "--from", "203.0.113.8"]);
+    assert!(!other.exits(0).stdout.contains("banned"), "{}", other.stdout);
+    // One that holds nobody off is said to do so.
+    proxyd.ctl(&["bans", "add", "127.0.0.1"]).exits(0).says(&["keeps nobody out", "trusted"]);
+    let spared = proxyd.ctl(&["explain", "GET", "http://x/known", "--from", "127.0.0.1"]);
+    assert!(!spared.exits(0).stdout.contains("banned"), "{}", spared.stdout);
+}
+
+#[test]
+fn a_ban_that_is_over_is_told_as_remembered() {
+    let proxyd = Proxyd::start(
+        "server: {trusted_proxies: []}\nbans: {refusals: 2, for: 1s, on: [route_not_found]}\n\
+         routes:\n  - {path: /known, respond: {status: 200}}\n",
+    );
+    for _ in 0..2 {
+        check(&proxyd, "/nothing", "", 404);
+    }
+    eventually("it is over", || (ask(&proxyd, "/known", "").status == 200).then_some(()));
+    let bans = proxyd.ctl(&["bans"]);
+    bans.exits(0).says(&["nobody is banned", "127.0.0.1", "remembered"]);
 }

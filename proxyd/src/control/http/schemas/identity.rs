@@ -103,9 +103,10 @@ pub(super) const SHAPES: &[Shape] = &[
             ("times", "integer"),
             ("by", "string"),
             ("holds", "boolean"),
+            ("remembered", "boolean"),
         ],
     ),
-    ("BanChanged", &[("network", "string"), ("changes", "BanChange"), ("audited", "boolean")]),
+    ("BanChanged", &[("network", "string"), ("changes", "BanChange"), ("spared", "string?"), ("audited", "boolean")]),
     ("BanChange", &[("before", "BanFacts?"), ("after", "BanFacts?")]),
     ("BanFacts", &[("until", "time"), ("reason", "string")]),
     (
