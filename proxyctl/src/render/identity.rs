@@ -105,7 +105,13 @@ pub(super) fn token_revoked(revoked: &TokenRevoked, look: &Look) -> String {
     } else {
         "the disk does not take it: it holds while this daemon runs, which tries again\n"
     };
-    format!("token {jti}{whose} is revoked\nremembered until {until}\n{kept}")
+    let unshared = revoked.unshared.as_ref().map_or_else(String::new, |why| {
+        let why = plain(why);
+        format!(
+            "only here so far, not for the other proxies: Redis does not answer ({why}); they are told when it does\n"
+        )
+    });
+    format!("token {jti}{whose} is revoked\nremembered until {until}\n{kept}{unshared}")
 }
 
 pub(super) fn users(users: &[UserLine], look: &Look) -> String {

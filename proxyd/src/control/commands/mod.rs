@@ -235,7 +235,9 @@ impl Control {
             }
             Command::KeysRevoke(args) => answer(&keys::revoke(known, args).await?),
             Command::KeysRotate(args) => answer(&keys::rotate(known, args).await?),
-            Command::TokensRevoke(args) => answer(&tokens::revoke(known, &self.config(), args, &caller.actor).await?),
+            Command::TokensRevoke(args) => {
+                answer(&tokens::revoke(known, &self.daemon.snapshot(), args, &caller.actor).await?)
+            }
             Command::UsersAdd(args) => answer(&users::add(known, &self.config(), args).await?),
             Command::UsersSet(args) => answer(&users::set(known, args).await?),
             Command::UsersPassword(args) => answer(&users::password(known, &self.config(), args).await?),

@@ -7,14 +7,17 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use directory::RevokedRow;
+use shared::config::identity::StateStore;
 use shared::config::{self, Config, Secret};
 use shared::control::report::{TokenChange, TokenFacts, TokenLine, TokenRevoked};
 use shared::control::{ControlError, ErrorCode, TokensRevokeArgs};
 
 use super::known::{LONGEST, actor, invalid, moment, now_s, on_disk, stream};
 use crate::control::Reply;
+use crate::fleet::{Link, aside};
 use crate::identity::State;
 use crate::identity::claims::Claims;
+use crate::snapshot::Snapshot;
 
 /// As long as a token may be.
 const TOKEN_BYTES: usize = 16 << 10;
@@ -52,7 +55,7 @@ pub(super) async fn list(state: &Arc<State>) -> Result<Reply, ControlError> {
 
 pub(super) async fn revoke(
     state: &Arc<State>,
-    config: &Config,
+    snapshot: &Snapshot,
     args: TokensRevokeArgs,
     by: &str,
 ) -> Result<TokenRevoked, ControlError> {
@@ -70,7 +73,7 @@ pub(super) async fn revoke(
     };
     let expires_s = remembered_until(args.expires.as_deref(), known_s, now_s)?;
     let provider = args.provider.unwrap_or_else(|| ANY.to_owned());
-    known(config, &provider)?;
+    known(&snapshot.checked.config, &provider)?;
     let row = RevokedRow { provider, jti, expires_s, revoked_s: now_s, by: actor(by) };
     let (before, kept, row) = on_disk(state, move |state| {
         // A disk that is not read is no reason not to revoke.
@@ -95,8 +98,18 @@ pub(super) async fn revoke(
         provider: row.provider,
         jti: row.jti,
         kept,
+        unshared: unshared(snapshot).await,
         audited: true,
     })
+}
+
+/// Why other proxies do not know it yet, where they are to know. They are told as soon as that is over.
+async fn unshared(snapshot: &Snapshot) -> Option<String> {
+    if snapshot.checked.config.identity.revocations != StateStore::Redis {
+        return None;
+    }
+    let asked = aside(snapshot.redis.as_ref()?, async |link: &Link| link.is_there().await).await;
+    asked.and_then(|asked| asked).err().map(|error| error.kind().to_owned())
 }
 
 /// Whether this is no id but a token: a JOSE header in base64url, and two dots.

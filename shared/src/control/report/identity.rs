@@ -126,6 +126,9 @@ pub struct TokenRevoked {
     pub expires: String,
     /// Whether it is on disk. If not it holds as long as the process runs, which tries again.
     pub kept: bool,
+    /// With `revocations: redis`: one word for why other proxies do not know it yet.
+    #[serde(default)]
+    pub unshared: Option<String>,
     pub changes: TokenChange,
     pub audited: bool,
 }

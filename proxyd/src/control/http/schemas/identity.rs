@@ -58,6 +58,7 @@ pub(super) const SHAPES: &[Shape] = &[
             ("jti", "string"),
             ("expires", "time"),
             ("kept", "boolean"),
+            ("unshared", "string?"),
             ("changes", "TokenChange"),
             ("audited", "boolean"),
         ],
