@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 mod certificates;
 mod clock;
 mod daemon;
+mod outside;
 mod places;
 mod ports;
 mod upstreams;
@@ -84,6 +85,7 @@ pub(crate) async fn examine(
     tell(ports::listeners(&patient), &mut all, screen)?;
     tell(certificates::files(&patient, screen.look.now), &mut all, screen)?;
     tell(upstreams::endpoints(&patient).await, &mut all, screen)?;
+    tell(outside::dependencies(&patient).await, &mut all, screen)?;
     tell(clock::clock(&patient, screen.look.now), &mut all, screen)?;
     let of = |verdict: Verdict| all.iter().filter(|finding| finding.verdict == verdict).count() as u64;
     let (failed, warned) = (of(Verdict::Fail), of(Verdict::Warn));

@@ -53,6 +53,7 @@ pub(super) fn status(status: &Status, look: &Look) -> String {
         ),
         ("listens", status.listeners.iter().map(|listener| plain(listener)).collect::<Vec<_>>().join(", ")),
         ("certificates", certificates(status, look)),
+        ("asks", outside(status, look)),
         ("admin", status.admin.as_deref().map_or_else(|| "off".to_owned(), plain)),
         ("socket", plain(&status.socket)),
         (
@@ -92,6 +93,15 @@ fn certificates(status: &Status, look: &Look) -> String {
             .map(|problem| paint(&format!("changed files are not used: {}", plain(problem)), RED, look.colour)),
     );
     said.join("; ")
+}
+
+/// One after the other; those in trouble stand out.
+fn outside(status: &Status, look: &Look) -> String {
+    let told = status.outside.iter().map(|one| {
+        let told = format!("{} at {}: {}", plain(&one.name), plain(&one.place), plain(&one.told));
+        if one.is_well == Some(false) { paint(&told, RED, look.colour) } else { told }
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 fn audit(status: &Status) -> String {

@@ -113,7 +113,7 @@ impl Engine {
     }
 
     /// Where it is, without anything secret.
-    fn place(&self) -> String {
+    pub fn place(&self) -> String {
         self.target.as_ref().map(Target::place).unwrap_or_default()
     }
 }

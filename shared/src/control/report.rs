@@ -38,6 +38,9 @@ pub struct Status {
     /// Of the listeners that speak TLS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<CertificateState>,
+    /// Whoever is asked for requests and is no upstream.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside: Vec<OutsideState>,
     pub admin: Option<String>,
     pub socket: String,
     pub workers: u32,
@@ -58,6 +61,19 @@ pub enum State {
     Starting,
     Serving,
     Draining,
+}
+
+/// Somebody who is asked for requests: the shared store, or who says who somebody is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutsideState {
+    /// `redis`, or the provider, such as `jwt.main`.
+    pub name: String,
+    /// Where it is, without anything secret.
+    pub place: String,
+    /// Whether it does what is needed of it, where that is known.
+    pub is_well: Option<bool>,
+    /// How it is, in words.
+    pub told: String,
 }
 
 /// A certificate that a listener shows.

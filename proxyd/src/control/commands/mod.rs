@@ -10,6 +10,7 @@ mod known;
 mod limits;
 mod masking;
 mod metrics;
+mod outside;
 mod routes;
 mod status;
 mod tokens;

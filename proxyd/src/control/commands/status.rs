@@ -32,6 +32,7 @@ pub(super) async fn status(daemon: &Daemon, reload: &Arc<Reload>) -> Status {
         config: load::name(&daemon.source).to_string(),
         drift: reload.has_drifted().await,
         certificates: certificates(&snapshot),
+        outside: super::outside::states(&snapshot).await,
         listeners: daemon.listening().into_iter().map(|(_, real)| real.to_string()).collect(),
         admin: reload.admin_address().map(|address| address.to_string()),
         socket: daemon.socket.display().to_string(),

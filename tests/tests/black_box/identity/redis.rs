@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tests::tls::Authority;
+use tests::token::EdKey;
 use tests::{Home, PATIENCE, Proxyd, Redis, Request, Start, Upstream, Wire, eventually};
 
 /// A rule of 100 an hour in this Redis.
@@ -267,4 +268,40 @@ fn concurrency_is_released_however_a_request_ends() {
         let left = proxyd.get("/").header("x-ratelimit-remaining").map(str::to_owned);
         (left.as_deref() == Some("2")).then_some(())
     });
+}
+
+#[test]
+fn whoever_is_asked_is_told_of_and_so_is_whoever_does_not_answer() {
+    let mut redis = Redis::start();
+    let keys = serde_json::json!({"keys": [EdKey::new("one").jwk()]}).to_string();
+    let issuer = Upstream::scripted(move |conn| {
+        while conn.request().is_some() {
+            conn.answer(200, &[("content-type", "application/json")], keys.as_bytes());
+        }
+    });
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxyd = Proxyd::start(&format!(
+        "{}identity:\n  revocations: redis\n  jwt: {{main: {{issuer: a, audience: b, algorithms: [EdDSA], keys: {{jwks_url: '{}/jwks.json?secret=x'}}}}}}\n  introspection: {{url: 'http://{gone}/ask?secret=x', client_id: a, client_secret: b}}\nauth: [jwt.main, introspection]\n",
+        config(&redis.url(), "deny"),
+        issuer.url()
+    ));
+    eventually("keys are fetched", || {
+        let status = proxyd.ctl(&["status"]);
+        status.exits(0);
+        assert!(!status.stdout.contains("secret="), "{}", status.stdout);
+        let told = status.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        (told.contains("answers") && told.contains("1 key, fetched last") && told.contains("asked when it is needed"))
+            .then_some(())
+    });
+    let doctor = proxyd.ctl(&["doctor"]);
+    doctor.exits(1).says(&["has 1 key", "answers", "introspect", "cannot be reached"]);
+    assert!(!doctor.stdout.contains("secret="), "{}", doctor.stdout);
+    redis.end();
+    proxyd.ctl(&["status"]).exits(0).says(&["does not answer"]);
+    proxyd.ctl(&["doctor"]).exits(1).says(&["redis", "cannot be reached", "on_store_error"]);
+    proxyd.ctl(&["tokens", "revoke", "--jti", "stolen"]).exits(0).says(&["is revoked", "only here so far"]);
+    redis.run();
+    proxyd.ctl(&["doctor"]).exits(1).says(&["answers"]);
+    let again = proxyd.ctl(&["tokens", "revoke", "--jti", "stolen"]);
+    assert!(!again.exits(0).stdout.contains("only here"), "{}", again.stdout);
 }
