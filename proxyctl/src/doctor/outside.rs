@@ -1,6 +1,7 @@
 //! Whether those answer whom the daemon asks: the shared store, and whoever says who somebody is. Read only, and each in a short
 //! time.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use reqwest::{Client, Url, redirect};
@@ -220,8 +221,11 @@ async fn exchange(
     words: &[&str],
 ) -> Result<String, String> {
     let broken = |_| "the connection broke".to_owned();
-    let words_text: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
-    stream.write_all(format!("*{}\r\n{words_text}", words.len()).as_bytes()).await.map_err(broken)?;
+    let mut question = format!("*{}\r\n", words.len());
+    for word in words {
+        let _ = write!(question, "${}\r\n{word}\r\n", word.len());
+    }
+    stream.write_all(question.as_bytes()).await.map_err(broken)?;
     stream.flush().await.map_err(broken)?;
     let mut line = String::new();
     tokio::io::AsyncReadExt::take(stream, LINE_BYTES).read_line(&mut line).await.map_err(broken)?;

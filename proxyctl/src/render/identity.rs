@@ -107,9 +107,7 @@ pub(super) fn token_revoked(revoked: &TokenRevoked, look: &Look) -> String {
     };
     let unshared = revoked.unshared.as_ref().map_or_else(String::new, |why| {
         let why = plain(why);
-        format!(
-            "only here so far, not for the other proxies: Redis does not answer ({why}); they are told when it does\n"
-        )
+        format!("only here so far: Redis does not answer ({why}); the other proxies are told when it does\n")
     });
     format!("token {jti}{whose} is revoked\nremembered until {until}\n{kept}{unshared}")
 }
@@ -199,10 +197,7 @@ pub(super) fn ban_changed(changed: &BanChanged, look: &Look) -> String {
     match &changed.changes.after {
         Some(ban) => {
             let spared = changed.spared.as_ref().map_or_else(String::new, |by| {
-                format!(
-                    "it keeps nobody out: `{}` has all of {network}, and what stands there is never banned\n",
-                    plain(by)
-                )
+                format!("it keeps nobody out: all of it is in `{}`, and never banned\n", plain(by))
             });
             format!("{network} is banned until {}: {}\n{spared}", moment(&ban.until, look), plain(&ban.reason))
         }
