@@ -40,16 +40,15 @@ pub(super) async fn dependencies(patient: &Patient) -> Vec<Finding> {
     let Some(checked) = &patient.checked else { return Vec::new() };
     let mut findings = Vec::new();
     let mut questions = Vec::new();
-    match unknown_store(checked) {
-        Some(reference) => findings.push(Finding::warn(
+    if let Some(reference) = unknown_store(checked) {
+        findings.push(Finding::warn(
             "redis",
             format!("where it is stands in {reference}, which is not set here: it was not asked"),
             "set it for this command too",
-        )),
-        None => {
-            let redis = checked.config.redis.iter();
-            questions.extend(redis.map(|redis| ("redis", Question::Store(redis.url.reveal().to_owned()))));
-        }
+        ));
+    } else {
+        let redis = checked.config.redis.iter();
+        questions.extend(redis.map(|redis| ("redis", Question::Store(redis.url.reveal().to_owned()))));
     }
     questions.extend(of_identity(&checked.config));
     let mut running = JoinSet::new();

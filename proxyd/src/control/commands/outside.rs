@@ -46,7 +46,7 @@ fn of_identity(snapshot: &Snapshot) -> Vec<OutsideState> {
     for (index, jwt) in identity.jwt.iter().enumerate() {
         let JwtKeys::JwksUrl { url, .. } = &jwt.keys else { continue };
         let found = snapshot.identities.find(&Provider::Jwt(index));
-        let Some((name, recogniser)) = found else { continue };
+        let Some((_, name, recogniser)) = found else { continue };
         let Recogniser::Jwt(verifier) = &*recogniser else { continue };
         let counts = verifier.counts();
         let fetches = counts.fetches.unwrap_or_default();

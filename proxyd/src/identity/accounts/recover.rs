@@ -31,7 +31,11 @@ impl Accounts {
         if let Some(why) = self.weakness(&fields.new_password.0, &user) {
             return Err(Failure::PasswordWeak(why));
         }
-        let guess = self.guesses.attempt(of_change(&user.id), self.bounds_of_account(), now_s).await.map_err(Failure::refused)?;
+        let guess = self
+            .guesses
+            .attempt(of_change(&user.id), self.bounds_of_account(), now_s)
+            .await
+            .map_err(Failure::refused)?;
         if !self.verify_password(user.password_hash.clone(), fields.password.0, asked.network).await? {
             guess.wrong();
             return Err(Failure::password_wrong());

@@ -140,20 +140,23 @@ async fn an_unknown_name_is_answered_as_a_known_one_and_as_late() {
     let lockout = Lockout { attempts: 1000, ..config().lockout };
     let accounts = accounts(identity::Accounts { lockout, ..config() });
     ann(&accounts).await;
-    let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..11 {
-        for (name, times) in ["ann", "nobody"].iter().zip(&mut times) {
-            let began = Instant::now();
-            let failure = login(&accounts, name, OTHER).await.unwrap_err();
-            times.push(began.elapsed());
-            assert_eq!(failure, Failure::password_wrong());
+    // The quickest of several says least of what else the machine does; a busy one gets another look.
+    let mut quickest = [Duration::MAX; 2];
+    for round in 1.. {
+        for _ in 0..11 {
+            for (name, quickest) in ["ann", "nobody"].iter().zip(&mut quickest) {
+                let began = Instant::now();
+                let failure = login(&accounts, name, OTHER).await.unwrap_err();
+                *quickest = began.elapsed().min(*quickest);
+                assert_eq!(failure, Failure::password_wrong());
+            }
         }
+        let [known, unknown] = quickest;
+        if known.max(unknown) < known.min(unknown) * 3 / 2 + Duration::from_millis(3) {
+            break;
+        }
+        assert!(round < 4, "{known:?} {unknown:?}");
     }
-    let [known, unknown] = times.map(|mut times| {
-        times.sort();
-        times[times.len() / 2]
-    });
-    assert!(known.max(unknown) < known.min(unknown) * 3 / 2 + Duration::from_millis(3), "{known:?} {unknown:?}");
 }
 
 #[tokio::test]

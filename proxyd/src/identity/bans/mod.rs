@@ -104,7 +104,7 @@ impl<'a> Terms<'a> {
 
     /// Whether this ban keeps anybody out.
     pub fn holds(&self, row: &BanRow) -> bool {
-        self.counts(row) && !parse_network(&row.network).is_some_and(|network| self.spared_by(&network).is_some())
+        self.counts(row) && parse_network(&row.network).is_none_or(|network| self.spared_by(&network).is_none())
     }
 
     /// What in the config spares all of a network, if something does.
