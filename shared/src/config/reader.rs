@@ -117,7 +117,8 @@ impl<'a> Reader<'a> {
         let fault = Fault::new(Code::WrongType, message);
         let instead = match &node.value {
             Value::Scalar(scalar) if !scalar.is_null() => kind.instead(&scalar.typed),
-            Value::Scalar(_) | Value::List(_) | Value::Map(_) => None,
+            Value::List(_) => kind.instead(""),
+            Value::Scalar(_) | Value::Map(_) => None,
         };
         self.error(node.place, instead.map_or(fault.clone(), |instead| fault.hint(instead)));
     }
