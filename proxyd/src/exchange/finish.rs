@@ -47,6 +47,8 @@ pub struct Finish {
     pub upload: Option<Rc<Upload>>,
     /// Who it is, once that is known.
     pub principal: Option<Arc<Principal>>,
+    /// The provider that should have said who it is, and could not.
+    pub silent: Option<Arc<str>>,
     /// What it holds until it ends: places among the requests that may run at the same time.
     pub held: Vec<Box<dyn Any>>,
     pub attempts: u32,
@@ -111,6 +113,7 @@ impl Finish {
             endpoint: None,
             upload: None,
             principal: None,
+            silent: None,
             held: Vec::new(),
             attempts: 0,
             tries: String::new(),
@@ -241,7 +244,7 @@ impl Drop for Finish {
         let (principal, credential) = match (&self.principal, &self.peer.certificate) {
             (Some(principal), _) => (&*principal.user, principal.credential()),
             (None, Some(certificate)) => (certificate.called(), "certificate"),
-            (None, None) => ("", ""),
+            (None, None) => ("", self.silent.as_deref().unwrap_or_default()),
         };
         let facts = RequestFacts {
             time_us: self.started.unix_us,

@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 
 pub use strict::{ClaimsError, MOST_DEPTH};
 
+/// A longer list is not sent.
+const LONGEST_LIST: usize = 1024;
+
 /// A JSON object of claims (RFC 7519 section 4).
 #[derive(Clone, Default, PartialEq)]
 pub struct Claims(pub Map<String, Value>);
@@ -35,6 +38,32 @@ impl Claims {
     /// A text, or a number or truth value told as one.
     pub fn text(&self, path: &str) -> Option<Cow<'_, str>> {
         text(self.get(path)?)
+    }
+
+    /// What somebody or something is called: a text, or a whole number that is told digit by digit. Of larger ones and of fractions
+    /// several are one when they are read.
+    pub fn name(&self, path: &str) -> Option<Cow<'_, str>> {
+        match self.get(path)? {
+            Value::Number(number) if number.is_f64() => None,
+            value @ (Value::String(_) | Value::Number(_)) => text(value),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+
+    /// A claim as it is sent: a text, or of a list its texts apart by commas. One of them that would be read as two, or as another,
+    /// is left out.
+    pub fn told(&self, path: &str) -> Option<Cow<'_, str>> {
+        if !self.get(path)?.is_array() {
+            return self.text(path);
+        }
+        let is_one = |member: &String| {
+            !member.is_empty()
+                && member.trim().len() == member.len()
+                && !member.chars().any(|c| c == ',' || c.is_control())
+        };
+        let members: Vec<String> = self.list(path).into_iter().filter(is_one).collect();
+        let told = members.join(",");
+        (!told.is_empty() && told.len() <= LONGEST_LIST).then_some(Cow::Owned(told))
     }
 
     /// The texts of an array, or the words of one text; empty where there is neither.

@@ -1,14 +1,15 @@
 //! Forward-auth: another service is asked about each request, and its answer is the decision.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use shared::config::identity::ForwardAuth;
 
+use super::called;
 use super::recogniser::{Answer, Recognised};
 use super::send::{Sends, Told};
+use super::trouble::{NoAnswer, Trouble};
 use crate::exchange::{
     Back, Body, Denial, Exchange, Ledger, Name, Principal, RequestHead, Response, ResponseHead, Value, name,
 };
@@ -36,9 +37,6 @@ const LISTS: [&str; 10] = [
     "via",
 ];
 
-/// A longer name is none of somebody's.
-const MAX_USER: usize = 256;
-
 /// `identity.forward`, made ready.
 #[derive(Debug)]
 pub struct Forward {
@@ -46,8 +44,8 @@ pub struct Forward {
     send: Box<[(HeaderName, Name)]>,
     copy: Box<[(HeaderName, Name)]>,
     copy_back: Box<[(HeaderName, Name)]>,
-    /// Whether it was told that answers cannot be read.
-    is_told: AtomicBool,
+    /// Over reloads.
+    trouble: Arc<Trouble>,
 }
 
 /// A request, as it is told to the service.
@@ -78,8 +76,9 @@ impl Asked {
 }
 
 impl Forward {
-    /// Makes it ready. Names were checked with the config.
-    pub fn new(config: &Arc<ForwardAuth>) -> Self {
+    /// Makes it ready. Names were checked with the config. What was told of the service before is not told again.
+    pub fn new(config: &Arc<ForwardAuth>, before: Option<&Self>) -> Self {
+        let same = before.filter(|before| before.config.url == config.url);
         let names = |names: &[Arc<str>]| {
             let both = |name: &Arc<str>| Some((HeaderName::from_bytes(name.as_bytes()).ok()?, Name::parse(name)?));
             names.iter().filter_map(both).collect()
@@ -89,7 +88,7 @@ impl Forward {
             send: names(&config.send),
             copy: names(&config.copy),
             copy_back: names(&config.copy_back),
-            is_told: AtomicBool::new(false),
+            trouble: same.map_or_else(|| Arc::new(Trouble::of("forward")), |same| Arc::clone(&same.trouble)),
         }
     }
 
@@ -120,10 +119,12 @@ impl Forward {
 
     /// Asks about a request.
     pub async fn ask(&self, asked: &Asked, sends: &Sends, ledger: &Ledger) -> Answer {
-        self.exchange(asked, sends, ledger).await.unwrap_or(Answer::Unavailable)
+        let answer = self.exchange(asked, sends, ledger).await;
+        self.trouble.note(answer.as_ref().map(|_| ()));
+        answer.unwrap_or(Answer::Unavailable)
     }
 
-    async fn exchange(&self, asked: &Asked, sends: &Sends, ledger: &Ledger) -> Option<Answer> {
+    async fn exchange(&self, asked: &Asked, sends: &Sends, ledger: &Ledger) -> Result<Answer, NoAnswer> {
         let mut headers = asked.headers.clone();
         let told = [
             ("x-forwarded-method", &*asked.method),
@@ -134,48 +135,29 @@ impl Forward {
             ("x-request-id", &asked.id),
         ];
         for (name, value) in told {
-            headers.insert(name, HeaderValue::from_bytes(value.as_bytes()).ok()?);
+            headers.insert(name, HeaderValue::from_bytes(value.as_bytes()).map_err(|_| NoAnswer::Address)?);
         }
-        let mut request = http::Request::get(&*self.config.url).body(Vec::new()).ok()?;
+        let mut request = http::Request::get(&*self.config.url).body(Vec::new()).map_err(|_| NoAnswer::Address)?;
         *request.headers_mut() = headers;
-        let client = ledger.outside.client().ok()?;
-        let answer = outside::ask(client, request, self.config.timeout, MAX_BODY).await.ok()?;
+        let answer = outside::ask(ledger.outside.client()?, request, self.config.timeout, MAX_BODY).await?;
         match answer.status().as_u16() {
-            200..=299 => {
-                let recognised = self.recognised(answer.headers(), sends);
-                if let Some(why) = self.news(&recognised) {
-                    tracing::warn!(
-                        header = &*why.0,
-                        "forward-auth: a header of an answer that lets in cannot be read; nobody is let in"
-                    );
-                }
-                Some(recognised.map_or(Answer::Unavailable, Answer::Who))
-            }
+            200..=299 => self.recognised(answer.headers(), sends).map(Answer::Who),
             status @ 300..=499 => {
                 let (head, body) = answer.into_parts();
-                Some(Answer::Refused(refusal(status, &head.headers, body)))
+                Ok(Answer::Refused(refusal(status, &head.headers, body)))
             }
-            _ => None,
+            status => Err(NoAnswer::Status(status)),
         }
-    }
-
-    /// Why an answer cannot be read, where the one before could: not for each request that comes meanwhile.
-    fn news<'a>(&self, recognised: &'a Result<Recognised, Unreadable>) -> Option<&'a Unreadable> {
-        let why = recognised.as_ref().err();
-        // Written only where it changes: all workers come by here.
-        let is_news = self.is_told.load(Ordering::Relaxed) != why.is_some()
-            && self.is_told.swap(why.is_some(), Ordering::Relaxed) != why.is_some();
-        why.filter(|_| is_news)
     }
 
     /// Somebody without a name is one of whom nothing is told, never one whose name cannot be read.
-    fn recognised(&self, headers: &HeaderMap, sends: &Sends) -> Result<Recognised, Unreadable> {
+    fn recognised(&self, headers: &HeaderMap, sends: &Sends) -> Result<Recognised, NoAnswer> {
         let ForwardAuth { user_header, roles_header, scopes_header, .. } = &*self.config;
         let user = user(headers, user_header)?;
         let roles = members(headers, roles_header, |c| c == ',')?;
         let scopes = members(headers, scopes_header, |c| c == ' ' || c == ',')?;
         let told = Told { user, provider: "forward", roles: &roles, scopes: &scopes, key: None };
-        let mut sent = sends.about(&told, |_| None).ok_or_else(|| Unreadable::of(user_header))?.into_vec();
+        let mut sent = sends.about(&told, |_| None).ok_or_else(|| unreadable(user_header))?.into_vec();
         sent.extend(copied(&self.copy, headers)?);
         let principal = Principal {
             user: user.into(),
@@ -192,39 +174,35 @@ impl Forward {
     }
 }
 
-/// A header of the service's answer that says who it is, and of which that cannot be told.
-struct Unreadable(Box<str>);
-
-impl Unreadable {
-    fn of(header: &str) -> Self {
-        Self(header.into())
-    }
+/// Of a header of the service's answer it cannot be told what it says: nobody is let in.
+fn unreadable(header: &str) -> NoAnswer {
+    NoAnswer::Unreadable(format!("the header {header}").into())
 }
 
 /// Who it is: one line that can be read and is no longer than names are. None at all is nobody's name.
-fn user<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Unreadable> {
+fn user<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, NoAnswer> {
     let mut lines = headers.get_all(name).iter();
     let Some(line) = lines.next() else { return Ok("") };
     let text = std::str::from_utf8(line.as_bytes()).ok().map(str::trim);
-    text.filter(|text| lines.next().is_none() && text.len() <= MAX_USER && !text.chars().any(char::is_control))
-        .ok_or_else(|| Unreadable::of(name))
+    text.filter(|text| lines.next().is_none() && (text.is_empty() || called::is_name(text)))
+        .ok_or_else(|| unreadable(name))
 }
 
 /// The members of a list, of all its lines together.
-fn members(headers: &HeaderMap, name: &str, between: fn(char) -> bool) -> Result<Box<[Box<str>]>, Unreadable> {
+fn members(headers: &HeaderMap, name: &str, between: fn(char) -> bool) -> Result<Box<[Box<str>]>, NoAnswer> {
     let mut all = Vec::new();
     for line in headers.get_all(name) {
-        let text = std::str::from_utf8(line.as_bytes()).map_err(|_| Unreadable::of(name))?;
+        let text = std::str::from_utf8(line.as_bytes()).map_err(|_| unreadable(name))?;
         all.extend(text.split(between).map(str::trim).filter(|member| !member.is_empty()).map(Box::from));
     }
     Ok(all.into())
 }
 
-fn copied(names: &[(HeaderName, Name)], headers: &HeaderMap) -> Result<Vec<(Name, Value)>, Unreadable> {
+fn copied(names: &[(HeaderName, Name)], headers: &HeaderMap) -> Result<Vec<(Name, Value)>, NoAnswer> {
     let mut all = Vec::new();
     for (theirs, ours) in names {
         for value in headers.get_all(theirs) {
-            let value = Value::from_bytes(value.as_bytes()).ok_or_else(|| Unreadable::of(theirs.as_str()))?;
+            let value = Value::from_bytes(value.as_bytes()).ok_or_else(|| unreadable(theirs.as_str()))?;
             all.push((ours.clone(), value));
         }
     }
@@ -271,8 +249,8 @@ mod tests {
         check(&[b"alice", b"bob"], None);
         check(&[b"alice", b"alice"], None);
         check(&[b"a\tb"], None);
-        check(&[&[b'a'; MAX_USER]], Some(&"a".repeat(MAX_USER)));
-        check(&[&[b'a'; MAX_USER + 1]], None);
+        check(&[&[b'a'; called::LONGEST]], Some(&"a".repeat(called::LONGEST)));
+        check(&[&[b'a'; called::LONGEST + 1]], None);
     }
 
     #[test]
@@ -295,18 +273,7 @@ mod tests {
             scopes_header: "x-scopes".into(),
             timeout: std::time::Duration::from_secs(1),
         };
-        Forward::new(&Arc::new(config))
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_told_once() {
-        let forward = forward();
-        let read = || Ok(Recognised { principal: Arc::default(), back: Vec::new() });
-        let told = [false, true, true, false, true, true].map(|is_bad| {
-            let recognised = if is_bad { Err(Unreadable::of("x-user")) } else { read() };
-            forward.news(&recognised).is_some()
-        });
-        assert_eq!(told, [false, true, false, false, true, false]);
+        Forward::new(&Arc::new(config), None)
     }
 
     #[test]

@@ -76,8 +76,8 @@ impl Identities {
         };
         let revoked: Arc<dyn Revocations> = Arc::<State>::clone(state);
         let jwt = identity.jwt.iter().filter_map(|config| {
-            let namesake = before.and_then(|before| before.jwt.iter().find(|other| other.config().name == config.name));
-            let made = jwt::Verifier::compile(config, namesake, &revoked);
+            let earlier = before.and_then(|before| predecessor(config, &before.jwt));
+            let made = jwt::Verifier::compile(config, earlier, &revoked);
             errors.take(&["identity", "jwt", &config.name, "keys"], made)
         });
         let jwt: Vec<_> = jwt.collect();
@@ -130,11 +130,15 @@ impl Identities {
                 Bytes::from_static(b"{\"keys\":[]}")
             },
         };
-        made.all = made.recognisers(state);
+        made.all = made.recognisers(state, before);
         Ok(Arc::new(made))
     }
 
-    fn recognisers(&self, state: &Arc<State>) -> Vec<(Provider, Arc<str>, Arc<Recogniser>)> {
+    fn recognisers(
+        &self,
+        state: &Arc<State>,
+        before: Option<&Arc<Self>>,
+    ) -> Vec<(Provider, Arc<str>, Arc<Recogniser>)> {
         let mut all = vec![(Provider::Certificate, Recogniser::Certificate)];
         all.extend(
             self.jwt.iter().enumerate().map(|(index, jwt)| (Provider::Jwt(index), Recogniser::Jwt(Arc::clone(jwt)))),
@@ -154,7 +158,12 @@ impl Identities {
             all.push((Provider::Introspection, Recogniser::Introspection(Arc::clone(introspector))));
         }
         if let Some(forward) = &self.config.forward {
-            all.push((Provider::Forward, Recogniser::Forward(Arc::new(Forward::new(forward)))));
+            let earlier =
+                before.and_then(|before| before.find(&Provider::Forward)).map(|(_, _, recogniser)| recogniser);
+            let earlier = earlier.as_deref().and_then(|recogniser| {
+                if let Recogniser::Forward(earlier) = recogniser { Some(&**earlier) } else { None }
+            });
+            all.push((Provider::Forward, Recogniser::Forward(Arc::new(Forward::new(forward, earlier)))));
         }
         if let Some(accounts) = &self.accounts {
             all.push((Provider::Accounts, Recogniser::Accounts(Arc::clone(accounts))));
@@ -179,6 +188,13 @@ impl Identities {
         jwt.chain(signing).collect()
     }
 
+    /// The names that were there before and are not any more: what was revoked for one of them refuses nothing now.
+    pub fn gone_since(&self, before: &Self) -> Vec<Arc<str>> {
+        let mut names = before.names();
+        names.retain(|name| self.all.iter().all(|(_, known, _)| known != name));
+        names
+    }
+
     /// The names of all.
     pub fn names(&self) -> Vec<Arc<str>> {
         self.all.iter().map(|(_, name, _)| Arc::clone(name)).collect()
@@ -195,6 +211,19 @@ impl Identities {
         let (_, name, recogniser) = self.all.get(index)?;
         Some((index, Arc::clone(name), Arc::clone(recogniser)))
     }
+}
+
+/// Whose keys and verdicts a provider takes over: its namesake's; where keys are fetched, those of whoever fetched them from there,
+/// whatever it was called.
+fn predecessor<'a>(config: &Jwt, before: &'a [Arc<jwt::Verifier>]) -> Option<&'a Arc<jwt::Verifier>> {
+    let address = |config: &Jwt| match &config.keys {
+        JwtKeys::JwksUrl { url, .. } => Some(Arc::clone(url)),
+        JwtKeys::Secret(_) | JwtKeys::Pem(_) | JwtKeys::JwksFile(_) => None,
+    };
+    let fetches_there =
+        |other: &&Arc<jwt::Verifier>| address(config).is_some() && address(other.config()) == address(config);
+    let namesake = before.iter().find(|other| other.config().name == config.name);
+    namesake.filter(fetches_there).or_else(|| before.iter().find(fetches_there)).or(namesake)
 }
 
 /// Whether somebody else is asked who it is. What this machine trusts is then read here: a worker that asks first must not wait
@@ -218,5 +247,60 @@ impl Errors {
             self.0.push(IdentityError { keys, path: None, what });
         })
         .ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use shared::config::{Input, References, load};
+
+    use super::*;
+    use crate::outside::Outside;
+
+    fn config(jwt: &str) -> Arc<Config> {
+        let text = format!("identity: {{jwt: {{{jwt}}}}}\nroutes: [{{path: /, respond: {{status: 200}}}}]\n");
+        load(&Input::text("t.yaml", &text), &References::Refuse).unwrap().config
+    }
+
+    #[tokio::test]
+    async fn keys_of_an_address_are_kept_whatever_their_provider_is_called() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let body = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        });
+        let state = State::in_memory();
+        let with = |name: &str, address: &str, before: Option<&Arc<Identities>>| {
+            let keys = format!("{name}: {{keys: {{jwks_url: 'http://{address}/jwks'}}}}");
+            Identities::compile(&config(&keys), Around { state: &state, before, generation: 1 }).unwrap()
+        };
+        let here = address.to_string();
+        let first = with("a", &here, None);
+        let tending = tokio::spawn(jwt::tend(Arc::clone(first.jwt[0].source().unwrap()), Arc::new(Outside::default())));
+        while first.jwt[0].counts().keys == 0 {
+            tokio::task::yield_now().await;
+        }
+        tending.abort();
+        let check = |name: &str, address: &str, before: &Arc<Identities>, expected: u64| {
+            let made = with(name, address, Some(before));
+            assert_eq!(made.jwt[0].counts().keys, expected, "{name} {address}");
+            made
+        };
+        check("a", &here, &first, 1);
+        let renamed = check("b", &here, &first, 1);
+        check("a", &here, &renamed, 1);
+        check("b", "127.0.0.1:1", &first, 0);
+        // A name that another took, with keys of its own.
+        let two = format!(
+            "a: {{keys: {{jwks_url: 'http://127.0.0.1:1/'}}}}, b: {{keys: {{jwks_url: 'http://{here}/jwks'}}}}"
+        );
+        let around = Around { state: &state, before: Some(&first), generation: 1 };
+        let both = Identities::compile(&config(&two), around).unwrap();
+        assert_eq!(both.jwt.iter().map(|jwt| jwt.counts().keys).collect::<Vec<_>>(), [0, 1]);
     }
 }

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod bans;
 mod cache;
+pub mod called;
 pub mod claims;
 pub mod forward;
 mod identities;
@@ -20,6 +21,7 @@ mod send;
 pub mod session;
 mod signing_keys;
 pub mod state;
+pub mod trouble;
 mod tunnels;
 
 pub use self::identities::{Around, Identities, IdentityError};

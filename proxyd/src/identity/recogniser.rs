@@ -210,7 +210,7 @@ pub(super) fn bearer(
     let made = verified.made.principal(sends.generation, |_| {
         let told = Told { user: &verified.user, provider, roles: &verified.roles, scopes: &verified.scopes, key: None };
         Some(Principal {
-            sent: sends.about(&told, |path| verified.claims.text(path))?,
+            sent: sends.about(&told, |path| verified.claims.told(path))?,
             user: verified.user.clone(),
             provider: Arc::clone(provider),
             roles: verified.roles.clone(),

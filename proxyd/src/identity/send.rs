@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value as Json, json};
 use shared::config::identity::{Identity, InternalToken, Send};
 
+use super::called;
 use super::claims::Claims;
 use super::mint::{Mint, TokenType};
 use crate::exchange::{Name, Principal, Value};
@@ -101,13 +102,17 @@ impl Sends {
         Some(headers.into())
     }
 
-    /// The headers about somebody; `claim` finds a claim's text. None where its name cannot stand in a header: an upstream that
-    /// is not told who it is must not be asked.
+    /// The headers about somebody; `claim` finds a claim's text. None where nobody can be called so, or the name cannot stand in a
+    /// header: an upstream that is not told who it is must not be asked. Whoever recognises comes by here. Without any name somebody
+    /// is one of whom nothing is told.
     pub fn about<'c>(
         &self,
         told: &Told<'_>,
         claim: impl Fn(&str) -> Option<Cow<'c, str>>,
     ) -> Option<Box<[(Name, Value)]>> {
+        if !told.user.is_empty() && !called::is_name(told.user) {
+            return None;
+        }
         let mut headers = Vec::new();
         let mut put = |name: &Option<Name>, text: &str| {
             if let Some(name) = name {
@@ -224,7 +229,11 @@ mod tests {
 
     #[test]
     fn nothing_that_is_sent_can_be_read_as_more_than_it_is() {
-        check("alice\r\nx-roles: admin", &[], &[], None);
+        for name in
+            ["alice\r\nx-roles: admin", " alice", "alice ", "\u{a0}alice", "alice\u{2003}", "  ", &"a".repeat(257)]
+        {
+            check(name, &[], &[], None);
+        }
         check(
             "alice",
             &["user,admin", "dev ops", "", "writer"],

@@ -308,7 +308,10 @@ impl Auth {
                 exchange.notes.refused = Some(Denial::ForwardRefused.code());
                 Verdict::Answer(response)
             }
-            Settled::Unavailable => Verdict::Reject(Rejection::AuthUnavailable),
+            Settled::Unavailable(index) => {
+                exchange.finish.silent = self.providers.get(index).map(|provider| Arc::clone(&provider.name));
+                Verdict::Reject(Rejection::AuthUnavailable)
+            }
         }
     }
 

@@ -10,12 +10,14 @@ use crate::identity::{Answer, Recognised, Sends};
 /// Answers so far.
 pub(super) struct Reckoning {
     combine: Combine,
+    all: usize,
     left: usize,
     who: Option<Recognised>,
     /// Those after the first.
     others: Vec<Recognised>,
     denied: Option<Denial>,
-    unavailable: bool,
+    /// The first who cannot say it now, by index of the provider.
+    unavailable: Option<usize>,
     refused: Option<Response>,
 }
 
@@ -24,17 +26,19 @@ pub(super) enum Settled {
     Who(Recognised),
     Denied(Denial),
     Refused(Response),
-    Unavailable,
+    /// By whom, by index of the provider.
+    Unavailable(usize),
 }
 
 impl Reckoning {
     pub(super) fn new(combine: Combine, providers: usize) -> Self {
         let (who, others) = (None, Vec::new());
-        Self { combine, left: providers, who, others, denied: None, unavailable: false, refused: None }
+        Self { combine, all: providers, left: providers, who, others, denied: None, unavailable: None, refused: None }
     }
 
     /// Takes a provider's answer. The word for it, and whether the outcome is certain.
     pub(super) fn take(&mut self, answer: Answer) -> (&'static str, bool) {
+        let index = self.all.saturating_sub(self.left);
         self.left = self.left.saturating_sub(1);
         let (outcome, is_good) = match answer {
             Answer::Who(recognised) => {
@@ -49,7 +53,7 @@ impl Reckoning {
                 (denial.code(), false)
             }
             Answer::Unavailable => {
-                self.unavailable = true;
+                self.unavailable.get_or_insert(index);
                 ("auth_unavailable", false)
             }
             Answer::Refused(response) => {
@@ -64,13 +68,15 @@ impl Reckoning {
     pub(super) fn settled(mut self, sends: &Sends) -> Settled {
         let is_good = match self.combine {
             Combine::Any => true,
-            Combine::All => self.left == 0 && self.denied.is_none() && !self.unavailable && self.refused.is_none(),
+            Combine::All => {
+                self.left == 0 && self.denied.is_none() && self.unavailable.is_none() && self.refused.is_none()
+            }
         };
         if is_good && let Some(first) = self.who {
             return together(first, self.others, sends).map_or(Settled::Denied(Denial::TokenClaims), Settled::Who);
         }
-        if self.unavailable {
-            return Settled::Unavailable;
+        if let Some(index) = self.unavailable {
+            return Settled::Unavailable(index);
         }
         match (self.refused.take(), self.denied) {
             (Some(response), None | Some(Denial::Missing | Denial::CertificateMissing)) => Settled::Refused(response),

@@ -75,3 +75,44 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_name_is_a_text_or_a_whole_number() {
+    let check = |sub: &str, expected: Option<&str>| {
+        let claims = Claims::parse(format!("{{\"sub\":{sub}}}").as_bytes()).unwrap();
+        assert_eq!(claims.name("sub").as_deref(), expected, "{sub}");
+    };
+    check("\"ada\"", Some("ada"));
+    check("7", Some("7"));
+    check("-9223372036854775808", Some("-9223372036854775808"));
+    check("18446744073709551615", Some("18446744073709551615"));
+    for none in [
+        "18446744073709551616",
+        "18446744073709551617",
+        "-9223372036854775809",
+        "7.0",
+        "1e3",
+        "true",
+        "[\"ada\"]",
+        "{}",
+    ] {
+        check(none, None);
+    }
+}
+
+#[test]
+fn a_list_is_sent_as_its_texts() {
+    let check = |value: &str, expected: Option<&str>| {
+        let claims = Claims::parse(format!("{{\"a\":{value}}}").as_bytes()).unwrap();
+        assert_eq!(claims.told("a").as_deref(), expected, "{value}");
+    };
+    check("\"b, c\"", Some("b, c"));
+    check("7", Some("7"));
+    check("[\"b\",\"c d\"]", Some("b,c d"));
+    check("[\"b,admin\",\"c\",\" d\",\"\",\"e\\n\",1,null]", Some("c"));
+    for none in ["[]", "[1]", "{}", "null"] {
+        check(none, None);
+    }
+    check(&format!("[\"{}\"]", "x".repeat(LONGEST_LIST)), Some(&"x".repeat(LONGEST_LIST)));
+    check(&format!("[\"{}\"]", "x".repeat(LONGEST_LIST + 1)), None);
+}

@@ -15,12 +15,17 @@ use shared::config::identity::{Introspection, Send};
 
 use self::answers::{Answered, Answers};
 use self::questions::Questions;
+use super::called;
 use super::claims::Claims;
 use super::jwt::{Revocations, rules};
 use super::recogniser::Answer;
 use super::send::{Sends, Told};
+use super::trouble::{NoAnswer, Trouble};
 use crate::exchange::{Denial, Ground, Ledger, Principal};
 use crate::outside;
+
+/// What it is called in the config.
+const PROVIDER: &str = "introspection";
 
 /// A longer token is none.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -40,6 +45,7 @@ pub struct Introspector {
     /// None where nothing is remembered.
     answers: Option<Answers>,
     questions: Questions,
+    trouble: Trouble,
 }
 
 impl std::fmt::Debug for Introspector {
@@ -58,6 +64,7 @@ impl Introspector {
             // Without randomness nothing is: tokens could be chosen that are taken for another.
             answers: if config.cache.is_zero() { None } else { Answers::new().ok() },
             questions: Questions::default(),
+            trouble: Trouble::of(PROVIDER),
         }
     }
 
@@ -82,7 +89,7 @@ impl Introspector {
 
     fn told(&self, answered: &Answered) -> Answer {
         match &answered.verdict {
-            Ok(_) if answered.jti.as_deref().is_some_and(|jti| self.revoked.is_revoked("introspection", jti)) => {
+            Ok(_) if answered.jti.as_deref().is_some_and(|jti| self.revoked.is_revoked(PROVIDER, jti)) => {
                 Answer::Denied(Denial::TokenRevoked)
             }
             Ok(principal) => Arc::clone(principal).into(),
@@ -95,7 +102,9 @@ impl Introspector {
         let Ok(text) = std::str::from_utf8(token) else { return Answer::Denied(Denial::TokenMalformed) };
         let known = self.answers.as_ref().map(|answers| (answers, answers.hash(token)));
         let question = async {
-            let claims = self.exchange(text, ledger).await?;
+            let claims = self.exchange(text, ledger).await;
+            self.trouble.note(claims.as_ref().map(|_| ()));
+            let claims = claims.ok()?;
             let answered = self.judge(&claims, sends, now_s);
             if let Some((answers, hash)) = known
                 && now_s < answered.until_s
@@ -111,7 +120,7 @@ impl Introspector {
         answered.map_or(Answer::Unavailable, |answered| self.told(&answered))
     }
 
-    async fn exchange(&self, token: &str, ledger: &Ledger) -> Option<Claims> {
+    async fn exchange(&self, token: &str, ledger: &Ledger) -> Result<Claims, NoAnswer> {
         let form = form_urlencoded(&[("token", token), ("token_type_hint", "access_token")]);
         let mut request = http::Request::post(&*self.config.url)
             .header("accept", "application/json")
@@ -122,13 +131,12 @@ impl Introspector {
             let both = STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret)));
             request = request.header("authorization", format!("Basic {both}"));
         }
-        let request = request.body(form.into_bytes()).ok()?;
-        let client = ledger.outside.client().ok()?;
-        let answer = outside::ask(client, request, self.config.timeout, MAX_ANSWER).await.ok()?;
-        if answer.status().as_u16() != 200 {
-            return None;
+        let request = request.body(form.into_bytes()).map_err(|_| NoAnswer::Address)?;
+        let answer = outside::ask(ledger.outside.client()?, request, self.config.timeout, MAX_ANSWER).await?;
+        match answer.status().as_u16() {
+            200 => Claims::parse(answer.body()).map_err(|_| NoAnswer::Unreadable("its body".into())),
+            status => Err(NoAnswer::Status(status)),
         }
-        Claims::parse(answer.body()).ok()
     }
 
     fn judge(&self, claims: &Claims, sends: &Sends, now_s: i64) -> Answered {
@@ -150,7 +158,7 @@ impl Introspector {
         if claims.get("active") != Some(&Json::Bool(true)) {
             return Err(Denial::TokenInactive.into());
         }
-        let [exp, nbf, iat] = rules::times(|name| claims.get(name))?;
+        let [exp, nbf, iat] = rules::times(PROVIDER, |name| claims.get(name))?;
         let (from_s, until_s) = rules::window(config.leeway, exp, nbf.max(iat));
         if now_s >= until_s {
             return Err(Denial::TokenExpired.into());
@@ -164,20 +172,20 @@ impl Introspector {
         if !config.audience.is_empty() && !rules::is_meant(&config.audience, claims) {
             return Err(Denial::TokenAudience.into());
         }
-        let jti = claims.text("jti");
-        if jti.as_deref().is_some_and(|jti| !directory::is_revocable(jti)) {
-            return Err(Denial::TokenClaims.into());
+        let jti = claims.name("jti");
+        if claims.get("jti").is_some() && !jti.as_deref().is_some_and(directory::is_revocable) {
+            return Err(rules::wrong(PROVIDER, "jti", rules::NO_JTI).into());
         }
-        let user = self.user(claims).ok_or(Denial::TokenClaims)?;
+        let user = self.user(claims).ok_or_else(|| rules::wrong(PROVIDER, &config.user_claim, rules::NO_NAME))?;
         let roles = rules::names(claims, &config.roles_claim);
         let scopes = rules::names(claims, &config.scopes_claim);
-        let told = Told { user: &user, provider: "introspection", roles: &roles, scopes: &scopes, key: None };
-        let sent = sends.about(&told, |path| claims.text(path)).ok_or(Denial::TokenClaims)?;
+        let told = Told { user: &user, provider: PROVIDER, roles: &roles, scopes: &scopes, key: None };
+        let sent = sends.about(&told, |path| claims.told(path)).ok_or(Denial::TokenClaims)?;
         let jti: Option<Arc<str>> = jti.map(|jti| (*jti).into());
         let principal = Principal {
-            ground: Ground::Token { provider: "introspection".into(), jti: jti.as_deref().map(Into::into), until_s },
+            ground: Ground::Token { provider: PROVIDER.into(), jti: jti.as_deref().map(Into::into), until_s },
             user: (*user).into(),
-            provider: "introspection".into(),
+            provider: PROVIDER.into(),
             roles,
             scopes,
             until_s: exp.map(|_| until_s),
@@ -190,10 +198,14 @@ impl Introspector {
     /// What somebody is called. A token of nobody but a client is its own, under a name that no person has by being called the same.
     fn user<'c>(&self, claims: &'c Claims) -> Option<Cow<'c, str>> {
         let of_client = || {
-            let id = claims.text("client_id").filter(|id| !id.is_empty())?;
+            let id = claims.name("client_id").filter(|id| called::is_name(id))?;
             Some(Cow::Owned(format!("{CLIENT}{id}")))
         };
-        claims.text(&self.config.user_claim).or_else(of_client).filter(|user| rules::is_user(user))
+        let told = match claims.get(&self.config.user_claim) {
+            Some(_) => claims.name(&self.config.user_claim),
+            None => of_client(),
+        };
+        told.filter(|user| called::is_name(user))
     }
 }
 

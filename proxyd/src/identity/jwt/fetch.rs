@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use super::jwks::{self, Origin};
 use super::key_set::KeySet;
+use crate::identity::trouble::Trouble;
 use crate::outside::{Outside, OutsideError, ask};
 use crate::telemetry::clock::unix_us;
 
@@ -47,6 +48,7 @@ pub struct KeySource {
     failed: AtomicU64,
     /// Unix seconds of the newest good fetch; 0: there was none.
     fresh_s: AtomicI64,
+    trouble: Trouble,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,13 +82,13 @@ enum FetchError {
 }
 
 impl KeySource {
-    /// For a URL of the config; with the keys of the namesake before, if they came from there too. None for other keys.
+    /// For a URL of the config; with the keys of the one before, if they came from there too. None for other keys.
     pub(super) fn compile(provider: &Arc<str>, keys: &JwtKeys, before: Option<&Arc<Self>>) -> Option<Arc<Self>> {
         let JwtKeys::JwksUrl { url, refresh, floor, timeout } = keys else { return None };
         let settings = Settings { url: Arc::clone(url), refresh: *refresh, floor: *floor, timeout: *timeout };
         let before = before.filter(|before| before.settings.url == *url);
         match before {
-            Some(same) if same.settings == settings => Some(Arc::clone(same)),
+            Some(same) if same.settings == settings && same.provider == *provider => Some(Arc::clone(same)),
             Some(other) => {
                 let source = Self::new(provider, settings, other.keys.load_full());
                 source.fresh_s.store(other.fresh_s.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -113,6 +115,7 @@ impl KeySource {
             succeeded: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             fresh_s: AtomicI64::new(0),
+            trouble: Trouble::of_seldom(provider),
         }
     }
 
@@ -245,24 +248,14 @@ impl Drop for Waiting<'_> {
 pub async fn tend(source: Arc<KeySource>, outside: Arc<Outside>) {
     let mut failures = 0;
     loop {
-        let pause = match source.fetch(&outside).await {
-            Ok(()) => {
-                if failures > 0 {
-                    tracing::info!(provider = %source.provider, failures, "its keys are fetched again");
-                }
-                failures = 0;
-                source.settings.refresh
-            }
-            Err(error) => {
-                if failures == 0 {
-                    let keys = source.keys.load().len();
-                    tracing::warn!(provider = %source.provider, %error, keys, "its keys could not be fetched");
-                } else {
-                    tracing::debug!(provider = %source.provider, %error, failures, "its keys could not be fetched");
-                }
-                failures = u32::saturating_add(failures, 1);
-                pause_after(failures, source.settings.refresh)
-            }
+        let fetched = source.fetch(&outside).await;
+        source.trouble.note(fetched.as_ref().map(|()| ()));
+        let pause = if fetched.is_ok() {
+            failures = 0;
+            source.settings.refresh
+        } else {
+            failures = u32::saturating_add(failures, 1);
+            pause_after(failures, source.settings.refresh)
         };
         source.rest(pause).await;
     }

@@ -9,19 +9,23 @@ use shared::config::identity::Jwt;
 
 use super::verified::Verified;
 use crate::exchange::Denial;
+use crate::identity::called;
 use crate::identity::claims::Claims;
 
 /// Times past the year 9999 are mistakes, or meant to overflow something.
 const LATEST: f64 = 253_402_300_800.0;
 
-/// A longer name is nobody's: `OpenID` Connect ends at 255.
-const MAX_USER: usize = 256;
+/// Why a `jti` is none.
+pub(in crate::identity) const NO_JTI: &str = "it is no text that could be revoked";
+
+/// Why a name is none.
+pub(in crate::identity) const NO_NAME: &str = "it is not there, or nobody can be called so";
 
 /// What the claims say, if they are what the config asks for.
-pub(super) fn check(config: &Jwt, claims: Claims, now_s: i64) -> Result<Verified, Denial> {
-    let [exp, nbf, iat] = times(|name| claims.0.get(name))?;
+pub(super) fn check(provider: &str, config: &Jwt, claims: Claims, now_s: i64) -> Result<Verified, Denial> {
+    let [exp, nbf, iat] = times(provider, |name| claims.0.get(name))?;
     if exp.is_none() && (config.require_exp || config.max_age.is_some()) {
-        return Err(Denial::TokenClaims);
+        return Err(wrong(provider, "exp", "it is not there"));
     }
     let (from_s, until_s) = window(config.leeway, exp, nbf.max(iat));
     if now_s >= until_s {
@@ -32,7 +36,7 @@ pub(super) fn check(config: &Jwt, claims: Claims, now_s: i64) -> Result<Verified
     }
     let latest = config.max_age.map(|most| now_s.saturating_add(seconds(most)).saturating_add(seconds(config.leeway)));
     if exp.zip(latest).is_some_and(|(exp, latest)| exp > latest) {
-        return Err(Denial::TokenClaims);
+        return Err(wrong(provider, "exp", "it is further away than `max_age`"));
     }
     if config.issuer.is_some() && claims.get("iss").and_then(Value::as_str) != config.issuer.as_deref() {
         return Err(Denial::TokenIssuer);
@@ -46,22 +50,35 @@ pub(super) fn check(config: &Jwt, claims: Claims, now_s: i64) -> Result<Verified
             None => claims.get(path).is_some(),
         };
         if !fits {
-            return Err(Denial::TokenClaims);
+            return Err(wrong(provider, path, "it is not there, or is not what `require` says"));
         }
     }
     let jti = match claims.get("jti") {
         None => None,
         Some(Value::String(jti)) if directory::is_revocable(jti) => Some(jti.as_str().into()),
-        Some(_) => return Err(Denial::TokenClaims),
+        Some(_) => return Err(wrong(provider, "jti", NO_JTI)),
     };
-    let user = claims.text(&config.user_claim).filter(|user| is_user(user)).ok_or(Denial::TokenClaims)?.into();
+    let user = claims.name(&config.user_claim).filter(|user| called::is_name(user));
+    let user = user.ok_or_else(|| wrong(provider, &config.user_claim, NO_NAME))?.into();
     let (roles, scopes) = (names(&claims, &config.roles_claim), names(&claims, &config.scopes_claim));
     Ok(Verified { roles, scopes, jti, from_s, until_s, ..Verified::new(claims, user) })
 }
 
 /// `exp`, `nbf` and `iat`.
-pub(in crate::identity) fn times<'a>(claim: impl Fn(&str) -> Option<&'a Value>) -> Result<[Option<i64>; 3], Denial> {
-    Ok([time(claim("exp"))?, time(claim("nbf"))?, time(claim("iat"))?])
+pub(in crate::identity) fn times<'a>(
+    provider: &str,
+    claim: impl Fn(&str) -> Option<&'a Value>,
+) -> Result<[Option<i64>; 3], Denial> {
+    let time = |name: &'static str| {
+        time(claim(name)).map_err(|()| wrong(provider, name, "it is no number between 0 and the year 9999"))
+    };
+    Ok([time("exp")?, time("nbf")?, time("iat")?])
+}
+
+/// Says which claim is not as it must be, to whoever looks for that; never what stands in it. Clients are told no more than that one is.
+pub(in crate::identity) fn wrong(provider: &str, claim: &str, why: &str) -> Denial {
+    tracing::debug!(provider, claim, why, "a token is refused for a claim");
+    Denial::TokenClaims
 }
 
 /// From when on it holds, and from when on no longer. Leeway is given on both sides. A token that says it was issued later
@@ -74,11 +91,11 @@ pub(in crate::identity) fn window(leeway: Duration, exp: Option<i64>, from: Opti
 }
 
 /// A `NumericDate`, rounded up: whole seconds are compared, and a moment within a second is not reached when that begins.
-fn time(value: Option<&Value>) -> Result<Option<i64>, Denial> {
+fn time(value: Option<&Value>) -> Result<Option<i64>, ()> {
     match value.map(Value::as_f64) {
         None => Ok(None),
         Some(Some(time)) if (0.0..LATEST).contains(&time) => Ok(Some(time.ceil() as i64)),
-        Some(_) => Err(Denial::TokenClaims),
+        Some(_) => Err(()),
     }
 }
 
@@ -96,11 +113,6 @@ pub(in crate::identity) fn is_meant(own: &[Arc<str>], claims: &Claims) -> bool {
         }
         Some(_) | None => false,
     }
-}
-
-/// Whether somebody can be called so. It goes into logs and headers.
-pub(in crate::identity) fn is_user(user: &str) -> bool {
-    !user.is_empty() && user.len() <= MAX_USER && !user.chars().any(char::is_control)
 }
 
 /// Roles or scopes.

@@ -360,10 +360,18 @@ fn claims_must_be_what_the_config_asks_for() {
         json!("ada\r\nx: y"),
         json!("a\u{0}"),
         json!("u".repeat(257)),
+        json!(" ada"),
+        json!("ada\u{a0}"),
+        json!("  "),
+        json!(true),
+        json!(1.5),
+        json!(18_446_744_073_709_551_616.0),
     ] {
         check(same, with(json!({"sub": nobody})), Err(Denial::TokenClaims));
     }
     check(|config| config.user_claim = "user.id".into(), with(json!({"user": {"id": 7}})), Ok("7"));
+    check(same, with(json!({"sub": u64::MAX})), Ok("18446744073709551615"));
+    check(same, with(json!({"sub": i64::MIN})), Ok("-9223372036854775808"));
     check(same, with(json!({"jti": 7})), Err(Denial::TokenClaims));
 }
 

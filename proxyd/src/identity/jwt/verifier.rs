@@ -272,7 +272,7 @@ impl Verifier {
                 None => self.lacks_key(&token, Denial::TokenSignature),
             });
         }
-        let verified = rules::check(&self.config, token.claims()?, now_s)?;
+        let verified = rules::check(&self.provider, &self.config, token.claims()?, now_s)?;
         self.not_revoked(&verified)?;
         Ok(verified)
     }

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tests::token::in_seconds;
-use tests::{Proxyd, Request, Response, Upstream};
+use tests::{Proxyd, Request, Response, Upstream, eventually};
 
 use super::combining::{outcome, seen, value};
 
@@ -211,7 +211,7 @@ fn a_service_decides_about_each_request() {
     // Two credentials are none, and nobody is asked.
     let doubled =
         Request::get("/").header("Authorization", "good").header("authorization", "no").send(proxyd.address());
-    assert_eq!(outcome(&doubled), "401 credentials_ambiguous");
+    assert_eq!(outcome(&doubled), "400 credentials_ambiguous", "there is no challenge that a 401 could name");
     assert_eq!(decider.requests() - before, 3);
     // A name that cannot be read is not none.
     assert_eq!(outcome(&ticket("two", "/", &proxyd)), "503 auth_unavailable");
@@ -229,6 +229,38 @@ fn a_service_decides_about_each_request() {
     let alone = forwarding(&format!("http://{}", tests::upstream::nobody()), &upstream);
     assert_eq!(outcome(&ticket("good", "/", &alone)), "503 auth_unavailable");
     assert_eq!(ticket("good", "/open", &alone).status, 200);
+}
+
+#[test]
+fn who_does_not_answer_is_told_of_with_the_reason() {
+    let check = |proxyd: &Proxyd, provider: &str, bad: &dyn Fn(&str) -> Response, reasons: [(&str, &str); 2]| {
+        for (token, reason) in reasons {
+            let told = format!("\"provider\":\"{provider}\",\"why\":\"{reason}");
+            eventually("it is told why", || {
+                let outcome = outcome(&bad(token));
+                assert_eq!(outcome, "503 auth_unavailable");
+                proxyd.output().contains(&told).then_some(())
+            });
+        }
+        let rows = proxyd.audit(&json!({"last": 1, "kind": "requests"}), 1);
+        assert_eq!(
+            (&rows[0]["outcome"], &rows[0]["credential"]),
+            (&json!("auth_unavailable"), &json!(provider)),
+            "{rows:?}"
+        );
+        eventually("it is well again", || {
+            assert_eq!(outcome(&bad("good")), "200");
+            proxyd.output().contains("it answers as it should again").then_some(())
+        });
+    };
+    let (issuer, decider, upstream) = (issuer(), decider(), Upstream::echo());
+    let proxyd = introspecting(&issuer, &upstream, ", cache: 0s");
+    let reasons = [("broken", "the answer has status 500"), ("late", "no answer within 1s")];
+    check(&proxyd, "introspection", &|token| bearer(token).send(proxyd.address()), reasons);
+    assert!(!proxyd.output().contains("s&cret") && !proxyd.output().contains("broken"));
+    let proxyd = forwarding(&decider.url(), &upstream);
+    let reasons = [("two", "of the answer the header x-user cannot be read"), ("broken", "the answer has status 500")];
+    check(&proxyd, "forward", &|token| ticket(token, "/", &proxyd), reasons);
 }
 
 #[test]

@@ -45,6 +45,22 @@ pub(super) fn outcome(response: &Response) -> String {
 }
 
 #[test]
+fn a_claim_that_is_a_list_is_sent_as_its_texts() {
+    let upstream = Upstream::echo();
+    let proxyd = start("jwt.main", "", &upstream);
+    let check = |tenant: Value, expected: &[&str]| {
+        let token = format!("Bearer {}", hs256("alice", &json!({ "tenant": tenant })));
+        let told = seen(&Request::get("/").header("Authorization", &token).send(proxyd.address()));
+        assert_eq!(value(&told, "x-tenant"), expected, "{tenant}");
+    };
+    check(json!("acme"), &["acme"]);
+    check(json!(["acme", "b,c", " d", "e", "", 7]), &["acme,e"]);
+    check(json!([]), &[]);
+    check(json!({"a": 1}), &[]);
+    check(json!(["x".repeat(1025)]), &[]);
+}
+
+#[test]
 fn any_of_several_lets_in_and_the_most_telling_refusal_is_told() {
     let upstream = Upstream::echo();
     let proxyd = start("[jwt.main, api_key, basic]", "", &upstream);

@@ -33,6 +33,22 @@ fn telling_user() -> Upstream {
 }
 
 #[test]
+fn which_claim_is_wrong_is_told_to_whoever_looks_for_it() {
+    let upstream = telling_user();
+    let proxyd =
+        Proxyd::start(&format!("log: {{level: debug}}\n{}", yaml(&format!("secret: '{SECRET}'"), "", &upstream.url())));
+    for (claims, claim) in
+        [(json!({"exp": "tomorrow"}), "exp"), (json!({"jti": 4_711}), "jti"), (json!({"sub": " e v e "}), "sub")]
+    {
+        let told = format!("\"claim\":\"{claim}\"");
+        assert_eq!(outcome(&bearer(&proxyd, &hs256("alice", &claims))), "401 token_claims", "{claims}");
+        eventually("the claim is named", || proxyd.output().contains(&told).then_some(()));
+    }
+    let output = proxyd.output();
+    assert!(!output.contains("tomorrow") && !output.contains("4711") && !output.contains("e v e"), "{output}");
+}
+
+#[test]
 fn what_is_not_good_is_refused_with_its_reason() {
     let upstream = telling_user();
     let proxyd = Proxyd::start(&yaml(&format!("secret: '{SECRET}'"), ", require: {tenant: acme}", &upstream.url()));
@@ -84,6 +100,12 @@ fn what_is_not_good_is_refused_with_its_reason() {
         (good(json!({"tenant": null})), "401 token_claims"),
         (good(json!({"sub": null})), "401 token_claims"),
         (good(json!({"sub": "alice\r\nx-roles: admin"})), "401 token_claims"),
+        // Upstreams would read another name than limits and the record.
+        (good(json!({"sub": " alice"})), "401 token_claims"),
+        (good(json!({"sub": "alice "})), "401 token_claims"),
+        (good(json!({"sub": "  "})), "401 token_claims"),
+        (good(json!({"sub": true})), "401 token_claims"),
+        (good(json!({"sub": 18_446_744_073_709_551_615_u64})), "18446744073709551615"),
         ("x".to_owned(), "401 token_malformed"),
         ("..".to_owned(), "401 token_malformed"),
         (format!("{}.{}.{}", part("{}"), part("{}"), part("")), "401 token_malformed"),
