@@ -65,8 +65,15 @@ pub(super) fn key_made(made: &KeyMade, look: &Look) -> String {
         }
         (Some(before), None) => format!("The earlier key ({}) is good no longer.\n", plain(&before.prefix)),
     };
+    let ended = made.earlier_ended.as_ref().map(|prefix| {
+        format!(
+            "The one before that ({}) was good until now, and is no longer: two are good at a time.\n",
+            plain(prefix)
+        )
+    });
+    let ended = ended.unwrap_or_default();
     let note = note(made.note.as_ref());
-    format!("{told}\nThe key is shown this once and can never be shown again: keep it now.\n{earlier}{note}")
+    format!("{told}\nThe key is shown this once and can never be shown again: keep it now.\n{earlier}{ended}{note}")
 }
 
 fn note(note: Option<&String>) -> String {
@@ -84,9 +91,13 @@ pub(super) fn tokens(tokens: &[TokenLine], look: &Look) -> String {
     let rows: Vec<Vec<String>> = tokens
         .iter()
         .map(|token| {
-            let provider = if token.provider == "*" { "whoever's" } else { &token.provider };
+            let provider = match &*token.provider {
+                "*" => "whoever's".to_owned(),
+                name if token.idle => format!("{name} (not configured)"),
+                name => name.to_owned(),
+            };
             vec![
-                provider.to_owned(),
+                provider,
                 token.jti.clone(),
                 relative(&token.revoked, look),
                 relative(&token.expires, look),

@@ -24,6 +24,9 @@ pub(super) fn reloaded(told: &Reloaded, look: &Look) -> String {
     }
     if !told.warnings.is_empty() {
         let _ = writeln!(out, "{}", count(told.warnings.len() as u64, "warning", "warnings"));
+        for warning in &told.warnings {
+            let _ = writeln!(out, "  {}", plain(&warning.message));
+        }
     }
     if !told.audited && told.applied {
         out.push_str("the audit store cannot be written; the record of this is kept aside until it can\n");

@@ -95,6 +95,15 @@ impl Revoked {
         self.epoch.load(Ordering::Acquire)
     }
 
+    /// How many there are of one provider. Looks through all of them.
+    pub fn count_of(&self, provider: &str) -> usize {
+        let in_shard = |shard: &RwLock<Shard>| {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            shard.values().flatten().filter(|(of, _)| **of == *provider).count()
+        };
+        self.shards.iter().map(in_shard).sum()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
@@ -275,6 +284,7 @@ mod tests {
         check("jwt.other", "a", false);
         check("jwt.other", "b", true);
         check("jwt.main", "c", false);
+        assert_eq!(["jwt.main", "*", "jwt.other"].map(|of| revoked.count_of(of)), [1, 1, 0]);
         let before = revoked.epoch();
         revoked.add(&row("accounts", "a", 10));
         assert!(revoked.epoch() > before && revoked.len() == 3);

@@ -8,6 +8,7 @@ mod first;
 pub mod history;
 mod identity;
 mod identity_keys;
+mod idle;
 pub mod load;
 mod revocations;
 
@@ -32,6 +33,7 @@ pub use self::first::{First, begin};
 use self::history::{History, Kept};
 pub use self::identity::tend as tend_identity;
 pub use self::identity_keys::KeyFetches;
+use self::idle::Idle;
 use self::load::Loaded;
 pub use self::revocations::tend as tend_revocations;
 use crate::daemon::{ConfigSource, Daemon, Life};
@@ -225,10 +227,13 @@ impl Reload {
                 sections.push(changed);
             }
         }
+        let idle = self.idle(&identities, &before).await?;
+        reloaded.warnings.extend(loaded.checked.locate(idle.iter().map(Idle::remark).collect()));
         if dry_run {
             return Ok(reloaded);
         }
         self.apply(&what, loaded, identities, &before, &reloaded, from_files, by).await?;
+        idle.iter().for_each(Idle::tell);
         reloaded.applied = true;
         Ok(reloaded)
     }
@@ -247,6 +252,14 @@ impl Reload {
         };
         let made = tokio::task::spawn_blocking(compile).await.map_err(|error| broken(&error))?;
         made.map_err(|problems| invalid(&load::name(&self.daemon.source), problems))
+    }
+
+    /// What these identities leave behind.
+    async fn idle(&self, identities: &Arc<Identities>, before: &Arc<Snapshot>) -> Result<Vec<Idle>, ControlError> {
+        let (identities, before) = (Arc::clone(identities), Arc::clone(before));
+        let state = Arc::clone(&self.daemon.amid.identity);
+        let count = move || idle::since(&before.identities, &identities, &state);
+        tokio::task::spawn_blocking(count).await.map_err(|error| broken(&error))
     }
 
     /// From the last things that may fail to the commit and what follows it.

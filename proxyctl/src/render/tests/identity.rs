@@ -58,9 +58,9 @@ fn keys_made() {
 fn tokens() {
     let line = |provider: &str| {
         json!({ "provider": provider, "jti": "5f2b9c1e-0000", "expires": SOON, "revoked": THEN,
-            "by": "root (uid 0, pid 7)" })
+            "by": "root (uid 0, pid 7)", "idle": provider == "jwt.gone" })
     };
-    check("tokens", &Command::Tokens(Nothing {}), vec![line("*"), line("jwt.main")]);
+    check("tokens", &Command::Tokens(Nothing {}), vec![line("*"), line("jwt.main"), line("jwt.gone")]);
     let revoked = |provider: &str, kept: bool| {
         json!({ "provider": provider, "jti": "5f2b9c1e", "expires": SOON, "kept": kept,
             "changes": { "before": null, "after": null }, "audited": true })

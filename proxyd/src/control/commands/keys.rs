@@ -111,7 +111,10 @@ pub(super) async fn rotate(state: &Arc<State>, args: KeysRotateArgs) -> Result<K
         Ok((before, rotated))
     })
     .await?;
-    Ok(made(&row, &text, Some(&before)))
+    // Two texts are good at a time: a third ends the first, however long that was to go on.
+    let ended = before.earlier.as_ref().filter(|earlier| earlier.until_s > now_s);
+    let earlier_ended = ended.map(|earlier| earlier.prefix.clone());
+    Ok(KeyMade { earlier_ended, ..made(&row, &text, Some(&before)) })
 }
 
 /// The prefix of what looks like a whole key: nobody is shown more of it.
@@ -145,6 +148,7 @@ fn made(row: &KeyRow, text: &KeyText, before: Option<&KeyRow>) -> KeyMade {
         created: moment(row.created_s),
         expires: row.expires_s.map(moment),
         note: None,
+        earlier_ended: None,
         earlier_until: before.and(row.earlier.as_ref()).map(|earlier| moment(earlier.until_s)),
         changes: KeyChange { before: before.map(facts), after: Some(facts(row)) },
         audited: true,

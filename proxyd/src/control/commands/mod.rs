@@ -141,7 +141,7 @@ impl Control {
             Command::AuditVerify(args) => Reply::one(&self.daemon.audit.verify(args.head.as_deref()).await?),
             Command::Upstreams(args) => Ok(upstreams::list(&self.daemon, args)),
             Command::Keys(_) => keys::list(&self.daemon.amid.identity).await,
-            Command::Tokens(_) => tokens::list(&self.daemon.amid.identity).await,
+            Command::Tokens(_) => tokens::list(&self.daemon.amid.identity, &self.config()).await,
             Command::Users(_) => users::list(&self.daemon.amid.identity).await,
             Command::Bans(_) => Ok(bans::list(&self.daemon.amid.identity, &self.config())),
             Command::Limits(args) => limits::list(&self.daemon, &self.daemon.amid.identity, args).await,

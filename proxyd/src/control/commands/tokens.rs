@@ -31,8 +31,8 @@ const UNKNOWN: Duration = Duration::from_hours(24 * 365);
 /// Every provider's.
 const ANY: &str = "*";
 
-pub(super) async fn list(state: &Arc<State>) -> Result<Reply, ControlError> {
-    let now_s = now_s();
+pub(super) async fn list(state: &Arc<State>, config: &Config) -> Result<Reply, ControlError> {
+    let (now_s, names) = (now_s(), names(config));
     let rows = on_disk(state, move |state| {
         let kept = state.directory(|directory| directory.revoked(now_s))?;
         let mut unkept = state.revoked.unkept(usize::MAX);
@@ -43,7 +43,8 @@ pub(super) async fn list(state: &Arc<State>) -> Result<Reply, ControlError> {
     .await?;
     Ok(stream(
         "tokens",
-        rows.map(|row| TokenLine {
+        rows.map(move |row| TokenLine {
+            idle: is_idle(&names, &row.provider),
             provider: row.provider,
             jti: row.jti,
             expires: moment(row.expires_s),
@@ -157,11 +158,7 @@ fn read(token: &Secret, now_s: i64) -> Result<(String, i64), ControlError> {
 
 /// A provider that is not there is a slip; one that is named for later must be written into the config first.
 fn known(config: &Config, provider: &str) -> Result<(), ControlError> {
-    let identity = &config.identity;
-    let jwt = identity.jwt.iter().map(|jwt| format!("jwt.{}", jwt.name));
-    let accounts = identity.accounts.as_ref().map(|_| "accounts".to_owned());
-    let introspection = identity.introspection.as_ref().map(|_| "introspection".to_owned());
-    let names: Vec<String> = jwt.chain(accounts).chain(introspection).collect();
+    let names = names(config);
     if provider == ANY || names.iter().any(|name| name == provider) {
         return Ok(());
     }
@@ -171,6 +168,25 @@ fn known(config: &Config, provider: &str) -> Result<(), ControlError> {
         (None, names) => format!("there are {}", names.join(", ")),
     };
     Err(ControlError::new(ErrorCode::NotFound, format!("no provider is called `{provider}`; {more}")))
+}
+
+/// Those that take tokens.
+fn names(config: &Config) -> Vec<String> {
+    let identity = &config.identity;
+    let jwt = identity.jwt.iter().map(|jwt| format!("jwt.{}", jwt.name));
+    let accounts = identity.accounts.as_ref().map(|_| "accounts".to_owned());
+    let introspection = identity.introspection.as_ref().map(|_| "introspection".to_owned());
+    jwt.chain(accounts).chain(introspection).collect()
+}
+
+/// Whether there is no such provider. Sessions, and logins of accounts, are revoked under names of their own.
+fn is_idle(names: &[String], provider: &str) -> bool {
+    let has_accounts = || names.iter().any(|name| name == "accounts");
+    match provider {
+        ANY | "session" => false,
+        "accounts.login" => !has_accounts(),
+        _ => names.iter().all(|name| name != provider),
+    }
 }
 
 fn facts(row: &RevokedRow) -> TokenFacts {

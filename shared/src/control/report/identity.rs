@@ -77,6 +77,9 @@ pub struct KeyMade {
     /// What its maker should know: that nothing in the config looks for it yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Of a rotation: the prefix of a still earlier secret that was good until now, and is no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier_ended: Option<String>,
     pub changes: KeyChange,
     pub audited: bool,
 }
@@ -116,6 +119,8 @@ pub struct TokenLine {
     pub expires: String,
     pub revoked: String,
     pub by: String,
+    /// Whether the config has no provider of this name: the revocation refuses nothing now.
+    pub idle: bool,
 }
 
 /// Answer of `tokens_revoke`.

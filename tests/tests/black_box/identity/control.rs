@@ -123,6 +123,11 @@ fn keys_are_made_listed_rotated_and_revoked() {
     let rotated = rotated.json();
     assert_eq!(rotated["id"], two["id"]);
     assert!(rotated["key"] != two["key"] && rotated["earlier_until"].is_string(), "{rotated}");
+    // Two are good at a time: who rotates sooner is told which one has ended.
+    let place = format!("/admin/keys/{}/rotate", text(&three["id"]));
+    let rotate = || operator(&proxyd, Request::post(&place, json!({ "overlap": "1h" }).to_string())).json();
+    assert_eq!(rotate()["earlier_ended"], Value::Null);
+    assert_eq!(rotate()["earlier_ended"], three["prefix"]);
     proxyd.ctl(&["keys", "rotate", "three"]).exits(0).says(&["shown this once", "good no longer"]);
     let states = |proxyd: &Proxyd| -> Vec<(String, String)> {
         let line = |line: &Value| (text(&line["name"]).to_owned(), text(&line["state"]).to_owned());

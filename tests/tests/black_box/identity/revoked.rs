@@ -34,6 +34,26 @@ fn a_revoked_token_is_refused_at_once_and_after_a_restart() {
 }
 
 #[test]
+fn who_renames_a_provider_is_told_what_was_revoked_for_it() {
+    let proxyd = Proxyd::start(&config(""));
+    let token = hs256("alice", &json!({"jti": "one"}));
+    proxyd.ask("tokens_revoke", &json!({"jti": "one", "provider": "jwt.main"}));
+    proxyd.ask("tokens_revoke", &json!({"jti": "two", "provider": "*"}));
+    assert_eq!(ask(&proxyd, &token), "token_revoked");
+    let told = proxyd.reload_with(&config("").replace("main", "other"));
+    let warnings = told["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{told}");
+    let message = warnings[0]["message"].as_str().unwrap();
+    assert!(message.contains("jwt.main") && message.contains("(1)"), "{message}");
+    let idle: Vec<_> = proxyd.stream("tokens", &json!({})).iter().map(|row| row["idle"].clone()).collect();
+    assert_eq!(idle, [json!(true), json!(false)]);
+    proxyd.ctl(&["tokens"]).exits(0).says(&["jwt.main (not configured)"]);
+    // One that is gone already is not told again.
+    let again = proxyd.reload_with(&config("").replace("main", "third"));
+    assert_eq!(again["warnings"], json!([]));
+}
+
+#[test]
 fn a_disk_that_takes_nothing_opens_no_door() {
     let proxyd = Proxyd::start(&config(""));
     let token = hs256("alice", &json!({"jti": "one"}));

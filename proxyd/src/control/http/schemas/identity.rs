@@ -37,6 +37,7 @@ pub(super) const SHAPES: &[Shape] = &[
             ("expires", "time?"),
             ("earlier_until", "time?"),
             ("note", "string?"),
+            ("earlier_ended", "string?"),
             ("changes", "KeyChange"),
             ("audited", "boolean"),
         ],
@@ -49,7 +50,14 @@ pub(super) const SHAPES: &[Shape] = &[
     ("KeyFacts", &[("id", "string"), ("name", "string"), ("prefix", "string")]),
     (
         "TokenLine",
-        &[("provider", "string"), ("jti", "string"), ("expires", "time"), ("revoked", "time"), ("by", "string")],
+        &[
+            ("provider", "string"),
+            ("jti", "string"),
+            ("expires", "time"),
+            ("revoked", "time"),
+            ("by", "string"),
+            ("idle", "boolean"),
+        ],
     ),
     (
         "TokenRevoked",
@@ -166,6 +174,7 @@ mod tests {
             expires: None,
             earlier_until: some(),
             note: some(),
+            earlier_ended: some(),
             changes: report::KeyChange::default(),
             audited: true,
         };
