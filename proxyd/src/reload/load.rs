@@ -12,7 +12,7 @@ use shared::config::source::{Resolver, System};
 use shared::config::{Checked, Config, Input, Problems, References, Remark, Sources, load};
 
 use crate::daemon::ConfigSource;
-use crate::identity::{Around, Identities, IdentityError};
+use crate::identity::{Around, Identities, IdentityError, password};
 use crate::tls::{Material, TlsError};
 
 /// What runs where no config is named and there is none in the working directory.
@@ -108,6 +108,10 @@ fn note_keys(config: &Config, resolver: &Noting) {
             resolver.note("keys", path.as_os_str().as_encoded_bytes(), text.as_deref());
         }
     }
+    if let Some(path) = config.identity.basic.as_ref().and_then(|basic| basic.users_file.as_deref()) {
+        // Users that come and go are taken up without a reload. A file that cannot be used is no config that could be in force.
+        resolver.note("users_file", path.as_os_str().as_encoded_bytes(), password::htpasswd::problem(path).as_deref());
+    }
     for path in &config.identity.signing_keys {
         // Some are not text.
         let key = std::fs::read(path).map(|key| String::from_utf8_lossy(&key).into_owned()).ok();
@@ -167,5 +171,29 @@ pub fn name(source: &ConfigSource) -> Arc<str> {
     match source {
         ConfigSource::BuiltIn => "built-in".into(),
         ConfigSource::Files(sources) => sources.config.to_string_lossy().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_users_that_cannot_be_used_is_another_config() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users");
+        let meaning = |users: &str| {
+            std::fs::write(&path, users).unwrap();
+            let text = format!(
+                "identity: {{basic: {{users_file: '{}'}}}}\nroutes: [{{path: /, respond: {{status: 200}}}}]\n",
+                path.display()
+            );
+            check(Input::text("t.yaml", &text)).unwrap().meaning
+        };
+        let hash = "$2y$04$".to_owned() + &"a".repeat(53);
+        let good = meaning(&format!("ann:{hash}\n"));
+        // Those are taken up without a reload.
+        assert_eq!(meaning(&format!("ann:{hash}\nbob:{hash}\n")), good);
+        assert_ne!(meaning("ann:$apr1$x$y\n"), good);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::hash::examine;
 use super::verifier::User;
+use crate::identity::called;
 
 /// Bytes of the file.
 const LARGEST: u64 = 16 << 20;
@@ -23,14 +24,18 @@ pub(super) type Users = HashMap<Arc<str>, (Arc<User>, Arc<str>)>;
 /// Reads users. A line that cannot be used is an error that names it, and never shows what it says.
 pub(super) fn parse(text: &str) -> Result<Users, String> {
     let mut users = Users::new();
+    // Editors put a mark there, which would be part of the first name.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line)) {
         let line = line.trim_end_matches('\r');
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
         }
         let (name, hash) = line.split_once(':').ok_or_else(|| format!("line {number}: this is not `name:hash`"))?;
-        if name.is_empty() || name.len() > NAME || name.chars().any(char::is_control) {
-            return Err(format!("line {number}: a name has 1 to {NAME} bytes and no control characters"));
+        if name.len() > NAME || !called::is_name(name) {
+            return Err(format!(
+                "line {number}: a name has 1 to {NAME} bytes, no control characters and no white space at its ends"
+            ));
         }
         examine(hash).map_err(|problem| format!("line {number}: {problem}"))?;
         if users.len() >= MOST {
@@ -42,6 +47,11 @@ pub(super) fn parse(text: &str) -> Result<Users, String> {
         }
     }
     Ok(users)
+}
+
+/// Why a file of users cannot be used, if it cannot.
+pub fn problem(path: &Path) -> Option<String> {
+    read(path).err()
 }
 
 /// Reads a file of users.

@@ -87,6 +87,11 @@ fn what_verifies() {
         let hash = format!("{version}{}", &hash[4..]);
         assert!(verify(&hash, b"secret") && !verify(&hash, b"secret "), "{version}");
     }
+    // bcrypt itself looks at 72 bytes, and repeats what is shorter behind its NUL.
+    let longest = "a".repeat(72);
+    let hash = bcrypted(&longest);
+    assert!(verify(&hash, longest.as_bytes()) && !verify(&hash, format!("{longest}X").as_bytes()));
+    assert!(!verify(&bcrypted("secret"), b"secret\0secret"));
     assert!(!verify("secret", b"secret") && !verify("", b""));
     let hashed = hash::hash(b"secret").unwrap();
     assert!(hashed.starts_with("$argon2id$v=19$") && verify(&hashed, b"secret") && !verify(&hashed, b""));
@@ -103,6 +108,9 @@ fn lines_of_a_file() {
     check("", Ok(0));
     check(&format!("# people\n\nann:{hash}\r\nBob:{hash}\n"), Ok(2));
     check(&format!("ann:{hash}\nbob\n"), Err("line 2"));
+    check(&format!("ann :{hash}"), Err("line 1: a name has"));
+    let marked = htpasswd::parse(&format!("\u{feff}ann:{hash}\n")).unwrap();
+    assert!(marked.contains_key("ann"));
     check(&format!("ann:{hash}\n\nann:{hash}\n"), Err("line 3: this user is there already"));
     check(&format!(":{hash}"), Err("line 1"));
     check(&format!("{}:{hash}", "x".repeat(129)), Err("line 1"));
