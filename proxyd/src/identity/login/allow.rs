@@ -4,6 +4,7 @@ use shared::config::identity::{Allow, Login};
 
 use super::provider::{Failure, Recognised, failed};
 use crate::exchange::Made;
+use crate::identity::called;
 use crate::identity::claims::Claims;
 use crate::identity::session::{Session, SessionId};
 
@@ -12,7 +13,6 @@ use crate::identity::session::{Session, SessionId};
 const ORGANISATIONS: [&str; 2] = ["organizations", "groups"];
 
 /// Bounds of what is taken from a provider: it all goes into a cookie, and upstream.
-const LONGEST_NAME: usize = 256;
 const MOST_NAMES: usize = 64;
 const LONGEST_CLAIM: usize = 1024;
 
@@ -36,27 +36,28 @@ pub(super) fn session(
     let Recognised { claims, scopes, tokens } = recognised;
     let email = verified_email(&claims);
     if !allows(&config.allow, &claims, email.as_deref()) {
-        return Err(failed(config, "`allow` names no such person", Failure::Refused));
+        return Err(failed(config, &refusal(config, &claims), Failure::Refused));
     }
     // An address stands for its owner only where the provider has verified it.
     let user = if &*config.user_claim == "email" {
         email.clone()
     } else {
-        claims.text(&config.user_claim).map(std::borrow::Cow::into_owned)
+        claims.name(&config.user_claim).map(std::borrow::Cow::into_owned)
     };
-    let Some(user) = user.filter(|user| is_name(user)) else {
+    let Some(user) = user.filter(|user| called::is_name(user)) else {
         let why = format!("the claim `{}` is not there, or no name", config.user_claim);
         return Err(failed(config, &why, Failure::Failed));
     };
     let mut roles: Vec<Box<str>> = Vec::new();
     let own = config.roles.iter().map(ToString::to_string);
-    for role in own.chain(roles_of(&claims, &config.roles_claim)).filter(|role| is_name(role)).take(MOST_NAMES) {
+    for role in own.chain(roles_of(&claims, &config.roles_claim)).filter(|role| called::is_name(role)).take(MOST_NAMES)
+    {
         if !roles.iter().any(|known| **known == *role) {
             roles.push(role.into());
         }
     }
     let scopes = scopes.unwrap_or_else(|| config.scopes.iter().map(ToString::to_string).collect());
-    let scopes = scopes.into_iter().filter(|scope| is_name(scope)).take(MOST_NAMES).map(Into::into).collect();
+    let scopes = scopes.into_iter().filter(|scope| called::is_name(scope)).take(MOST_NAMES).map(Into::into).collect();
     let claims = sent.iter().filter_map(|path| Some(((*path).into(), told(&claims, path)?.into()))).collect();
     Ok(Session {
         id,
@@ -75,33 +76,53 @@ pub(super) fn session(
     })
 }
 
+/// Whom `allow` does not name, and what of its e-mail address does not count.
+fn refusal(config: &Login, claims: &Claims) -> String {
+    let who = claims.name(&config.user_claim).filter(|user| called::is_name(user));
+    let who = who.map(|user| format!(" as {user}")).unwrap_or_default();
+    let asks = !config.allow.emails.is_empty() || !config.allow.domains.is_empty();
+    let lack = match claims.text("email") {
+        _ if !asks || verified_email(claims).is_some() => "",
+        None => ": it has no `email`",
+        Some(email) if domain(&email).is_none() => ": its `email` is no address",
+        Some(_) => ": its `email` is not verified (`email_verified`)",
+    };
+    format!("`allow` names no such person{who}{lack}")
+}
+
 /// The roles that a claim gives. A text is one role: `not admin` makes nobody an `admin`. Only of scopes there are several in
 /// one text (RFC 6749 section 3.3).
 fn roles_of(claims: &Claims, path: &str) -> Vec<String> {
     if matches!(path, "scope" | "scp") { claims.list(path) } else { claims.names(path) }
 }
 
-/// A claim as text: of a list, its texts apart by commas. One that holds a comma itself would be read as two, and is left out.
+/// A claim as it goes upstream.
 fn told(claims: &Claims, path: &str) -> Option<String> {
-    let text = claims.text(path).map_or_else(
-        || {
-            let is_one =
-                |member: &String| !member.trim().is_empty() && !member.chars().any(|c| c == ',' || c.is_control());
-            claims.list(path).into_iter().filter(is_one).collect::<Vec<_>>().join(",")
-        },
-        std::borrow::Cow::into_owned,
-    );
-    let is_sane = !text.is_empty() && text.len() <= LONGEST_CLAIM && !text.chars().any(char::is_control);
-    is_sane.then_some(text)
-}
-
-fn is_name(text: &str) -> bool {
-    !text.trim().is_empty() && text.len() <= LONGEST_NAME && !text.chars().any(char::is_control)
+    let is_sane =
+        |text: &String| !text.is_empty() && text.len() <= LONGEST_CLAIM && !text.chars().any(char::is_control);
+    claims.told(path).map(std::borrow::Cow::into_owned).filter(is_sane)
 }
 
 fn verified_email(claims: &Claims) -> Option<String> {
     let is_verified = claims.text("email_verified").as_deref() == Some("true");
-    claims.text("email").filter(|email| is_verified && email.contains('@')).map(std::borrow::Cow::into_owned)
+    claims.text("email").filter(|email| is_verified && domain(email).is_some()).map(std::borrow::Cow::into_owned)
+}
+
+/// The domain of an address (RFC 5321 section 4.1.2): it has one `@` outside quotes. What could be read in two ways is none.
+fn domain(address: &str) -> Option<&str> {
+    let after = match address.strip_prefix('"') {
+        None => address.split_once('@').filter(|(name, _)| !name.is_empty() && !name.contains('"'))?.1,
+        Some(quoted) => {
+            let mut is_escaped = false;
+            let end = quoted.find(|c| {
+                let ends = c == '"' && !is_escaped;
+                is_escaped = c == '\\' && !is_escaped;
+                ends
+            })?;
+            quoted.get(end + 1..)?.strip_prefix('@')?
+        }
+    };
+    (!after.is_empty() && !after.contains(['@', '"']) && !address.chars().any(char::is_control)).then_some(after)
 }
 
 /// Whether it is somebody who may come in.
@@ -124,8 +145,7 @@ fn allows(allow: &Allow, claims: &Claims, email: Option<&str>) -> bool {
     }
     let is_named = |list: &[std::sync::Arc<str>], name: &str| list.iter().any(|own| own.eq_ignore_ascii_case(name));
     let by_email = email.is_some_and(|email| {
-        let domain = email.rsplit_once('@').map(|(_, domain)| domain).unwrap_or_default();
-        is_named(&allow.emails, email) || is_named(&allow.domains, domain)
+        is_named(&allow.emails, email) || domain(email).is_some_and(|domain| is_named(&allow.domains, domain))
     });
     by_email
         || organisations(allow).any(|path| claims.names(path).iter().any(|name| is_named(&allow.organisations, name)))
@@ -143,8 +163,8 @@ mod tests {
         Claims(claims.as_object().unwrap().clone())
     }
 
-    fn of(allow: &Allow, user_claim: &str, claims: &serde_json::Value) -> Result<Session, Failure> {
-        let config = Login {
+    fn login(allow: &Allow, user_claim: &str) -> Login {
+        Login {
             name: "corp".into(),
             kind: LoginKind::Oidc { issuer: "https://id.example".into() },
             client_id: "client".into(),
@@ -157,7 +177,11 @@ mod tests {
             asks_roles: false,
             roles: vec!["user".into()],
             timeout: std::time::Duration::from_secs(1),
-        };
+        }
+    }
+
+    fn of(allow: &Allow, user_claim: &str, claims: &serde_json::Value) -> Result<Session, Failure> {
+        let config = login(allow, user_claim);
         let claims = of_claims(claims);
         let recognised = Recognised { claims, scopes: Some(vec!["openid".to_owned()]), tokens: Tokens::default() };
         let times = Times { started_s: 0, ends_s: 10, seen_s: 0 };
@@ -187,6 +211,10 @@ mod tests {
         check(&lists, json!({"sub": "x", "email": "bob@xb.example", "email_verified": true}), false);
         check(&lists, json!({"sub": "x", "email": "bob@b.example.evil.example", "email_verified": true}), false);
         check(&lists, json!({"sub": "x", "email": "b.example", "email_verified": true}), false);
+        check(&lists, json!({"sub": "x", "email": "a@evil.example@b.example", "email_verified": true}), false);
+        check(&lists, json!({"sub": "x", "email": "@b.example", "email_verified": true}), false);
+        check(&lists, json!({"sub": "x", "email": "\"a@evil.example@b.example", "email_verified": true}), false);
+        check(&lists, json!({"sub": "x", "email": "\"a@evil.example\"@b.example", "email_verified": true}), true);
         check(&lists, json!({"sub": "x", "groups": ["acme2", "xacme"]}), false);
         check(&lists, json!({"sub": "x", "groups": "not acme"}), false);
         check(&lists, json!({"sub": "x", "groups": ["not acme"]}), false);
@@ -207,6 +235,21 @@ mod tests {
     }
 
     #[test]
+    fn why_somebody_stays_outside_is_said() {
+        let config = login(&Allow { domains: vec!["b.example".into()], ..Allow::default() }, "sub");
+        let check = |claims: serde_json::Value, expected: &str| {
+            assert_eq!(refusal(&config, &of_claims(&claims)), format!("`allow` names no such person{expected}"));
+        };
+        check(json!({"sub": "eve"}), " as eve: it has no `email`");
+        check(
+            json!({"sub": "eve", "email": "eve@b.example"}),
+            " as eve: its `email` is not verified (`email_verified`)",
+        );
+        check(json!({"sub": "eve", "email": "a@c@b.example"}), " as eve: its `email` is no address");
+        check(json!({"sub": "a\nb", "email": "eve@c.example", "email_verified": true}), "");
+    }
+
+    #[test]
     fn a_session_holds_what_is_sane_of_the_claims() {
         let none = Allow::default();
         let check = |claim: &str, claims: serde_json::Value| of(&none, claim, &claims).map(|session| session.user);
@@ -216,6 +259,8 @@ mod tests {
         assert_eq!(check("sub", json!({"sub": "a".repeat(257)})), Err(Failure::Failed));
         assert_eq!(check("email", json!({"email": "eve@a.example"})), Err(Failure::Failed));
         assert_eq!(check("id", json!({"id": 42})), Ok("42".into()));
+        assert_eq!(check("sub", json!({"sub": " eve"})), Err(Failure::Failed));
+        assert_eq!(check("sub", json!({"sub": true})), Err(Failure::Failed));
         let claims = json!({"sub": "eve", "roles": ["admin", "user", "a\u{0}"], "team": "red", "groups": ["a", "b"]});
         let session = of(&none, "sub", &claims).unwrap();
         assert_eq!(session.roles.join(" "), "user admin");

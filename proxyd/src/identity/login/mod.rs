@@ -211,7 +211,7 @@ impl Logins {
             request_id: exchange.id(),
             now_s: ledger.clock.now().unix_us.div_euclid(1_000_000),
         };
-        let answer = Box::pin(self.answer(visit, &reach)).await?;
+        let answer = Box::pin(provider::visited(visit.request_id, self.answer(visit, &reach))).await?;
         if let Some(outcome) = answer.login {
             ledger.metrics.login(outcome);
         }

@@ -266,9 +266,23 @@ impl Provider {
     }
 }
 
-/// Says why, to the operator; people see the code alone.
+tokio::task_local! {
+    /// The request by which somebody logs in. Where a session is refreshed there is none: that is a task of its own.
+    static VISIT: Box<str>;
+}
+
+/// Does something for a request to one of the pages: what fails meanwhile is told with its id.
+pub(super) async fn visited<T>(request_id: &str, work: impl Future<Output = T>) -> T {
+    VISIT.scope(request_id.into(), work).await
+}
+
+/// Says why, to the operator; people see the code and the request's id alone.
 pub(super) fn failed(config: &Login, why: &str, failure: Failure) -> Failure {
-    tracing::warn!(login = &*config.name, code = failure.code(), why, "a login failed");
+    let (login, code) = (&*config.name, failure.code());
+    match VISIT.try_with(Clone::clone) {
+        Ok(request_id) => tracing::warn!(login, code, request_id = &*request_id, why, "a login failed"),
+        Err(_) => tracing::warn!(login, code, why, "a session cannot be refreshed"),
+    }
     failure
 }
 

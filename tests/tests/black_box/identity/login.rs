@@ -23,6 +23,17 @@ fn yaml(github: &Upstream, upstream: &Upstream, session: &str, allow: &str) -> S
     )
 }
 
+#[test]
+fn a_login_that_fails_is_told_with_its_request() {
+    let (github, upstream) = (Upstream::echo(), Upstream::echo());
+    let proxyd = Proxyd::start(&yaml(&github, &upstream, "{}", ACME));
+    let page = "/.proxyd/login/github/callback?state=none&code=none";
+    let answer = Request::get(page).header("X-Request-ID", "the-one-in-question").send(proxyd.address());
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    let told = "\"request_id\":\"the-one-in-question\",\"why\":\"no such login is under way\"";
+    eventually("the log says why", || proxyd.output().contains(told).then_some(()));
+}
+
 /// Somebody with a browser.
 #[derive(Clone, Default)]
 pub(super) struct Person {
