@@ -221,6 +221,12 @@ pub(crate) fn are_alike(one: &[u8], other: &[u8]) -> bool {
 }
 
 impl Name {
+    /// Whether a server may take this text for the name: case and everything that is neither letter nor digit aside.
+    #[must_use]
+    pub fn is_alike(&self, found: &[u8]) -> bool {
+        are_alike(found, self.as_str().as_bytes())
+    }
+
     /// A name known when this was written: lower case, a token.
     #[must_use]
     pub const fn known(name: &'static str) -> Self {

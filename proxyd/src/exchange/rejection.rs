@@ -123,7 +123,14 @@ impl Rejection {
             Self::BodyTooLarge => 413,
             Self::ExpectationUnknown => 417,
             Self::RateLimited { .. } | Self::Locked { .. } => 429,
-            Self::Unauthenticated { .. } => 401,
+            // RFC 9110 section 15.5.2: a 401 says what would be taken. Where nothing can be said the request itself is what is wrong.
+            Self::Unauthenticated { challenges, .. } => {
+                if challenges.0.is_empty() {
+                    400
+                } else {
+                    401
+                }
+            }
             Self::Internal => 500,
             Self::ConnectRefused => 501,
             Self::ProtocolRefused => 505,

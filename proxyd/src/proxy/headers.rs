@@ -57,8 +57,24 @@ fn strip_named(headers: &mut Headers) {
 pub(super) fn arrived(request: &mut Request, barred: &Arc<[Name]>) {
     strip_named(request.head.headers_mut());
     if !barred.is_empty() {
-        request.head.headers_mut().remove_alike(barred);
+        strip_barred(request.head.headers_mut(), barred);
         request.body.bar(barred);
+    }
+}
+
+/// Takes off headers that only we may set, and their names where a client says that they come behind the body.
+fn strip_barred(headers: &mut Headers, barred: &[Name]) {
+    headers.remove_alike(barred);
+    let is_barred = |named: &[u8]| barred.iter().any(|name| name.is_alike(named));
+    if !headers.all(&name::TRAILER).flat_map(options).any(is_barred) {
+        return;
+    }
+    let left: Vec<&[u8]> = headers.all(&name::TRAILER).flat_map(options).collect();
+    let left =
+        left.into_iter().filter(|named| !named.is_empty() && !is_barred(named)).collect::<Vec<_>>().join(&b", "[..]);
+    headers.remove(&name::TRAILER);
+    if !left.is_empty() {
+        headers.set_text(&name::TRAILER, &left);
     }
 }
 
@@ -208,6 +224,24 @@ mod tests {
     fn check(us: u64, expected: &str) {
         let mut room = [0; Milliseconds::MOST];
         assert_eq!(Milliseconds::write(us, &mut room), expected.as_bytes());
+    }
+
+    #[test]
+    fn what_only_we_may_say_is_not_promised_behind_the_body_either() {
+        let barred = [Name::parse("x-user").unwrap()];
+        let check = |lines: &[&str], expected: &[&str]| {
+            let mut headers = Headers::new();
+            for line in lines {
+                assert!(headers.push(b"trailer", line.as_bytes()));
+            }
+            strip_barred(&mut headers, &barred);
+            let told: Vec<_> = headers.all(&name::TRAILER).map(String::from_utf8_lossy).collect();
+            assert_eq!(told, expected, "{lines:?}");
+        };
+        check(&["X-User"], &[]);
+        check(&["x-sum, X_User", "x_user ,, x-other"], &["x-sum, x-other"]);
+        check(&["x-sum,x-other"], &["x-sum,x-other"]);
+        check(&[], &[]);
     }
 
     #[test]
