@@ -257,7 +257,7 @@ fn who_does_not_answer_is_told_of_with_the_reason() {
     let proxyd = introspecting(&issuer, &upstream, ", cache: 0s");
     let reasons = [("broken", "the answer has status 500"), ("late", "no answer within 1s")];
     check(&proxyd, "introspection", &|token| bearer(token).send(proxyd.address()), reasons);
-    assert!(!proxyd.output().contains("s&cret") && !proxyd.output().contains("broken"));
+    assert!(!proxyd.output().contains("s&cret"));
     let proxyd = forwarding(&decider.url(), &upstream);
     let reasons = [("two", "of the answer the header x-user cannot be read"), ("broken", "the answer has status 500")];
     check(&proxyd, "forward", &|token| ticket(token, "/", &proxyd), reasons);
