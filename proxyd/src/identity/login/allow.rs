@@ -1,6 +1,9 @@
 //! Who of those that a provider knows may come in, and as whom. Pure.
 
-use shared::config::identity::{Allow, Login};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+use shared::config::identity::{Allow, Login, LoginKind};
 
 use super::provider::{Failure, Recognised, failed};
 use crate::exchange::Made;
@@ -15,6 +18,60 @@ const ORGANISATIONS: [&str; 2] = ["organizations", "groups"];
 /// Bounds of what is taken from a provider: it all goes into a cookie, and upstream.
 const MOST_NAMES: usize = 64;
 const LONGEST_CLAIM: usize = 1024;
+
+/// Bytes of a hash that a session holds: enough for what only the config says.
+const MARK_BYTES: usize = 12;
+
+/// Of the provider, and of who we are to it: the same name of somebody may be another's there.
+pub(super) fn origin(config: &Login) -> Box<str> {
+    let (kind, address) = match &config.kind {
+        LoginKind::Oidc { issuer } => ("oidc", issuer),
+        LoginKind::GitHub { api_url, .. } => ("github", api_url),
+    };
+    mark(&json!([kind, &**address, &*config.client_id]))
+}
+
+/// Of all that the config says of who may come in, and as whom. What is a set has no order.
+pub(super) fn rules(config: &Login) -> Box<str> {
+    // Taken apart, so that none is forgotten.
+    let Login {
+        name: _,
+        kind: _,
+        client_id: _,
+        client_secret: _,
+        scopes,
+        public_url: _,
+        allow,
+        user_claim,
+        roles_claim,
+        asks_roles,
+        roles,
+        timeout: _,
+    } = config;
+    let Allow { emails, domains, organisations, organisations_claim, claims } = allow;
+    let set = |names: &mut dyn Iterator<Item = String>| {
+        let mut names: Vec<_> = names.collect();
+        names.sort_unstable();
+        names
+    };
+    let lower = |names: &[std::sync::Arc<str>]| set(&mut names.iter().map(|name| name.to_ascii_lowercase()));
+    let mut claims: Vec<_> = claims.iter().map(|(path, value)| [&**path, &**value]).collect();
+    claims.sort_unstable();
+    mark(&json!([
+        [lower(emails), lower(domains), lower(organisations)],
+        organisations_claim.as_deref(),
+        claims,
+        &**user_claim,
+        [json!(&**roles_claim), json!(asks_roles)],
+        set(&mut roles.iter().map(ToString::to_string)),
+        set(&mut scopes.iter().map(ToString::to_string)),
+    ]))
+}
+
+fn mark(said: &serde_json::Value) -> Box<str> {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, said.to_string().as_bytes());
+    URL_SAFE_NO_PAD.encode(digest.as_ref().get(..MARK_BYTES).unwrap_or_default()).into()
+}
 
 /// When a session begins and ends.
 #[derive(Clone, Copy)]
@@ -71,6 +128,8 @@ pub(super) fn session(
         ends_s: times.ends_s,
         seen_s: times.seen_s,
         tokens,
+        origin: origin(config),
+        rules: rules(config),
         is_fresh: false,
         made: Made::default(),
     })

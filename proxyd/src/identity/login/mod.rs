@@ -148,7 +148,9 @@ impl Logins {
         let logins = Arc::clone(self);
         match opened {
             Opened::None | Opened::Denied(_) => opened,
-            Opened::Good(ref session) if !provider.is_of(session) || !refresh::is_due(session, now_s) => opened,
+            Opened::Good(ref session) if !provider.is_of(session) || !refresh::is_due(provider, session, now_s) => {
+                opened
+            }
             Opened::Good(session) => match reach() {
                 Some(reach) => Opened::Ask(Box::pin(refresh::ask(logins, session, reach, now_s))),
                 None => Answered::Unavailable.into(),
@@ -158,7 +160,7 @@ impl Logins {
                 Opened::Ask(Box::pin(async move {
                     match (question.await, reach) {
                         (Answered::Good(session), Some(reach))
-                            if provider.is_of(&session) && refresh::is_due(&session, now_s) =>
+                            if provider.is_of(&session) && refresh::is_due(&provider, &session, now_s) =>
                         {
                             refresh::ask(logins, session, reach, now_s).await
                         }

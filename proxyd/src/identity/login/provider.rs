@@ -11,6 +11,7 @@ use serde_json::Value;
 use shared::config::identity::{Login, LoginKind};
 use tokio::time::Instant;
 
+use super::allow;
 use super::github::GitHub;
 use super::oidc::Oidc;
 use crate::identity::claims::Claims;
@@ -177,6 +178,10 @@ pub(super) struct Provider {
     pub config: Arc<Login>,
     /// Claims that go upstream.
     pub sent: Arc<[Arc<str>]>,
+    /// What sessions say that came by it: …
+    origin: Box<str>,
+    /// … and that were let in as its config says now.
+    pub rules: Box<str>,
     is_here: bool,
     kind: Kind,
 }
@@ -200,12 +205,23 @@ impl Provider {
                 (Kind::GitHub(Box::new(GitHub::compile(authorize_url, token_url, api_url)?)), true)
             }
         };
-        Ok(Self { config: Arc::clone(config), sent: Arc::clone(sent), is_here, kind })
+        let (origin, rules) = (allow::origin(config), allow::rules(config));
+        Ok(Self { config: Arc::clone(config), sent: Arc::clone(sent), origin, rules, is_here, kind })
     }
 
     /// Whether somebody came by this login.
     pub(super) fn is_of(&self, session: &Session) -> bool {
         session.login() == &*self.config.name
+    }
+
+    /// Whether somebody came by a login of this name when it was another's. Of sessions of an earlier version nobody knows.
+    pub(super) fn is_foreign_to(&self, session: &Session) -> bool {
+        !session.origin.is_empty() && session.origin != self.origin
+    }
+
+    /// Whether somebody was let in by other rules than those of now.
+    pub(super) fn judges_anew(&self, session: &Session) -> bool {
+        session.rules != self.rules || session.origin != self.origin
     }
 
     /// Calls to it.

@@ -1,5 +1,5 @@
-//! Sessions whose provider must be asked whether they go on: once for each, however many requests come at the same time, and to
-//! however many proxies that share a store.
+//! Sessions whose provider must be asked whether they go on, or that were let in by other rules than those of now: once for
+//! each, however many requests come at the same time, and to however many proxies that share a store.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -43,6 +43,9 @@ const LOOKS_LAST: Duration = Duration::from_millis(500);
 /// A provider may refuse a token because another process has just spent it, and is about to write down what it got.
 const CROSSED: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
+
+/// Questions that a request waits for one after the other: those of requests that began before a reload judge by other rules.
+const ASKED_BY_OTHERS: usize = 3;
 
 /// Questions under way and answered, by session.
 #[derive(Default)]
@@ -109,6 +112,14 @@ impl Question {
         }
     }
 
+    /// Whether its answer lets somebody in by other rules than this provider's.
+    fn is_of_other_rules(&self, provider: &Provider) -> bool {
+        match self.answer.get() {
+            Some(Told { answered: Answered::Good(session), .. }) => provider.judges_anew(session),
+            Some(_) | None => false,
+        }
+    }
+
     /// The session as it is known to go on.
     fn latest(&self) -> Option<&Arc<Session>> {
         match self.answer.get() {
@@ -124,12 +135,14 @@ impl Question {
 }
 
 impl Refreshes {
-    /// The question about this session; none where there are too many.
-    fn about(&self, session: &Session, bounds: &Bounds, now_s: i64) -> Option<Arc<Question>> {
+    /// The question about this session; none where there are too many. One under way is waited for, by whichever rules it
+    /// is judged: two at once would spend the same token.
+    fn about(&self, session: &Session, provider: &Provider, bounds: &Bounds, now_s: i64) -> Option<Arc<Question>> {
         let mut questions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = session.id.hash();
         let earlier = questions.get(&key);
-        if let Some(question) = earlier.filter(|question| question.is_good(now_s)) {
+        let is_good = |question: &&Arc<Question>| question.is_good(now_s) && !question.is_of_other_rules(provider);
+        if let Some(question) = earlier.filter(is_good) {
             return Some(Arc::clone(question));
         }
         let before = earlier.and_then(|question| question.latest()).map(Arc::clone);
@@ -177,19 +190,58 @@ fn is_later(one: &Session, other: &Session) -> bool {
     one.tokens != other.tokens && until_s(one) >= until_s(other)
 }
 
-/// Whether the provider must be asked.
-pub(super) fn is_due(session: &Session, now_s: i64) -> bool {
-    session.tokens.refresh.is_some() && session.tokens.until_s.is_some_and(|until_s| now_s >= until_s)
+/// Whether the session does not go on as it is: its provider must be asked, or it is over.
+pub(super) fn is_due(provider: &Provider, session: &Session, now_s: i64) -> bool {
+    let has_lapsed = session.tokens.until_s.is_some_and(|until_s| now_s >= until_s);
+    provider.judges_anew(session) || session.tokens.refresh.is_some() && has_lapsed
 }
 
-/// The session as it goes on. The question is a task of its own: a client that leaves must not lose the answer, for the
-/// provider gives it once.
+/// The session as it goes on.
 pub(super) async fn ask(logins: Arc<Logins>, session: Arc<Session>, reach: Reach, now_s: i64) -> Answered {
     let Some(provider) = logins.provider(session.login()).map(Arc::clone) else {
         return Answered::Denied(Denial::SessionInvalid);
     };
+    if let Some((denial, why)) = is_over(&provider, &session) {
+        tracing::info!(login = session.login(), user = &*session.user, why, "a session has ended");
+        if let Err(error) = logins.sessions.end(&session, &reach.store, now_s).await {
+            tracing::warn!(%error, "a session that the config has ended is not removed");
+        }
+        return Answered::Denied(denial);
+    }
+    for _ in 0..ASKED_BY_OTHERS {
+        let answered = asked(&logins, &provider, &session, &reach, now_s).await;
+        match answered {
+            Answered::Good(session) if provider.judges_anew(&session) => {}
+            answered @ (Answered::Good(_) | Answered::Denied(_) | Answered::Unavailable) => return answered,
+        }
+    }
+    Answered::Unavailable
+}
+
+/// Why a session cannot go on under the config of now, whatever its provider would say.
+fn is_over(provider: &Provider, session: &Session) -> Option<(Denial, &'static str)> {
+    if provider.is_foreign_to(session) {
+        return Some((Denial::SessionInvalid, "its login is another provider's or client's now"));
+    }
+    let is_stuck = session.tokens.refresh.is_none() && provider.judges_anew(session);
+    is_stuck.then_some((Denial::SessionExpired, "other rules hold now, and its provider cannot be asked"))
+}
+
+/// What comes of one question. It is a task of its own: a client that leaves must not lose the answer, for the provider gives
+/// it once.
+async fn asked(
+    logins: &Arc<Logins>,
+    provider: &Arc<Provider>,
+    session: &Arc<Session>,
+    reach: &Reach,
+    now_s: i64,
+) -> Answered {
     let bounds = Bounds::of(provider.config.timeout);
-    let Some(question) = logins.refreshes.about(&session, &bounds, now_s) else { return Answered::Unavailable };
+    let Some(question) = logins.refreshes.about(session, provider, &bounds, now_s) else {
+        return Answered::Unavailable;
+    };
+    let (logins, provider, session, reach) =
+        (Arc::clone(logins), Arc::clone(provider), Arc::clone(session), reach.clone());
     let task = tokio::task::spawn_local(async move {
         let Ok(_turn) = question.turn.acquire().await else { return Answered::Unavailable };
         if let Some(told) = question.answer.get() {
@@ -222,9 +274,10 @@ impl Told {
     }
 
     /// The provider, or another proxy that asks it, says nothing: the session goes on for a while.
-    fn waiting(session: &Arc<Session>, until_s: i64, now_s: i64) -> Self {
+    fn waiting(provider: &Provider, session: &Arc<Session>, until_s: i64, now_s: i64) -> Self {
         let ends_s = session.tokens.until_s.unwrap_or(i64::MIN).saturating_add(GRACE_S);
-        let lasts = now_s < ends_s;
+        // Nobody is let in by rules that hold no more.
+        let lasts = now_s < ends_s && !provider.judges_anew(session);
         let answered = if lasts { Answered::Good(Arc::clone(session)) } else { Answered::Unavailable };
         Self { answered, until_s, unwritten: None }
     }
@@ -248,6 +301,10 @@ struct Refresh<'a> {
 }
 
 impl Refresh<'_> {
+    fn is_due(&self, session: &Session) -> bool {
+        is_due(self.provider, session, self.now_s)
+    }
+
     async fn answer(&self, session: &Arc<Session>, unwritten: Option<&Unwritten>) -> Told {
         let told = match self.turn(session, unwritten).await {
             Ok(Turn::Told(told)) => Ok(told),
@@ -284,16 +341,16 @@ impl Refresh<'_> {
                 }
             };
             match (current, lock) {
-                (Some(current), Some(lock)) if is_due(&current, now_s) => return Ok(Turn::Ours(lock, current)),
-                (Some(current), None) if is_due(&current, now_s) && began.elapsed() < self.bounds.waiting => {
+                (Some(current), Some(lock)) if self.is_due(&current) => return Ok(Turn::Ours(lock, current)),
+                (Some(current), None) if self.is_due(&current) && began.elapsed() < self.bounds.waiting => {
                     sleep(pause).await;
                     pause = (pause * 2).min(LOOKS_LAST);
                 }
                 (current, lock) => {
                     sessions.unlock(lock, store).await;
                     return Ok(Turn::Told(match current {
-                        Some(current) if is_due(&current, now_s) => {
-                            let waiting = Told::waiting(&current, now_s.saturating_add(1), now_s);
+                        Some(current) if self.is_due(&current) => {
+                            let waiting = Told::waiting(self.provider, &current, now_s.saturating_add(1), now_s);
                             Told { unwritten: unwritten.cloned(), ..waiting }
                         }
                         Some(current) => Told::good(current, sessions.are_kept(), now_s),
@@ -333,16 +390,28 @@ impl Refresh<'_> {
         let refreshed = provider.refresh(session, &calls.within(self.bounds.asking)).await;
         let is_open = matches!(refreshed, Refreshed::Open(_));
         let renewed = match refreshed {
-            Refreshed::Unavailable => return Ok(Told::waiting(session, now_s.saturating_add(PAUSE_S), now_s)),
+            Refreshed::Unavailable => {
+                return Ok(Told::waiting(provider, session, now_s.saturating_add(PAUSE_S), now_s));
+            }
             Refreshed::Ended => match self.crossed(session).await? {
                 Some(told) => return Ok(told),
                 None => None,
             },
+            // It goes on, and nobody says with whom: there is nothing that other rules could judge.
+            Refreshed::Good(tokens, None) if provider.judges_anew(session) => {
+                provider.give_up(&tokens, &calls);
+                None
+            }
             Refreshed::Good(tokens, None) | Refreshed::Open(tokens) => Some(Session { tokens, ..(**session).clone() }),
             Refreshed::Good(tokens, Some(mut recognised)) => {
-                recognised.scopes.get_or_insert_with(|| session.scopes.iter().map(ToString::to_string).collect());
+                let config = &provider.config;
+                let is_asked = |scope: &&Box<str>| {
+                    session.rules == provider.rules || config.scopes.iter().any(|own| **own == ***scope)
+                };
+                let before = || session.scopes.iter().filter(is_asked).map(ToString::to_string).collect();
+                recognised.scopes.get_or_insert_with(before);
                 let times = Times { started_s: session.started_s, ends_s: session.ends_s, seen_s: now_s };
-                let renewed = allow::session(&provider.config, session.id.clone(), *recognised, &logins.sent(), times);
+                let renewed = allow::session(config, session.id.clone(), *recognised, &logins.sent(), times);
                 if renewed.is_err() {
                     provider.give_up(&tokens, &calls);
                 }
@@ -361,7 +430,7 @@ impl Refresh<'_> {
         let changed = logins.sessions.change(&renewed, &reach.store, now_s).await;
         let renewed = Arc::new(renewed);
         Ok(match changed {
-            Ok(true) if is_open => Told::waiting(&renewed, now_s.saturating_add(PAUSE_S), now_s),
+            Ok(true) if is_open => Told::waiting(provider, &renewed, now_s.saturating_add(PAUSE_S), now_s),
             Ok(true) => Told::good(renewed, logins.sessions.are_kept(), now_s),
             Ok(false) => {
                 provider.give_up(&renewed.tokens, &calls);
@@ -387,7 +456,7 @@ impl Refresh<'_> {
             match sessions.again(session, &self.reach.store, now_s).await? {
                 None => return Ok(Some(Told::denied(Denial::SessionInvalid, now_s))),
                 Some(current) if current.tokens == session.tokens => {}
-                Some(current) if is_due(&current, now_s) => {
+                Some(current) if self.is_due(&current) => {
                     return Ok(Some(Told::for_now(Answered::Unavailable, now_s)));
                 }
                 Some(current) => return Ok(Some(Told::good(current, true, now_s))),

@@ -9,9 +9,9 @@ use super::pages::Answer;
 use super::pending::{self, Pending};
 use super::provider::{Brought, Failure, Provider, Start, failed, plain};
 use super::visit::Visit;
-use super::{Logins, Reach, target};
+use super::{Logins, Reach, refresh, target};
 use crate::exchange::{Challenges, Denial, Rejection, Value};
-use crate::identity::session::{Answered, Opened, SessionId};
+use crate::identity::session::{Answered, Opened, Session, SessionId};
 
 /// The longest code that a provider may send.
 const LONGEST_CODE: usize = 4096;
@@ -187,7 +187,9 @@ impl Logins {
                 tracing::warn!(%error, "a session is not removed");
                 return Err(Rejection::AuthUnavailable);
             }
-            if let Some(provider) = self.provider(session.login()) {
+            // Another provider of the same name is told nothing of it.
+            let provider = self.provider(session.login()).filter(|provider| !provider.is_foreign_to(&session));
+            if let Some(provider) = provider {
                 let origin = origin(provider, visit).unwrap_or_default();
                 let back = match self.after_logout.strip_prefix('/') {
                     Some(path) => format!("{origin}/{path}"),
@@ -214,13 +216,20 @@ impl Logins {
         let challenge = Value::parse("Session realm=\"proxyd\"");
         let nobody = |why| Rejection::Unauthenticated { why, challenges: Challenges(challenge.into_iter().collect()) };
         let opened = self.sessions.open(visit.headers, visit.https, &reach.store, visit.now_s);
-        let session = match opened {
+        let answered = match opened {
             Opened::None => return Err(nobody(Denial::Missing)),
-            opened @ (Opened::Good(_) | Opened::Denied(_) | Opened::Ask(_)) => match settled(opened).await {
-                Answered::Good(session) => session,
-                Answered::Denied(denial) => return Err(nobody(denial)),
-                Answered::Unavailable => return Err(Rejection::AuthUnavailable),
-            },
+            opened @ (Opened::Good(_) | Opened::Denied(_) | Opened::Ask(_)) => settled(opened).await,
+        };
+        let answered = match answered {
+            Answered::Good(session) if self.judges_anew(&session) => {
+                refresh::ask(Arc::clone(self), session, reach.clone(), visit.now_s).await
+            }
+            answered @ (Answered::Good(_) | Answered::Denied(_) | Answered::Unavailable) => answered,
+        };
+        let session = match answered {
+            Answered::Good(session) => session,
+            Answered::Denied(denial) => return Err(nobody(denial)),
+            Answered::Unavailable => return Err(Rejection::AuthUnavailable),
         };
         let expires = jiff::Timestamp::from_second(self.sessions.until_s(&session)).ok();
         Ok(Answer {
@@ -237,6 +246,11 @@ impl Logins {
                 }),
             )
         })
+    }
+
+    /// Whether a session does not stand as it is under the config of now.
+    fn judges_anew(&self, session: &Session) -> bool {
+        self.provider(session.login()).is_some_and(|provider| provider.judges_anew(session))
     }
 
     async fn opened(&self, visit: Visit<'_>, reach: &Reach) -> Answered {

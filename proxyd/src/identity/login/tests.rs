@@ -6,6 +6,7 @@ mod claims;
 mod discovered;
 mod github_app;
 mod refreshed;
+mod reloaded;
 mod revoked;
 mod sessions;
 mod stub;

@@ -43,6 +43,12 @@ pub struct Session {
     pub seen_s: i64,
     #[serde(rename = "t", default)]
     pub tokens: Tokens,
+    /// By which provider it came, and as which of its clients: a short hash.
+    #[serde(rename = "o", default, skip_serializing_if = "str::is_empty")]
+    pub origin: Box<str>,
+    /// The same of the rules that it was let in by. Of an earlier version neither is there.
+    #[serde(rename = "l", default, skip_serializing_if = "str::is_empty")]
+    pub rules: Box<str>,
     /// It was refreshed, and whoever sent its cookie does not know yet.
     #[serde(skip)]
     pub is_fresh: bool,

@@ -26,6 +26,8 @@ fn session(sessions: &Sessions, now_s: i64) -> Session {
         ends_s: sessions.ends_s(now_s),
         seen_s: now_s,
         tokens: Tokens::default(),
+        origin: "".into(),
+        rules: "".into(),
         is_fresh: false,
         made: Made::default(),
     }

@@ -109,3 +109,36 @@ fn nobody_is_told_that_they_are_out_where_the_store_does_not_answer() {
     let out = stranger.request("POST", "/.proxyd/logout").header("Origin", "http://proxy.test");
     assert_eq!(stranger.send(&out, proxyd.address()).status, 303);
 }
+
+#[test]
+fn a_reload_that_lets_in_others_holds_for_those_who_are_in() {
+    let (provider, other, upstream) = (Provider::start(3600), Provider::start(3600), Upstream::echo());
+    for store in ["cookie", "local"] {
+        let of = |provider: &Provider, rules: &str| {
+            let yaml = yaml(provider, &upstream, &SESSION.replace("redis", store));
+            yaml.replace("client_secret:", &format!("{rules}, client_secret:"))
+        };
+        let ann = "allow: {claims: {sub: ann}}, roles: [staff]";
+        let proxyd = Proxyd::start(&of(&provider, ann));
+        let mut person = Person::default();
+        let mut check = |provider: &Provider, rules: &str, login: u16| {
+            if login == 302 {
+                assert_eq!(person.go(&proxyd, "/").status, 302, "{store} {rules}: nobody is in");
+            }
+            let entered = person.log_in(&proxyd, &provider.upstream, "/");
+            assert_eq!(entered.status, login, "{store} {rules}: {}", entered.text());
+            if login == 302 {
+                assert_eq!(person.go(&proxyd, "/").status, 200);
+            }
+        };
+        check(&provider, ann, 302);
+        for rules in ["allow: {claims: {sub: ann}}, roles: [boss]", "roles: [boss]"] {
+            proxyd.reload_with(&of(&provider, rules));
+            check(&provider, rules, 302);
+        }
+        proxyd.reload_with(&of(&other, "roles: [boss]"));
+        check(&other, "another issuer", 302);
+        proxyd.reload_with(&of(&other, "allow: {claims: {sub: bob}}, roles: [boss]"));
+        check(&other, "allow bob", 403);
+    }
+}
