@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use shared::config::identity::Identity;
+use shared::config::identity::{Identity, SessionStore};
 use shared::config::policy::{Auth, Fallback, FallbackTo, Mirror};
 use shared::config::{Action, Config, Listen, Policies, Route, Scope, Setting, Share, Upstream};
 use shared::control::report::{Changes, Delta};
@@ -332,7 +332,20 @@ fn kept(previous: &Config, next: &Config) -> Vec<String> {
     .into_iter()
     .filter(|(.., count)| *count > 0)
     .map(|(one, many, count)| format!("{count} {}", if count == 1 { one } else { many }))
+    .chain(moved_sessions(previous, next))
     .collect()
+}
+
+/// Sessions that are found in the store of before, and moved.
+fn moved_sessions(previous: &Config, next: &Config) -> Option<String> {
+    let (before, after) = (&previous.identity, &next.identity);
+    let are_there = !before.login.is_empty() && !after.login.is_empty();
+    let words = match (before.session.store, after.session.store) {
+        (SessionStore::Local, SessionStore::Redis) => "local to redis",
+        (SessionStore::Redis, SessionStore::Local) if previous.redis == next.redis => "redis to local",
+        _ => return None,
+    };
+    are_there.then(|| format!("sessions, which move from {words}"))
 }
 
 fn kept_upstreams(previous: &[Arc<Upstream>], next: &[Arc<Upstream>]) -> usize {
@@ -465,6 +478,22 @@ routes:
     fn state_that_lives_on_is_told() {
         let changes = between(&config(BASE), &config(&BASE.replace("status: 200", "status: 204")));
         assert_eq!(changes.kept, ["1 listener", "1 upstream's pool", "1 limiter"]);
+        let of = |store: &str, rest: &str| {
+            let login = "login: {a: {kind: oidc, issuer: 'https://a.example', client_id: a}}";
+            config(&format!("{BASE}identity: {{{login}, session: {{store: {store}}}}}\n{rest}"))
+        };
+        let check = |before: &Config, after: &Config, expected: Option<&str>| {
+            let kept = between(before, after).kept;
+            assert_eq!(kept.iter().find(|kept| kept.starts_with("sessions")).map(|kept| &**kept), expected, "{kept:?}");
+        };
+        let redis = "redis: {url: 'redis://127.0.0.1:1'}\n";
+        let (local, shared, cookie) = (of("local", redis), of("redis", redis), of("cookie", redis));
+        check(&local, &shared, Some("sessions, which move from local to redis"));
+        check(&shared, &local, Some("sessions, which move from redis to local"));
+        check(&shared, &of("local", ""), None);
+        check(&shared, &cookie, None);
+        check(&cookie, &shared, None);
+        check(&local, &local, None);
     }
 
     #[test]

@@ -414,6 +414,7 @@ impl Reload {
                     door = by.door.as_str(),
                     actor = by.actor,
                     changes = message,
+                    kept = reloaded.changes.kept.join(", "),
                     "config reloaded"
                 );
             }

@@ -2,6 +2,7 @@
 //! decided in `login`.
 
 pub(in crate::identity) mod cookie;
+mod earlier;
 mod kept;
 mod marks;
 mod place;
@@ -29,6 +30,7 @@ use super::seal::{Purpose, Seals};
 use super::state::State;
 use crate::exchange::{Denial, Ground, Headers, Ledger, Value};
 use crate::fleet::Engine;
+use crate::telemetry::clock;
 
 /// How much of the idle time goes by before a session's use is written down again.
 const TOUCHES: i64 = 10;
@@ -123,7 +125,8 @@ impl Sessions {
             jar: Jar::of(config),
             kept: place.map(|place| {
                 let before = before.and_then(|before| before.kept.as_deref());
-                Arc::new(Kept::new(Arc::clone(&seals), place, idle_s, before))
+                let now_s = clock::unix_us().div_euclid(1_000_000);
+                Arc::new(Kept::new(Arc::clone(&seals), place, idle_s, engine, before, now_s))
             }),
             // Without randomness for its hash there is none.
             unsealed: (config.store == SessionStore::Cookie).then(|| Cache::new().ok()).flatten(),
@@ -252,7 +255,7 @@ impl Sessions {
     /// Takes a session for oneself, among all proxies that share its store and for so long at most; none while another has it.
     pub async fn lock(&self, session: &Session, lasts: Duration, way: &Way) -> Result<Option<Lock>, KeepError> {
         match &self.kept {
-            None => Ok(Some(Lock::none())),
+            None => Ok(Some(Lock::None)),
             Some(kept) => kept.lock(&session.id, lasts, way).await,
         }
     }

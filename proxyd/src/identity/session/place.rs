@@ -37,6 +37,11 @@ impl Way {
         Self { link: None, from: Some(network) }
     }
 
+    /// This one, and to where it does not lead the other.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self { link: self.link.or(other.link), from: self.from.or(other.from) }
+    }
+
     fn link(&self) -> Result<&Rc<Link>, KeepError> {
         self.link.as_ref().ok_or(KeepError::Store)
     }
@@ -72,19 +77,13 @@ pub(super) enum Whose {
 }
 
 /// The right to change a session, of one among all who share the store.
-pub struct Lock(Option<Mark>);
-
-struct Mark {
-    key: String,
-    text: String,
-    until: Instant,
-}
-
-impl Lock {
-    /// Where nobody shares anything.
-    pub(super) fn none() -> Self {
-        Self(None)
-    }
+pub enum Lock {
+    /// Nobody shares anything.
+    None,
+    /// Of this process alone, of the session with this hash.
+    Here([u8; 32], Instant),
+    /// Of all with one engine.
+    There { key: String, text: String, until: Instant },
 }
 
 impl Place {
@@ -201,43 +200,44 @@ impl Place {
         }
     }
 
-    pub(super) async fn remove(&self, id: &SessionId, way: &Way) -> Result<(), KeepError> {
+    /// Ends it. Whether there was one.
+    pub(super) async fn remove(&self, id: &SessionId, way: &Way) -> Result<bool, KeepError> {
         match self {
             Self::Local(state) => {
                 let hash = id.hash();
-                ask(state, move |directory| directory.session_remove(&hash)).await.map(drop)
+                ask(state, move |directory| directory.session_remove(&hash)).await
             }
             Self::Redis(_) => {
                 let link = way.link()?;
-                link.remove(&key(id)).await?;
+                let was_there = link.remove(&key(id)).await?;
                 // What is left of it opens nothing, and goes by itself.
                 let _ = link.remove(&used_key(id)).await;
-                Ok(())
+                Ok(was_there)
             }
         }
     }
 
-    /// Takes the session for oneself, for so long at most; none while somebody else has it. On a disk of our own there is nobody
-    /// else.
+    /// Takes the session for oneself, for so long at most; none while somebody else has it. Who shares a disk, the process knows by
+    /// itself.
     pub(super) async fn lock(&self, id: &SessionId, lasts: Duration, way: &Way) -> Result<Option<Lock>, KeepError> {
         match self {
-            Self::Local(_) => Ok(Some(Lock::none())),
+            Self::Local(_) => Ok(Some(Lock::None)),
             Self::Redis(_) => {
                 let (key, until) = (lock_key(id), Instant::now() + lasts);
                 let text = random().ok_or(KeepError::Randomness)?;
                 let is_ours = way.link()?.set_new(&key, text.as_bytes(), lasts).await?;
-                Ok(is_ours.then_some(Lock(Some(Mark { key, text, until }))))
+                Ok(is_ours.then_some(Lock::There { key, text, until }))
             }
         }
     }
 
     /// Gives it back. Where that fails it ends by itself.
     pub(super) async fn unlock(&self, lock: Lock, way: &Way) {
-        let (Some(mark), Ok(link)) = (lock.0, way.link()) else { return };
+        let (Lock::There { key, text, until }, Ok(link)) = (lock, way.link()) else { return };
         // Afterwards it may be somebody else's.
-        let is_ours = Instant::now() < mark.until && link.get(&mark.key).await == Ok(Some(mark.text.into_bytes()));
+        let is_ours = Instant::now() < until && link.get(&key).await == Ok(Some(text.into_bytes()));
         if is_ours {
-            let _ = link.remove(&mark.key).await;
+            let _ = link.remove(&key).await;
         }
     }
 }

@@ -111,6 +111,59 @@ fn nobody_is_told_that_they_are_out_where_the_store_does_not_answer() {
 }
 
 #[test]
+fn sessions_move_with_their_store_and_those_that_ended_stay_so() {
+    let (provider, upstream, redis) = (Provider::start(3600), Upstream::echo(), Redis::start());
+    let of = |store: &str| shared(&redis, &yaml(&provider, &upstream, &SESSION.replace("redis", store)));
+    let proxyd = Proxyd::start(&of("local"));
+    let in_redis = || redis.ask(&["KEYS", "*session:*"]).lines().filter(|key| !key.ends_with(":used")).count();
+    let mut people = [Person::default(), Person::default(), Person::default()];
+    for person in &mut people {
+        assert_eq!(person.log_in(&proxyd, &provider.upstream, "/").status, 302);
+    }
+    let go = |person: &Person| person.clone().go(&proxyd, "/").status;
+    let log_out = |person: &Person| {
+        let out = person.request("POST", "/.proxyd/logout").header("Origin", "http://proxy.test");
+        assert_eq!(person.clone().send(&out, proxyd.address()).status, 303);
+    };
+    let reload = |store: &str, moves: &str| {
+        let told = proxyd.reload_with(&of(store))["changes"]["kept"].to_string();
+        assert!(told.contains(&format!("sessions, which move from {moves}")), "{told}");
+    };
+    let [ann, bob, eve] = people;
+    reload("redis", "local to redis");
+    // All at once, and none of them is told that there is no such session.
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| assert_eq!(go(&ann), 200));
+        }
+    });
+    log_out(&bob);
+    assert_eq!((go(&bob), in_redis()), (302, 1), "and eve has not come yet");
+    reload("local", "redis to local");
+    assert_eq!((go(&ann), go(&bob), go(&eve), in_redis()), (200, 302, 200, 0));
+    log_out(&ann);
+    reload("redis", "local to redis");
+    assert_eq!((go(&ann), go(&bob), go(&eve), in_redis()), (302, 302, 200, 1));
+}
+
+#[test]
+fn a_session_in_a_silent_store_of_before_may_be_good() {
+    let (provider, upstream, mut redis) = (Provider::start(3600), Upstream::echo(), Redis::start());
+    let of = |store: &str| yaml(&provider, &upstream, &SESSION.replace("redis", store));
+    let proxyd = Proxyd::start(&shared(&redis, &of("redis")));
+    let (mut ann, mut bob) = (Person::default(), Person::default());
+    ann.log_in(&proxyd, &provider.upstream, "/");
+    redis.end();
+    proxyd.reload_with(&shared(&redis, &of("local")));
+    assert_eq!(ann.clone().go(&proxyd, "/").status, 503);
+    // Whoever comes now notices nothing.
+    assert_eq!(bob.log_in(&proxyd, &provider.upstream, "/").status, 302);
+    assert_eq!(bob.go(&proxyd, "/").status, 200);
+    proxyd.reload_with(&of("local"));
+    assert_eq!((ann.go(&proxyd, "/").status, bob.go(&proxyd, "/").status), (302, 200));
+}
+
+#[test]
 fn a_reload_that_lets_in_others_holds_for_those_who_are_in() {
     let (provider, other, upstream) = (Provider::start(3600), Provider::start(3600), Upstream::echo());
     for store in ["cookie", "local"] {
