@@ -229,7 +229,7 @@ impl Snapshot {
         // One for all: a worker has one connection.
         let redis = identities.engine.clone();
         let before = previous.map_or(&[][..], |snapshot| &snapshot.limiters);
-        let mut limiters = Limiters::new(before, &mask, redis.as_ref());
+        let mut limiters = Limiters::new(before, &mask, redis.as_ref(), now_us);
         let mut chains = Chains::default();
         let unmatched = chains.of(&config.policies, &mut limiters, &identities);
         let routes = config.routes.iter().map(|route| Route {

@@ -49,6 +49,11 @@ impl Engine {
         }))
     }
 
+    /// Whether the same keys are found in another, however long each waits for it.
+    pub fn is_same_store(&self, other: &Self) -> bool {
+        self.settings.url == other.settings.url && self.settings.prefix == other.settings.prefix
+    }
+
     /// Put before every key.
     pub fn prefix(&self) -> &str {
         &self.settings.prefix

@@ -1,8 +1,9 @@
 -- Counts one request of one key under one rule: every limit, or none. The arithmetic is that of shared/src/decide/limit.
 --
 -- KEYS[1]  a hash with the counters: a field for each form of the rule
+-- KEYS[2]  none; or, where something was counted elsewhere until now, where it is noted that it was added
 -- ARGV     the form (its first letter says how it counts), "take" or "look", the cost, then of each limit: requests, length in
---          microseconds, capacity
+--          microseconds, capacity; with KEYS[2] then of each limit what is added: three numbers, a fixed window's age its first
 -- Says     whether it is allowed (1 or 0), the time, then three numbers of each limit
 --
 -- Numbers here are doubles, exact up to 2^53. A count has 32 bits and a length 42, so a product of both is kept in two parts.
@@ -42,20 +43,31 @@ if now < last then
   now = last
 end
 
--- Brings the counters to now, and asks each limit.
+-- Once, however often it is brought.
+local brings = KEYS[2] and redis.call('HLEN', KEYS[2]) == 0
+local last_limit = KEYS[2] and 3 + (#ARGV - 3) / 2 or #ARGV
+
+-- Brings the counters to now, adds what is brought, and asks each limit.
 local allowed, keep = true, 0
 local limits = {}
-for at = 4, #ARGV, 3 do
+for at = 4, last_limit, 3 do
   local requests, per, capacity = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local limit = #limits + 1
   local slot = slots[limit] or { 0, 0, 0 }
   local room = capacity - cost
+  local first, second
+  if brings then
+    first, second = tonumber(ARGV[at + last_limit - 3]), tonumber(ARGV[at + last_limit - 2])
+  end
   if kind == 's' then
     local number = (now - math.fmod(now, per)) / per
     if number == slot[1] + 1 then
       slot = { number, slot[3], 0 }
     elseif number > slot[1] then
       slot = { number, 0, 0 }
+    end
+    if brings then
+      slot[3] = math.min(slot[3] + second, capacity)
     end
     local left = per - math.fmod(now, per)
     local free = room - slot[3]
@@ -68,6 +80,9 @@ for at = 4, #ARGV, 3 do
   elseif kind == 'f' then
     if now - slot[1] >= per then
       slot = { 0, 0, 0 }
+    end
+    if brings and second > 0 then
+      slot = { math.max(slot[1], now - first), math.min(slot[2] + second, capacity), 0 }
     end
     allowed = allowed and slot[2] <= room
   else
@@ -84,27 +99,37 @@ for at = 4, #ARGV, 3 do
         slot = { slot[1] - high, slot[2] - low, 0 }
       end
     end
+    if brings then
+      local low = slot[2] + second
+      slot = { slot[1] + first + math.floor(low / UNIT), low % UNIT, 0 }
+      local high, rest = times(capacity, per)
+      if not at_most(slot[1], slot[2], high, rest) then
+        slot = { high, rest, 0 }
+      end
+    end
     allowed = allowed and room >= 0 and at_most(slot[1], slot[2], times(math.max(room, 0), per))
   end
   slots[limit] = slot
   limits[limit] = { requests, per }
 end
 
-if allowed and takes then
+local changes = takes and (allowed or brings)
+if changes then
+  local taken = allowed and cost or 0
   for limit, slot in ipairs(slots) do
     local requests, per = limits[limit][1], limits[limit][2]
     local stays
     if kind == 's' then
-      slot[3] = slot[3] + cost
+      slot[3] = slot[3] + taken
       stays = 2 * per - math.fmod(now, per)
     elseif kind == 'f' then
       if slot[2] == 0 then
         slot[1] = now
       end
-      slot[2] = slot[2] + cost
+      slot[2] = slot[2] + taken
       stays = slot[1] + per - now
     else
-      local high, low = times(cost, per)
+      local high, low = times(taken, per)
       low = low + slot[2]
       slot[1] = slot[1] + high + math.floor(low / UNIT)
       slot[2] = low % UNIT
@@ -121,7 +146,7 @@ for _, slot in ipairs(slots) do
   end
 end
 local told = table.concat(numbers, ' ')
-if allowed and takes then
+if changes then
   -- Forms that nobody counts by any more are not kept for ever.
   if not kept and redis.call('HLEN', key) >= FORMS then
     redis.call('DEL', key)
@@ -129,6 +154,11 @@ if allowed and takes then
   redis.call('HSET', key, form, told)
   if redis.call('PTTL', key) < keep then
     redis.call('PEXPIRE', key, string.format('%.0f', keep))
+  end
+  if brings then
+    -- As long as what was brought counts: later there is nothing to bring.
+    redis.call('HSET', KEYS[2], 'added', '1')
+    redis.call('PEXPIRE', KEYS[2], string.format('%.0f', keep))
   end
 end
 return (allowed and '1 ' or '0 ') .. told

@@ -15,6 +15,15 @@ pub enum Aim {
     Look,
 }
 
+/// What was counted elsewhere until now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brings {
+    /// A whole key: where it is noted that it was added.
+    pub noted_at: String,
+    /// Three for each limit.
+    pub numbers: Vec<u64>,
+}
+
 const TEXT: &str = include_str!("limit.lua");
 
 fn script() -> &'static Script {
@@ -23,18 +32,29 @@ fn script() -> &'static Script {
 }
 
 impl Link {
-    /// Asks the script about a whole key, prefix and all: what `shared::decide::limit::Meter` is to be told.
+    /// Asks the script about a whole key, prefix and all: what `shared::decide::limit::Meter` is to be told. What is brought is
+    /// added once, and kept where the aim is to take.
     ///
     /// # Errors
     ///
     /// Where nobody answers.
-    pub async fn count(&self, key: &str, form: &str, aim: Aim, arguments: &[u64]) -> Result<String, StoreError> {
+    pub async fn count(
+        &self,
+        key: &str,
+        form: &str,
+        aim: Aim,
+        arguments: &[u64],
+        brings: Option<&Brings>,
+    ) -> Result<String, StoreError> {
         let aim = match aim {
             Aim::Take => "take",
             Aim::Look => "look",
         };
-        let mut question = Question::script(script(), key);
-        question.arg(form).arg(aim).arg(arguments);
+        let mut question = match brings {
+            None => Question::script(script(), key),
+            Some(brings) => Question::script_of(script(), &[key, &brings.noted_at]),
+        };
+        question.arg(form).arg(aim).arg(arguments).arg(brings.map_or(&[][..], |brings| &brings.numbers));
         // Where a connection breaks nobody knows whether the request was counted. Once too many costs a client one request; to
         // ask nobody would refuse it, or let it pass uncounted.
         self.ask(Question::Script(question, TEXT), Again::Yes).await

@@ -19,7 +19,7 @@ pub use breaker::State;
 pub use engine::Engine;
 pub use error::StoreError;
 pub use leases::{Leases, Place};
-pub use limit::Aim;
+pub use limit::{Aim, Brings};
 pub use link::{Fleet, Link, aside};
 
 #[cfg(test)]

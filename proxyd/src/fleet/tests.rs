@@ -249,7 +249,7 @@ fn the_script_counts_as_we_do() {
             for step in 0..40 {
                 let aim = if random.below(4) == 0 { Aim::Look } else { Aim::Take };
                 let key = format!("test:{{{seed}}}");
-                let text = link.count(&key, &meter.form(), aim, &meter.arguments()).await.unwrap();
+                let text = link.count(&key, &meter.form(), aim, &meter.arguments(), None).await.unwrap();
                 let told = meter.told(&text).unwrap_or_else(|| panic!("{text}"));
                 let expected = match aim {
                     Aim::Take => meter.take(&mut ours, told.now_us),
@@ -279,7 +279,7 @@ fn the_script_is_exact_where_numbers_are_large() {
             let meter = meter(algorithm, &[(4_000_000_000, month)], 1_333_333_333);
             let key = meter.form();
             for expected in [true, true, true, false, false] {
-                let text = link.count(&key, &meter.form(), Aim::Take, &meter.arguments()).await.unwrap();
+                let text = link.count(&key, &meter.form(), Aim::Take, &meter.arguments(), None).await.unwrap();
                 assert_eq!(meter.told(&text).unwrap().verdict.allowed, expected, "{algorithm:?}: {text}");
             }
             let one = Meter::new(&Rule {
@@ -287,7 +287,7 @@ fn the_script_is_exact_where_numbers_are_large() {
                 algorithm,
                 ..Rule::default()
             });
-            let text = link.count(&key, &one.form(), Aim::Look, &one.arguments()).await.unwrap();
+            let text = link.count(&key, &one.form(), Aim::Look, &one.arguments(), None).await.unwrap();
             let remaining = one.told(&text).unwrap().verdict.remaining;
             // The bucket has drained by some requests since.
             assert!((1..5_000_000).contains(&remaining), "{algorithm:?}: {remaining}");
@@ -302,17 +302,17 @@ fn forms_count_apart_and_are_bounded() {
         let link = link(&server.url(""));
         for requests in 1..=30 {
             let meter = meter(Algorithm::FixedWindow, &[(requests, 60)], 1);
-            let text = link.count("test:{k}", &meter.form(), Aim::Take, &meter.arguments()).await.unwrap();
+            let text = link.count("test:{k}", &meter.form(), Aim::Take, &meter.arguments(), None).await.unwrap();
             assert!(meter.told(&text).unwrap().verdict.allowed);
         }
         let forms: u32 = asked(&link, &["HLEN", "test:{k}"]).await.unwrap();
         assert!(forms <= 8, "{forms}");
         let _: String = asked(&link, &["SCRIPT", "FLUSH"]).await.unwrap();
         let meter = meter(Algorithm::FixedWindow, &[(30, 60)], 1);
-        let text = link.count("test:{k}", &meter.form(), Aim::Take, &meter.arguments()).await.unwrap();
+        let text = link.count("test:{k}", &meter.form(), Aim::Take, &meter.arguments(), None).await.unwrap();
         assert_eq!(meter.told(&text).unwrap().verdict.remaining, 28, "the script is told anew, the counts are there");
         let _: redis::Value = asked(&link, &["SET", "test:{k}", "x"]).await.unwrap();
-        let wrong = link.count("test:{k}", &meter.form(), Aim::Take, &meter.arguments()).await;
+        let wrong = link.count("test:{k}", &meter.form(), Aim::Take, &meter.arguments(), None).await;
         assert_eq!(wrong, Err(StoreError::Answer), "somebody else's value is no count");
     });
 }

@@ -1,11 +1,11 @@
 //! What differs between two configs, as their author would say it. Pure.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use shared::config::identity::{Identity, SessionStore};
+use shared::config::identity::{Identity, SessionStore, StateStore};
 use shared::config::policy::{Auth, Fallback, FallbackTo, Mirror};
 use shared::config::{Action, Config, Listen, Policies, Route, Scope, Setting, Share, Upstream};
 use shared::control::report::{Changes, Delta};
@@ -50,6 +50,7 @@ pub fn summary(changes: &Changes) -> String {
     if !changes.sections.is_empty() {
         parts.push(format!("{} changed", changes.sections.join(", ")));
     }
+    parts.extend(changes.kept.iter().filter(|kept| kept.contains(MOVES)).cloned());
     if parts.is_empty() { "no change in meaning".to_owned() } else { parts.join(", ") }
 }
 
@@ -321,19 +322,26 @@ fn admin_text(config: &Config) -> String {
     text
 }
 
+/// Between what lives on in another store and which it was in.
+const MOVES: &str = " moves from ";
+
 /// State that lives on: what has a namesake.
 fn kept(previous: &Config, next: &Config) -> Vec<String> {
     let listeners = |config: &Config| config.server.listen.iter().map(|listen| listen.address).collect::<HashSet<_>>();
-    [
+    let (before, after) = (limiters(previous), limiters(next));
+    let moved = after.iter().filter_map(|(rule, (called, store))| {
+        let (_, from) = before.get(rule).filter(|(_, from)| from != store)?;
+        Some(format!("{called}{MOVES}{from} to {store}"))
+    });
+    let counted = [
         ("listener", "listeners", listeners(previous).intersection(&listeners(next)).count()),
         ("upstream's pool", "upstreams' pools", kept_upstreams(&previous.upstreams, &next.upstreams)),
-        ("limiter", "limiters", limiters(previous).intersection(&limiters(next)).count()),
+        ("limiter", "limiters", before.keys().filter(|rule| after.contains_key(*rule)).count()),
     ]
     .into_iter()
     .filter(|(.., count)| *count > 0)
-    .map(|(one, many, count)| format!("{count} {}", if count == 1 { one } else { many }))
-    .chain(moved_sessions(previous, next))
-    .collect()
+    .map(|(one, many, count)| format!("{count} {}", if count == 1 { one } else { many }));
+    counted.chain(moved).chain(moved_sessions(previous, next)).collect()
 }
 
 /// Sessions that are found in the store of before, and moved.
@@ -353,9 +361,9 @@ fn kept_upstreams(previous: &[Arc<Upstream>], next: &[Arc<Upstream>]) -> usize {
     next.iter().filter(|upstream| before.contains(&*upstream.name)).count()
 }
 
-/// Rules by what their counts depend on.
-fn limiters(config: &Config) -> BTreeSet<String> {
-    let mut all = BTreeSet::new();
+/// Rules by what their counts depend on: what each is called, and where it counts.
+fn limiters(config: &Config) -> BTreeMap<String, (String, &'static str)> {
+    let mut all = BTreeMap::new();
     // What routes inherit is the top level's.
     let is_own = |policies: &&Policies| matches!(policies.rate_limit.scope, Scope::Route(_));
     let own = config.routes.iter().map(|route| &*route.policies).filter(is_own);
@@ -363,7 +371,16 @@ fn limiters(config: &Config) -> BTreeSet<String> {
         let Some(limit) = &policies.rate_limit.value else { continue };
         for rule in &limit.rules {
             let scope = &policies.rate_limit.scope;
-            all.insert(format!("{scope:?}{}{:?}{:?}{}", rule.name, rule.limits, rule.algorithm, rule.ipv6_prefix));
+            let called = match scope {
+                Scope::Route(route) => format!("limit `{}` of route {route}", rule.name),
+                Scope::Default | Scope::TopLevel => format!("limit `{}`", rule.name),
+            };
+            let store = match rule.store {
+                StateStore::Redis => "redis",
+                StateStore::Local => "memory",
+            };
+            let meaning = format!("{scope:?}{}{:?}{:?}{}", rule.name, rule.limits, rule.algorithm, rule.ipv6_prefix);
+            all.insert(meaning, (called, store));
         }
     }
     all

@@ -13,6 +13,7 @@
 //! A request may cost more than one: it takes that many from every limit, or none from any.
 
 mod elsewhere;
+mod moved;
 mod window;
 
 use std::net::{IpAddr, Ipv6Addr};

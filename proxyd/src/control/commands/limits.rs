@@ -111,7 +111,7 @@ pub(super) async fn reset(
         for key in &keys {
             told.running += u64::from(limiter.runs_shared(*key, link, now_us(daemon)).await);
         }
-        let (reset, failed) = limiter.reset_shared(&keys, link).await;
+        let (reset, failed) = limiter.reset_shared(&keys, link, now_us(daemon)).await;
         told.reset += reset;
         silent = silent.or(failed);
         if let Some(error) = silent.filter(|_| limiter.is_reset_elsewhere()) {

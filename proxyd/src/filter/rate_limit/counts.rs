@@ -53,6 +53,8 @@ struct Shard {
 struct Entry {
     key: KeyHash,
     counters: Counters,
+    /// What of it was copied from a shared store when the rule moved here: there it is known.
+    copied: Option<Box<Counters>>,
     /// What it is limited to in place of what the rule says.
     quota: Option<Arc<Quota>>,
     /// Who it is, for operators; none: whoever comes next says it.
@@ -79,13 +81,18 @@ impl Counts {
         // Without randomness collisions could be constructed, and counts be shared: no reason to refuse to serve.
         let _ = getrandom::fill(&mut secret);
         let whole = u128::from_le_bytes(secret);
+        Self::with_secret(max_keys, ((whole >> 64) as u64, whole as u64))
+    }
+
+    /// Room for so many keys, which are hashed as these are.
+    pub(super) fn beside(&self, max_keys: usize) -> Self {
+        Self::with_secret(max_keys, self.secret)
+    }
+
+    fn with_secret(max_keys: usize, secret: (u64, u64)) -> Self {
         let capacity = share(max_keys);
         let shard = || Apart(Mutex::new(Shard { slots: HashTable::new(), entries: Vec::new(), capacity, hand: 0 }));
-        Self {
-            secret: ((whole >> 64) as u64, whole as u64),
-            shards: (0..SHARDS).map(|_| shard()).collect(),
-            evicted: AtomicU64::new(0),
-        }
+        Self { secret, shards: (0..SHARDS).map(|_| shard()).collect(), evicted: AtomicU64::new(0) }
     }
 
     /// The hash of what `write` describes.
@@ -103,6 +110,15 @@ impl Counts {
     /// Takes one request. None: nobody could make room for the key, and it is not counted.
     pub(super) fn take<L: FnOnce() -> Option<Box<str>>>(&self, asked: Asked<'_, L>) -> Option<Verdict> {
         self.with(asked, |entry, meter, now_us| meter.take(&mut entry.counters, now_us))
+    }
+
+    /// The same, where so many more of its requests run that are not known here.
+    pub(super) fn take_beside<L: FnOnce() -> Option<Box<str>>>(
+        &self,
+        asked: Asked<'_, L>,
+        running: u32,
+    ) -> Option<Verdict> {
+        self.with(asked, |entry, meter, _| meter.take_beside(&mut entry.counters, running))
     }
 
     /// Keeps what somebody else counted.
@@ -178,6 +194,75 @@ impl Counts {
         let Some(index) = shard.find(key) else { return false };
         let Some(entry) = shard.entries.get_mut(index) else { return false };
         entry.counters = Counters::default();
+        true
+    }
+
+    /// Whether anything is known of a key.
+    pub(super) fn has(&self, key: KeyHash) -> bool {
+        self.shard(key).is_some_and(|shard| shard.find(key).is_some())
+    }
+
+    /// What of a key is known here and not in the shared store that it moves to, as a script is told it. None where that is
+    /// nothing, or was counted by another limit.
+    pub(super) fn brought(&self, key: KeyHash, rule: &Meter, meter: &Meter, now_us: u64) -> Option<Vec<u64>> {
+        let shard = self.shard(key)?;
+        let entry = shard.entries.get(shard.find(key)?)?;
+        if !meter.continues(entry.meter(rule)) {
+            return None;
+        }
+        meter.brought(&entry.counters, entry.copied.as_deref(), now_us)
+    }
+
+    /// Has what a shared store said of a key that is not known here.
+    pub(super) fn copy<L: FnOnce() -> Option<Box<str>>>(&self, asked: Asked<'_, L>, counters: Counters) {
+        // Whoever asked for the same key at the same time copied it, and more was counted since.
+        if !self.has(asked.key) {
+            self.with(asked, |entry, _, _| {
+                if entry.counters == Counters::default() && entry.copied.is_none() {
+                    (entry.counters, entry.copied) = (counters, Some(Box::new(counters)));
+                }
+            });
+        }
+    }
+
+    /// What is counted for a key, where that means the same under `meter`.
+    pub(super) fn counters(&self, key: KeyHash, rule: &Meter, meter: &Meter) -> Option<Counters> {
+        let shard = self.shard(key)?;
+        let entry = shard.entries.get(shard.find(key)?)?;
+        meter.continues(entry.meter(rule)).then_some(entry.counters)
+    }
+
+    /// The longest that anything counts here, in microseconds.
+    pub(super) fn longest_us(&self, meter: &Meter) -> u64 {
+        let longest = |Apart(shard): &Apart| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.entries.iter().map(|entry| entry.meter(meter).longest_us()).max().unwrap_or(0)
+        };
+        self.shards.iter().map(longest).fold(meter.longest_us(), u64::max)
+    }
+
+    /// Whether requests of any key run.
+    pub(super) fn is_any_running(&self, meter: &Meter) -> bool {
+        let runs = |Apart(shard): &Apart| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.entries.iter().any(|entry| entry.runs(meter))
+        };
+        self.shards.iter().any(runs)
+    }
+
+    /// Forgets a key.
+    pub(super) fn forget(&self, key: KeyHash) {
+        let Some(mut shard) = self.shard(key) else { return };
+        if let Some(index) = shard.find(key) {
+            shard.remove(index);
+        }
+    }
+
+    /// Forgets the keys of one of its parts, by its number. Whether there is such a part.
+    pub(super) fn forget_part(&self, number: usize) -> bool {
+        let Some(Apart(shard)) = self.shards.get(number) else { return false };
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        (shard.slots, shard.entries, shard.hand) = (HashTable::new(), Vec::new(), 0);
         true
     }
 
@@ -277,7 +362,7 @@ impl Entry {
         }
         let next = quota.map_or(meter, |quota| &quota.meter);
         if !next.continues(self.meter(meter)) {
-            self.counters = Counters::default();
+            (self.counters, self.copied) = (Counters::default(), None);
         }
         self.quota = quota.map(Arc::clone);
     }
@@ -297,7 +382,7 @@ impl Shard {
         if full && victim.is_none() {
             return (None, true);
         }
-        let fresh = Entry { key, counters: Counters::default(), quota: None, label: None, used: true };
+        let fresh = Entry { key, counters: Counters::default(), copied: None, quota: None, label: None, used: true };
         let (index, evicted) = if let Some(index) = victim {
             (index, self.replace(index, fresh, meter, now_us))
         } else {

@@ -11,6 +11,7 @@ use shared::decide::limit::{Meter, Verdict};
 
 use super::KeyHash;
 use super::counts::{Asked, Counts};
+use super::moved::{Moved, own_clock};
 use super::remote::Remote;
 use super::who::Who;
 use crate::exchange::{Quota, Value};
@@ -29,7 +30,11 @@ pub struct Limiter {
     pub(super) quota: Arc<Quota>,
     scope_name: Arc<str>,
     /// Of a rule that is counted elsewhere: what that said last, and what is counted here while it says nothing.
-    counts: Arc<Counts>,
+    pub(super) counts: Arc<Counts>,
+    /// What was counted in another store until a reload, as long as it may count.
+    pub(super) moved: Option<Arc<Moved>>,
+    /// Where requests hold places that began before the rule moved.
+    pub(super) earlier: Vec<Arc<Counts>>,
     /// In place of the rule's, for API keys that have one.
     own: RwLock<HashMap<(u32, u64), Arc<Quota>>>,
     /// Which of the headers it counts by are not shown.
@@ -56,22 +61,26 @@ impl Limiter {
         mask: &Mask,
         engine: Option<&Arc<Engine>>,
         before: Option<&Arc<Self>>,
+        now_us: u64,
     ) -> Option<Self> {
         let meter = Meter::new(rule);
         let remote = Remote::of(rule, scope, &meter, engine, before.and_then(|before| before.remote.as_ref()));
         let secret: Vec<bool> =
             rule.by.iter().map(|by| matches!(by, Key::Header(name) if mask.hides_header(name))).collect();
-        let kept = before.filter(|before| before.counts_as(&meter, remote.is_some()));
-        let counts = match kept {
+        let kept = before.filter(|before| before.quota.meter.continues(&meter));
+        let (moved, counts) = match kept {
             Some(before) => {
-                before.counts.resize(rule.max_keys, &meter);
+                let (moved, counts) = Moved::of(before, remote.is_some(), rule.max_keys, engine, now_us);
+                counts.resize(rule.max_keys, &meter);
                 if before.rule.by != rule.by || before.secret != secret {
                     before.counts.forget_labels();
+                    counts.forget_labels();
                 }
-                Arc::clone(&before.counts)
+                (moved, counts)
             }
-            None => Arc::new(Counts::new(rule.max_keys)),
+            None => (None, Arc::new(Counts::new(rule.max_keys))),
         };
+        let earlier = kept.map(|before| Self::earlier(before, &counts)).unwrap_or_default();
         let scope_name = match scope {
             Scope::Default => "default".into(),
             Scope::TopLevel => "top level".into(),
@@ -83,20 +92,19 @@ impl Limiter {
             quota: quota(meter)?,
             scope_name,
             counts,
+            moved,
+            earlier,
             own: RwLock::default(),
             secret,
             remote,
         })
     }
 
-    fn counts_as(&self, meter: &Meter, is_remote: bool) -> bool {
-        self.quota.meter.continues(meter) && self.remote.is_some() == is_remote
-    }
-
     /// The key of whoever is counted.
     pub(super) fn key(&self, who: &Who<'_>) -> KeyHash {
         let own = self.counts.hash(|hasher| who.write(|bytes| hasher.write(bytes)));
-        KeyHash { own, shared: self.remote.as_ref().map_or(0, |_| Remote::hash(who)) }
+        let is_shared = self.remote.is_some() || self.engine_before().is_some();
+        KeyHash { own, shared: if is_shared { Remote::hash(who) } else { 0 } }
     }
 
     /// What a key with a limit of its own is counted by.
@@ -123,7 +131,14 @@ impl Limiter {
         now_us: u64,
         label: impl FnOnce() -> Option<Box<str>>,
     ) -> Option<Verdict> {
-        self.counts.take(Asked { key, meter: &self.quota.meter, quota, label, now_us: self.time(now_us) })
+        let asked = Asked { key, meter: &self.quota.meter, quota, label, now_us: self.time(now_us) };
+        if !self.earlier.is_empty() {
+            return self.counts.take_beside(asked, self.running_before(key));
+        }
+        match self.not_yet_brought(key, now_us) {
+            Some(before) => before.take(Asked { now_us: own_clock(now_us), ..asked }),
+            None => self.counts.take(asked),
+        }
     }
 
     /// Notes that a request has a place which somebody else gave it. Whether there was room to note it.
@@ -133,12 +148,20 @@ impl Limiter {
 
     /// What a request of this key would meet; none where nothing counts for it here.
     pub fn peek(&self, key: &KeyHash, now_us: u64) -> Option<Verdict> {
-        self.counts.peek(*key, &self.quota.meter, self.time(now_us))
+        if !self.earlier.is_empty() {
+            return self.peek_running(*key);
+        }
+        let here = self.counts.peek(*key, &self.quota.meter, self.time(now_us));
+        here.or_else(|| self.counted_before(now_us)?.peek(*key, &self.quota.meter, own_clock(now_us)))
     }
 
     /// Forgets a key's counts here. Whether there were any. What runs goes on: its places are not forgotten.
-    pub fn reset(&self, key: &KeyHash) -> bool {
-        !self.quota.meter.is_concurrency() && self.counts.reset(*key)
+    pub fn reset(&self, key: &KeyHash, now_us: u64) -> bool {
+        if self.quota.meter.is_concurrency() {
+            return false;
+        }
+        let before = self.counted_before(now_us).is_some_and(|counts| counts.reset(*key));
+        self.counts.reset(*key) || before
     }
 
     /// Whether requests of this key are under way here, as far as this rule counts them.
@@ -150,7 +173,13 @@ impl Limiter {
     /// The keys that have used most of their limits, most first, as far as this process knows. Takes bounded time: of very many
     /// keys it looks at some.
     pub fn top(&self, most: usize, now_us: u64) -> Vec<TopLine> {
-        let top = self.counts.top(most.min(MAX_TOP), &self.quota.meter, self.time(now_us));
+        let (most, meter) = (most.min(MAX_TOP), &self.quota.meter);
+        let mut top = self.counts.top(most, meter, self.time(now_us));
+        if let Some(before) = self.counted_before(now_us) {
+            top.extend(before.top(most, meter, own_clock(now_us)));
+            top.sort_by_key(|(_, used, _)| std::cmp::Reverse(*used));
+            top.truncate(most);
+        }
         top.into_iter().map(|(label, used, verdict)| TopLine { label: label.into(), used, verdict }).collect()
     }
 
@@ -175,7 +204,7 @@ impl Limiter {
 
     /// The time that its counters are told in.
     pub(super) fn time(&self, now_us: u64) -> u64 {
-        self.remote.as_ref().map_or(now_us, |remote| remote.time(now_us))
+        self.remote.as_ref().map_or_else(|| own_clock(now_us), |remote| remote.time(now_us))
     }
 }
 

@@ -38,15 +38,16 @@ pub struct Limiters<'a> {
     in_order: Vec<Arc<Limiter>>,
     mask: &'a Mask,
     engine: Option<&'a Arc<Engine>>,
+    now_us: u64,
 }
 
 impl<'a> Limiters<'a> {
     /// With the limiters of the snapshot before; what may be shown, and where rules may be counted that are shared.
-    pub fn new(before: &[Arc<Limiter>], mask: &'a Mask, engine: Option<&'a Arc<Engine>>) -> Self {
+    pub fn new(before: &[Arc<Limiter>], mask: &'a Mask, engine: Option<&'a Arc<Engine>>, now_us: u64) -> Self {
         let named =
             |limiter: &Arc<Limiter>| ((limiter.scope.clone(), Arc::clone(&limiter.rule.name)), Arc::clone(limiter));
         let before = before.iter().map(named).collect();
-        Self { before, made: HashMap::new(), in_order: Vec::new(), mask, engine }
+        Self { before, made: HashMap::new(), in_order: Vec::new(), mask, engine, now_us }
     }
 
     /// The rules of a policy that count at this stage; none where it has none.
@@ -67,7 +68,8 @@ impl<'a> Limiters<'a> {
         {
             return Some((index, Arc::clone(limiter)));
         }
-        let limiter = Arc::new(Limiter::new(rule, scope, self.mask, self.engine, self.before.get(&key))?);
+        let before = self.before.get(&key);
+        let limiter = Arc::new(Limiter::new(rule, scope, self.mask, self.engine, before, self.now_us)?);
         let index = self.in_order.len();
         self.made.insert(key, index);
         self.in_order.push(Arc::clone(&limiter));

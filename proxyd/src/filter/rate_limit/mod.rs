@@ -5,6 +5,7 @@
 mod counts;
 mod limiter;
 mod limiters;
+mod moved;
 mod named;
 mod remote;
 mod who;
@@ -60,7 +61,7 @@ impl Rules {
             let who = Who::find(&rule.by, &limiter.rule, exchange, request.head.headers());
             let key = limiter.key(&who);
             let quota = who.own_limit().and_then(|limit| limiter.own_quota(limit));
-            if limiter.remote.is_some() {
+            if limiter.remote.is_some() || limiter.asks_before(key, now_us).is_some() {
                 // Where it is known already nobody asks for it.
                 let label = (!limiter.counts().is_labelled(key)).then(|| who.label(key.own));
                 questions.push(Question { rule: rule.place, limiter: Arc::clone(limiter), key, quota, label });

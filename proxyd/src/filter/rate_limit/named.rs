@@ -57,7 +57,7 @@ impl Limiter {
             }
         }
         let by_key = self.rule.by.iter().any(|by| matches!(by, Key::User | Key::ApiKey));
-        for key in self.counts().labelled(|label| label == text || (by_key && is_key_called(label, text))) {
+        for key in self.labelled(|label| label == text || (by_key && is_key_called(label, text))) {
             add(key, None);
         }
         named

@@ -15,6 +15,7 @@ use shared::decide::limit::{Meter, Verdict};
 
 use super::counts::Asked;
 use super::limiter::Held;
+use super::moved::AHEAD_US;
 use super::who::Who;
 use super::{KeyHash, Limiter};
 use crate::exchange::Quota;
@@ -54,7 +55,11 @@ impl Remote {
         Some(Self {
             engine: Arc::clone(engine),
             key: format!("{}{kind}:{{{place}/{}/", engine.prefix(), rule.name),
-            ahead_us: before.map(|before| Arc::clone(&before.ahead_us)).unwrap_or_default(),
+            // Until the store has said its time, ours counts.
+            ahead_us: before.map_or_else(
+                || Arc::new(AtomicI64::new(AHEAD_US.cast_signed())),
+                |before| Arc::clone(&before.ahead_us),
+            ),
         })
     }
 
@@ -109,7 +114,13 @@ impl Question {
     /// Asks; and where nobody answers, does what the rule says.
     pub(super) async fn ask(&self, fleet: &Fleet, now_us: u64) -> Answer {
         let limiter = &self.limiter;
-        let Some(remote) = &limiter.remote else { return Answer::Uncounted };
+        let Some(remote) = &limiter.remote else {
+            if let Some(before) = limiter.asks_before(self.key, now_us) {
+                limiter.copy(before, self, fleet, now_us).await;
+            }
+            let taken = limiter.take(self.key, self.quota.as_ref(), now_us, || self.label.clone());
+            return taken.map_or(Answer::Uncounted, |verdict| Answer::Counted(verdict, None));
+        };
         let link = &fleet.link(&remote.engine);
         if limiter.quota.meter.is_concurrency() {
             return self.ask_for_place(remote, fleet.leases(), link, now_us).await;
@@ -125,6 +136,7 @@ impl Question {
                     now_us: told.now_us,
                 };
                 limiter.counts().keep(asked, told.counters);
+                limiter.has_brought(self.key, now_us);
                 Answer::Counted(told.verdict, None)
             }
             Err(_) => match limiter.rule.on_store_error {
@@ -142,10 +154,12 @@ impl Question {
     /// nobody answers, here.
     async fn ask_for_place(&self, remote: &Remote, leases: &Rc<Leases>, link: &Rc<Link>, now_us: u64) -> Answer {
         let (limiter, label) = (&self.limiter, || self.label.clone());
-        let (key, most): (Arc<str>, u32) = (remote.full_key(self.key).into(), limiter.quota.meter.most_at_once());
+        let running = limiter.running_before(self.key);
+        let most = limiter.quota.meter.most_at_once().saturating_sub(running);
+        let key: Arc<str> = remote.full_key(self.key).into();
         let Some(place) = leases.open(link, Arc::clone(&key)) else { return self.silent(None, now_us) };
         let told = match link.take_place(&key, most, &place.who()).await {
-            Ok(text) => limiter.quota.meter.told(&text),
+            Ok(text) => limiter.quota.meter.told(&text).map(|told| limiter.quota.meter.beside(told, running)),
             Err(error) => {
                 if !error.may_be_heard() {
                     place.unasked();
@@ -189,9 +203,9 @@ impl Question {
 }
 
 impl Limiter {
-    /// Where it is counted, if not here.
+    /// Where it is counted, if not here; or was, and some keys still are.
     pub fn engine(&self) -> Option<&Arc<Engine>> {
-        self.remote.as_ref().map(|remote| &remote.engine)
+        self.remote.as_ref().map_or_else(|| self.engine_before(), |remote| Some(&remote.engine))
     }
 
     /// Whether forgetting a key's counts is for the store to do, too.
@@ -211,7 +225,13 @@ impl Limiter {
         link: Option<&Link>,
         now_us: u64,
     ) -> Result<Option<Verdict>, StoreError> {
-        let Some(link) = link.filter(|_| self.remote.is_some()) else { return Ok(self.peek(&key, now_us)) };
+        let Some(link) = link else { return Ok(self.peek(&key, now_us)) };
+        if let Some(before) = self.asks_before(key, now_us) {
+            return self.peek_before(before, key, link, now_us).await;
+        }
+        if self.remote.is_none() {
+            return Ok(self.peek(&key, now_us));
+        }
         let quota = self.counts().quota(key);
         let told = self.told(key, quota.as_ref(), Aim::Look, link, now_us).await?;
         let meter = quota.as_ref().map_or(&self.quota.meter, |quota| &quota.meter);
@@ -229,8 +249,8 @@ impl Limiter {
 
     /// For operators: forgets these keys' counts, here and then, where there is a link, for all proxies. How many keys had any; and
     /// why those of the store may still be there.
-    pub async fn reset_shared(&self, keys: &[KeyHash], link: Option<&Link>) -> (u64, Option<StoreError>) {
-        let here: Vec<bool> = keys.iter().map(|key| self.reset(key)).collect();
+    pub async fn reset_shared(&self, keys: &[KeyHash], link: Option<&Link>, now_us: u64) -> (u64, Option<StoreError>) {
+        let here: Vec<bool> = keys.iter().map(|key| self.reset(key, now_us)).collect();
         let counted = here.iter().filter(|here| **here).count() as u64;
         let there = self.remote.as_ref().filter(|_| self.is_reset_elsewhere()).zip(link);
         let Some((remote, link)) = there else { return (counted, None) };
@@ -244,7 +264,7 @@ impl Limiter {
         (counted + elsewhere, None)
     }
 
-    async fn told(
+    pub(super) async fn told(
         &self,
         key: KeyHash,
         quota: Option<&Arc<Quota>>,
@@ -254,13 +274,15 @@ impl Limiter {
     ) -> Result<shared::decide::limit::Told, StoreError> {
         let remote = self.remote.as_ref().ok_or(StoreError::Settings)?;
         let Quota { meter, form, arguments, .. } = &**quota.unwrap_or(&self.quota);
-        let key = remote.full_key(key);
+        let full_key = remote.full_key(key);
         let text = if meter.is_concurrency() {
-            link.places_held(&key, meter.most_at_once()).await?
+            link.places_held(&full_key, meter.most_at_once()).await?
         } else {
-            link.count(&key, form, aim, arguments).await?
+            let brings = self.brings(&full_key, key, meter, now_us);
+            link.count(&full_key, form, aim, arguments, brings.as_ref()).await?
         };
         let told = meter.told(&text).ok_or(StoreError::Answer)?;
+        let told = if meter.is_concurrency() { meter.beside(told, self.running_before(key)) } else { told };
         remote.heard_time(told.now_us, now_us);
         Ok(told)
     }

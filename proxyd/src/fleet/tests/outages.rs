@@ -23,7 +23,7 @@ fn an_engine_that_came_back_costs_no_question() {
         assert_eq!(link.get("a").await, Ok(None), "asked once more");
         let meter = meter(Algorithm::FixedWindow, &[(3, 60)], 1);
         server.restart();
-        let text = link.count("test:{k}", &meter.form(), Aim::Take, &meter.arguments()).await.unwrap();
+        let text = link.count("test:{k}", &meter.form(), Aim::Take, &meter.arguments(), None).await.unwrap();
         assert_eq!(meter.told(&text).unwrap().verdict.remaining, 2);
         server.restart();
         assert_eq!(
@@ -75,7 +75,7 @@ fn a_demoted_engine_is_left_for_the_one_that_took_its_place() {
         moving.leads_to(&second);
         tokio::time::sleep(Duration::from_millis(1100)).await;
         let meter = meter(Algorithm::FixedWindow, &[(3, 60)], 1);
-        let text = link.count("test:{k}", &meter.form(), Aim::Take, &meter.arguments()).await.unwrap();
+        let text = link.count("test:{k}", &meter.form(), Aim::Take, &meter.arguments(), None).await.unwrap();
         assert_eq!(meter.told(&text).unwrap().verdict.remaining, 2, "asked there, by the same question");
         assert_eq!(link.get("a").await, Ok(None));
     });

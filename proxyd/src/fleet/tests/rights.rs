@@ -24,7 +24,7 @@ async fn everything(url: &str) -> Result<(), StoreError> {
     link.keep("session:a", second).await?;
     link.remove("session:a").await?;
     let meter = meter(Algorithm::FixedWindow, &[(100, 60)], 1);
-    link.count("proxyd:limit:{top/a/b}", &meter.form(), Aim::Take, &meter.arguments()).await?;
+    link.count("proxyd:limit:{top/a/b}", &meter.form(), Aim::Take, &meter.arguments(), None).await?;
     link.take_place("proxyd:places:{top/a/b}", 5, "one").await?;
     link.places_held("proxyd:places:{top/a/b}", 5).await?;
     link.hold_places("proxyd:places:{top/a/b}", &["one"]).await?;

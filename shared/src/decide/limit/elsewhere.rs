@@ -9,7 +9,7 @@ use super::window::{Kind, Slot};
 use super::{Counters, Meter, Verdict};
 
 /// A bucket's level is told in two numbers, since the script's are exact up to 2⁵³ only.
-const LEVEL_UNIT: u128 = 1 << 21;
+pub(super) const LEVEL_UNIT: u128 = 1 << 21;
 
 /// What the script said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -101,7 +101,7 @@ impl Limit {
     }
 
     /// What is used of the capacity.
-    fn used(&self, slot: Slot, now_us: u64) -> u128 {
+    pub(super) fn used(&self, slot: Slot, now_us: u64) -> u128 {
         match self.kind {
             Kind::Bucket { .. } => slot.level(),
             Kind::Sliding => {

@@ -10,6 +10,7 @@ mod examples;
 mod limits;
 mod login;
 mod mail;
+mod moves;
 mod places;
 mod recorded;
 mod redis;

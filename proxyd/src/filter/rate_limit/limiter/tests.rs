@@ -27,12 +27,12 @@ fn mask() -> Mask {
 }
 
 fn limiter(rule: &Rule) -> Arc<Limiter> {
-    Arc::new(Limiter::new(rule, &Scope::TopLevel, &mask(), None, None).unwrap())
+    Arc::new(Limiter::new(rule, &Scope::TopLevel, &mask(), None, None, 0).unwrap())
 }
 
 fn reloaded(before: &Arc<Limiter>, rule: Rule) -> Arc<Limiter> {
     let mask = mask();
-    let mut limiters = Limiters::new(std::slice::from_ref(before), &mask, None);
+    let mut limiters = Limiters::new(std::slice::from_ref(before), &mask, None, 0);
     let policy = RateLimit { rules: vec![rule] };
     for stage in [Stage::BeforeAuth, Stage::AfterAuth] {
         limiters.compile(&policy, &Scope::TopLevel, stage);
@@ -77,7 +77,7 @@ fn keys_are_bounded_and_reset() {
     let last = Who::Address(IpAddr::V4(9_999.into()), 64);
     let key = limiter.key(&last);
     assert_eq!(limiter.peek(&key, 1).map(|verdict| verdict.allowed), Some(false));
-    assert!(limiter.reset(&key));
+    assert!(limiter.reset(&key, 1));
     assert!(passes(&limiter, &last, 1));
 }
 
@@ -126,7 +126,7 @@ fn what_runs_outlives_less_room_another_prefix_and_a_reset() {
     let first = limiter(&at_once(6400));
     let all: Vec<Who<'_>> = (0..2000u32).map(|n| Who::Address(IpAddr::V4(n.into()), 64)).collect();
     assert!(all.iter().all(|who| passes(&first, who, 1)));
-    assert!(!first.reset(&first.key(&all[0])) && first.runs(&first.key(&all[0])));
+    assert!(!first.reset(&first.key(&all[0]), 1) && first.runs(&first.key(&all[0])));
     let held: Vec<Held> = all.iter().map(|who| Held::new(&first, first.key(who))).collect();
     let second = reloaded(&first, Rule { ipv6_prefix: 48, ..at_once(1) });
     assert_eq!(second.keys(), 2000, "they run");
@@ -212,7 +212,7 @@ fn rules_count_when_what_they_count_by_is_known() {
         let exempt_users = exempt_users.into_iter().map(named).collect();
         let policy = RateLimit { rules: vec![Rule { by, exempt_users, ..rule(1, 64) }] };
         let mask = mask();
-        let mut limiters = Limiters::new(&[], &mask, None);
+        let mut limiters = Limiters::new(&[], &mask, None, 0);
         [Stage::BeforeAuth, Stage::AfterAuth].map(|stage| limiters.compile(&policy, &Scope::TopLevel, stage).is_some())
     };
     assert_eq!(stage(vec![Key::Ip], vec![]), [true, false]);
@@ -230,7 +230,7 @@ fn labels_go_when_they_may_not_be_shown_any_more() {
     take(&shown, &who, 1);
     assert_eq!(shown.top(1, 1)[0].label, "header x-tenant acme");
     let hiding = Mask::new(&["x-tenant".into()], &[]);
-    let hidden = Limiter::new(&rule, &Scope::TopLevel, &hiding, None, Some(&shown)).unwrap();
+    let hidden = Limiter::new(&rule, &Scope::TopLevel, &hiding, None, Some(&shown), 0).unwrap();
     assert_eq!((&*hidden.top(1, 1)[0].label, hidden.top(1, 1)[0].used), ("[not shown]", 1));
     take(&hidden, &Who::Header { name: "x-tenant", value: b"acme", secret: true }, 1);
     let label = &*hidden.top(1, 1)[0].label;
