@@ -80,12 +80,17 @@ fn top_line(limiter: &Limiter, key: String, used: u32, verdict: Verdict) -> Limi
         scope: limiter.scope_name().to_string(),
         key,
         used: u64::from(used),
-        limit: match verdict.per_s {
-            0 => format!("{} at once", verdict.limit),
-            per_s => format!("{}/{}", verdict.limit, length(Duration::from_secs(per_s))),
-        },
+        limit: limit_met(verdict),
         remaining: u64::from(verdict.remaining),
         resets_in: verdict.reset_s,
+    }
+}
+
+/// The limit that a verdict speaks of.
+fn limit_met(verdict: Verdict) -> String {
+    match verdict.per_s {
+        0 => format!("{} at once", verdict.limit),
+        per_s => format!("{}/{}", verdict.limit, length(Duration::from_secs(per_s))),
     }
 }
 
@@ -200,7 +205,10 @@ fn counted(limiter: &Limiter, text: &str, mask: &Mask, verdict: Option<Verdict>)
     let hidden = config::parse_network(text).is_none()
         && limiter.rule.by.iter().any(|by| matches!(by, Key::Header(name) if mask.hides_header(name)));
     let about = about(limiter);
+    // One of the key's own stands in place of the rule's.
+    let own = verdict.map(limit_met).filter(|met| !about.limit.split(", ").any(|limit| limit == met));
     LimitLine {
+        limit: own.unwrap_or_else(|| about.limit.clone()),
         key: if hidden { Mask::hidden(text.len()) } else { text.to_owned() },
         remaining: verdict.map_or(about.remaining, |verdict| u64::from(verdict.remaining)),
         reset: verdict.map_or(0, |verdict| verdict.reset_s),

@@ -295,3 +295,17 @@ fn a_tunnel_keeps_its_place_until_it_is_closed() {
     drop(socket);
     eventually("its place is free", || (proxyd.get("/").status == 200).then_some(()));
 }
+
+#[test]
+fn what_has_ended_holds_no_place_and_a_key_is_told_its_own_limit() {
+    let proxyd = Proxyd::start(&yaml(
+        "  - {name: at_once, algorithm: concurrency, concurrent: 5, by: ip}\n  \
+         - {name: keys, limits: [{requests: 9, per: 1m}], by: api_key}\n",
+    ));
+    let [text, prefix, _] = key(&proxyd, json!({"name": "one", "limit": "4/1h"}));
+    check(&proxyd, &text, &[200, 200]);
+    let told = proxyd.ask("limits_reset", &json!({"key": "127.0.0.1"}));
+    assert_eq!((&told["reset"], &told["running"]), (&json!(0), &json!(0)), "both have ended: {told}");
+    let shown = proxyd.stream("limits", &json!({"key": prefix}));
+    assert_eq!((&shown[0]["limit"], &shown[0]["remaining"]), (&json!("4/1h"), &json!(2)), "{shown:?}");
+}
