@@ -11,6 +11,7 @@ mod identity_keys;
 mod idle;
 pub mod load;
 mod revocations;
+mod short_keys;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use shared::audit::Door;
-use shared::config::{Config, Input, Problems, Text};
+use shared::config::{Config, Input, Problem, Problems, Text};
 use shared::control::report::Reloaded;
 use shared::control::{ControlError, ErrorCode};
 use tokio::net::TcpListener;
@@ -229,6 +230,7 @@ impl Reload {
         }
         let idle = self.idle(&identities, &before).await?;
         reloaded.warnings.extend(loaded.checked.locate(idle.iter().map(Idle::remark).collect()));
+        reloaded.warnings.extend(self.short_keys(&loaded.checked.config).await);
         if dry_run {
             return Ok(reloaded);
         }
@@ -236,6 +238,19 @@ impl Reload {
         idle.iter().for_each(Idle::tell);
         reloaded.applied = true;
         Ok(reloaded)
+    }
+
+    /// Keys that no request would pass with.
+    async fn short_keys(self: &Arc<Self>, config: &Arc<Config>) -> Vec<Problem> {
+        if !short_keys::may_be(config) {
+            return Vec::new();
+        }
+        let (daemon, config) = (Arc::clone(&self.daemon), Arc::clone(config));
+        let look = move || {
+            let keys = daemon.amid.identity.key_rows().unwrap_or_default();
+            short_keys::warnings(&config, &keys, unix_us() / 1_000_000)
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or_default()
     }
 
     /// Who recognises from the next generation on; files are read.

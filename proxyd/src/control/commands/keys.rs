@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use directory::{KeyRow, KeyText, NewKey};
-use shared::config::policy::{Algorithm, Key, Mode, Rule, Window};
+use shared::config::policy::Window;
 use shared::config::{self, Scope, Secret};
 use shared::control::report::{KeyChange, KeyFacts, KeyLine, KeyMade, KeyRevoked, KeyState};
 use shared::control::{ControlError, KeysCreateArgs, KeysRevokeArgs, KeysRotateArgs};
@@ -12,6 +12,7 @@ use shared::control::{ControlError, KeysCreateArgs, KeysRevokeArgs, KeysRotateAr
 use super::known::{LONGEST, actor, invalid, moment, now_s, on_disk, stream};
 use crate::control::Reply;
 use crate::filter::Limiter;
+use crate::filter::rate_limit::lets_none_pass;
 use crate::identity::State;
 use crate::snapshot::Snapshot;
 
@@ -60,28 +61,13 @@ pub(super) async fn create(
 fn check_cost(limiters: &[Arc<Limiter>], requests: u32, name: &str, user: Option<&str>) -> Result<(), ControlError> {
     let is_short = |limiter: &&Arc<Limiter>| {
         let is_everywhere = matches!(limiter.scope, Scope::TopLevel | Scope::Default);
-        limiter.rule.cost > requests && is_everywhere && holds_always(&limiter.rule, name, user)
+        is_everywhere && lets_none_pass(&limiter.rule, requests, name, user)
     };
     let Some(limiter) = limiters.iter().find(is_short) else { return Ok(()) };
     let (cost, name, scope) = (limiter.rule.cost, &limiter.rule.name, limiter.scope_name());
     Err(invalid(format!(
         "`limit`: no request with this key would pass: each costs {cost} in the rule `{name}` ({scope}), and the limit has {requests}"
     )))
-}
-
-/// Whether a rule refuses every request with this key that is beyond the key's own limit.
-fn holds_always(rule: &Rule, name: &str, user: Option<&str>) -> bool {
-    let counts_it = match rule.by.first() {
-        Some(Key::ApiKey) => true,
-        Some(Key::User) => user.is_none(),
-        Some(Key::Ip | Key::Certificate | Key::Header(_)) | None => false,
-    };
-    // A number at the same time is no limit of that kind.
-    let by_its_limit = counts_it && !matches!(rule.algorithm, Algorithm::Concurrency { .. });
-    let is_exempt = rule.exempt_keys.iter().any(|exempt| **exempt == *name)
-        || rule.exempt_users.iter().any(|exempt| user == Some(&*exempt.name))
-        || !rule.exempt.is_empty();
-    by_its_limit && rule.mode == Mode::Enforce && rule.methods.is_empty() && !is_exempt
 }
 
 pub(super) async fn revoke(state: &Arc<State>, args: KeysRevokeArgs) -> Result<KeyRevoked, ControlError> {

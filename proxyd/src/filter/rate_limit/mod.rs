@@ -8,12 +8,14 @@ mod limiters;
 mod moved;
 mod named;
 mod remote;
+mod short;
 mod who;
 
 pub use counts::KeyHash;
 pub use limiter::{Limiter, TopLine};
 pub use limiters::{Limiters, Stage};
 pub use named::Named;
+pub use short::lets_none_pass;
 
 use std::any::Any;
 use std::rc::Rc;

@@ -309,3 +309,17 @@ fn what_has_ended_holds_no_place_and_a_key_is_told_its_own_limit() {
     let shown = proxyd.stream("limits", &json!({"key": prefix}));
     assert_eq!((&shown[0]["limit"], &shown[0]["remaining"]), (&json!("4/1h"), &json!(2)), "{shown:?}");
 }
+
+#[test]
+fn a_reload_warns_of_keys_that_no_request_passes_with() {
+    let rules = |cost: u32| {
+        yaml(&format!("  - {{name: keys, limits: [{{requests: 9, per: 1m}}], by: api_key, cost: {cost}}}\n"))
+    };
+    let proxyd = Proxyd::start(&rules(1));
+    let [_, prefix, _] = key(&proxyd, json!({"name": "one", "limit": "4/1h"}));
+    for (cost, warns) in [(4, false), (5, true)] {
+        let told = proxyd.reload_with(&rules(cost));
+        let warnings = told["warnings"].to_string();
+        assert_eq!(warnings.contains(&prefix) && warnings.contains("in the rule `keys`"), warns, "{cost}: {told}");
+    }
+}
