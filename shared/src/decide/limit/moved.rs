@@ -28,7 +28,7 @@ impl Meter {
         self.settle(&mut settled, now_us);
         let mut moved = Counters { last_us: there_us, ..Counters::default() };
         for ((limit, slot), moved) in self.limits.iter().zip(&settled.slots).zip(&mut moved.slots) {
-            *moved = limit.from_used(limit.used_now(*slot, settled.last_us), there_us);
+            *moved = limit.slot_of(limit.used_now(*slot, settled.last_us), there_us);
         }
         moved
     }
@@ -117,7 +117,7 @@ impl Limit {
         Used { age_us, amount: self.used(slot, now_us) }
     }
 
-    fn from_used(&self, used: Used, there_us: u64) -> Slot {
+    fn slot_of(&self, used: Used, there_us: u64) -> Slot {
         let count = self.count_of(used.amount);
         match self.kind {
             Kind::Bucket { .. } => Slot::of_level(used.amount),
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_was_copied_is_not_brought_again() {
-        let check = |algorithm, copied_used, more, after_s, expected: Option<&[u64]>| {
+        let check = |algorithm, copied_used, more, after_s: u64, expected: Option<&[u64]>| {
             let meter = meter(algorithm);
             let copied = taken(&meter, Counters::default(), copied_used, 1000 * SECOND);
             let counters = taken(&meter, copied, more, 1000 * SECOND);
