@@ -1,14 +1,14 @@
 //! What differs between two configs, as their author would say it. Pure.
 
-use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use hashbrown::HashMap;
-use shared::config::identity::{Identity, SessionStore, StateStore};
+use shared::config::identity::Identity;
 use shared::config::policy::{Auth, Fallback, FallbackTo, Mirror};
-use shared::config::{Action, Config, Listen, Policies, Route, Scope, Setting, Share, Upstream};
+use shared::config::{Action, Config, Listen, Policies, Route, Scope, Setting, Share};
 use shared::control::report::{Changes, Delta};
+
+use super::lives_on::{MOVES, kept};
 
 /// What `next` changes over `previous`. A policy that routes inherit is told of once, by its name.
 #[must_use]
@@ -322,70 +322,6 @@ fn admin_text(config: &Config) -> String {
     text
 }
 
-/// Between what lives on in another store and which it was in.
-const MOVES: &str = " moves from ";
-
-/// State that lives on: what has a namesake.
-fn kept(previous: &Config, next: &Config) -> Vec<String> {
-    let listeners = |config: &Config| config.server.listen.iter().map(|listen| listen.address).collect::<HashSet<_>>();
-    let (before, after) = (limiters(previous), limiters(next));
-    let moved = after.iter().filter_map(|(rule, (called, store))| {
-        let (_, from) = before.get(rule).filter(|(_, from)| from != store)?;
-        Some(format!("{called}{MOVES}{from} to {store}"))
-    });
-    let counted = [
-        ("listener", "listeners", listeners(previous).intersection(&listeners(next)).count()),
-        ("upstream's pool", "upstreams' pools", kept_upstreams(&previous.upstreams, &next.upstreams)),
-        ("limiter", "limiters", before.keys().filter(|rule| after.contains_key(*rule)).count()),
-    ]
-    .into_iter()
-    .filter(|(.., count)| *count > 0)
-    .map(|(one, many, count)| format!("{count} {}", if count == 1 { one } else { many }));
-    counted.chain(moved).chain(moved_sessions(previous, next)).collect()
-}
-
-/// Sessions that are found in the store of before, and moved.
-fn moved_sessions(previous: &Config, next: &Config) -> Option<String> {
-    let (before, after) = (&previous.identity, &next.identity);
-    let are_there = !before.login.is_empty() && !after.login.is_empty();
-    let words = match (before.session.store, after.session.store) {
-        (SessionStore::Local, SessionStore::Redis) => "local to redis",
-        (SessionStore::Redis, SessionStore::Local) if previous.redis == next.redis => "redis to local",
-        _ => return None,
-    };
-    are_there.then(|| format!("sessions, which move from {words}"))
-}
-
-fn kept_upstreams(previous: &[Arc<Upstream>], next: &[Arc<Upstream>]) -> usize {
-    let before: hashbrown::HashSet<&str> = previous.iter().map(|upstream| &*upstream.name).collect();
-    next.iter().filter(|upstream| before.contains(&*upstream.name)).count()
-}
-
-/// Rules by what their counts depend on: what each is called, and where it counts.
-fn limiters(config: &Config) -> BTreeMap<String, (String, &'static str)> {
-    let mut all = BTreeMap::new();
-    // What routes inherit is the top level's.
-    let is_own = |policies: &&Policies| matches!(policies.rate_limit.scope, Scope::Route(_));
-    let own = config.routes.iter().map(|route| &*route.policies).filter(is_own);
-    for policies in std::iter::once(&config.policies).chain(own) {
-        let Some(limit) = &policies.rate_limit.value else { continue };
-        for rule in &limit.rules {
-            let scope = &policies.rate_limit.scope;
-            let called = match scope {
-                Scope::Route(route) => format!("limit `{}` of route {route}", rule.name),
-                Scope::Default | Scope::TopLevel => format!("limit `{}`", rule.name),
-            };
-            let store = match rule.store {
-                StateStore::Redis => "redis",
-                StateStore::Local => "memory",
-            };
-            let meaning = format!("{scope:?}{}{:?}{:?}{}", rule.name, rule.limits, rule.algorithm, rule.ipv6_prefix);
-            all.insert(meaning, (called, store));
-        }
-    }
-    all
-}
-
 #[cfg(test)]
 mod tests {
     use shared::config::{Input, References, load};
@@ -505,8 +441,8 @@ routes:
         };
         let redis = "redis: {url: 'redis://127.0.0.1:1'}\n";
         let (local, shared, cookie) = (of("local", redis), of("redis", redis), of("cookie", redis));
-        check(&local, &shared, Some("sessions, which move from local to redis"));
-        check(&shared, &local, Some("sessions, which move from redis to local"));
+        check(&local, &shared, Some("the store of sessions moves from local to redis"));
+        check(&shared, &local, Some("the store of sessions moves from redis to local"));
         check(&shared, &of("local", ""), None);
         check(&shared, &cookie, None);
         check(&cookie, &shared, None);

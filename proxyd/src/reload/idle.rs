@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use shared::config::Remark;
 use shared::config::problem::{Code, Severity};
+use shared::control::ControlError;
 
+use crate::daemon::Daemon;
 use crate::identity::{Identities, State};
+use crate::snapshot::Snapshot;
 
 /// How many of one provider.
 pub(super) struct Idle {
@@ -14,8 +17,19 @@ pub(super) struct Idle {
     tokens: usize,
 }
 
+/// What these identities leave behind.
+pub(super) async fn of(
+    daemon: &Daemon,
+    identities: &Arc<Identities>,
+    before: &Arc<Snapshot>,
+) -> Result<Vec<Idle>, ControlError> {
+    let (identities, before, state) = (Arc::clone(identities), Arc::clone(before), Arc::clone(&daemon.amid.identity));
+    let count = move || since(&before.identities, &identities, &state);
+    tokio::task::spawn_blocking(count).await.map_err(|error| super::broken(&error))
+}
+
 /// Those that are idle from these identities on. Looks through all that were revoked, where a provider is gone.
-pub(super) fn since(before: &Identities, identities: &Identities, state: &State) -> Vec<Idle> {
+fn since(before: &Identities, identities: &Identities, state: &State) -> Vec<Idle> {
     let gone = identities.gone_since(before).into_iter();
     let counted = gone.map(|provider| Idle { tokens: state.revoked.count_of(&provider), provider });
     counted.filter(|idle| idle.tokens > 0).collect()

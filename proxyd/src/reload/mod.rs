@@ -9,6 +9,7 @@ pub mod history;
 mod identity;
 mod identity_keys;
 mod idle;
+mod lives_on;
 pub mod load;
 mod revocations;
 mod short_keys;
@@ -21,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use shared::audit::Door;
-use shared::config::{Config, Input, Problem, Problems, Text};
+use shared::config::{Config, Input, Problems, Text};
 use shared::control::report::Reloaded;
 use shared::control::{ControlError, ErrorCode};
 use tokio::net::TcpListener;
@@ -228,9 +229,9 @@ impl Reload {
                 sections.push(changed);
             }
         }
-        let idle = self.idle(&identities, &before).await?;
+        let idle = idle::of(&self.daemon, &identities, &before).await?;
         reloaded.warnings.extend(loaded.checked.locate(idle.iter().map(Idle::remark).collect()));
-        reloaded.warnings.extend(self.short_keys(&loaded.checked.config).await);
+        reloaded.warnings.extend(short_keys::of(&self.daemon, &loaded.checked.config).await);
         if dry_run {
             return Ok(reloaded);
         }
@@ -238,19 +239,6 @@ impl Reload {
         idle.iter().for_each(Idle::tell);
         reloaded.applied = true;
         Ok(reloaded)
-    }
-
-    /// Keys that no request would pass with.
-    async fn short_keys(self: &Arc<Self>, config: &Arc<Config>) -> Vec<Problem> {
-        if !short_keys::may_be(config) {
-            return Vec::new();
-        }
-        let (daemon, config) = (Arc::clone(&self.daemon), Arc::clone(config));
-        let look = move || {
-            let keys = daemon.amid.identity.key_rows().unwrap_or_default();
-            short_keys::warnings(&config, &keys, unix_us() / 1_000_000)
-        };
-        tokio::task::spawn_blocking(look).await.unwrap_or_default()
     }
 
     /// Who recognises from the next generation on; files are read.
@@ -267,14 +255,6 @@ impl Reload {
         };
         let made = tokio::task::spawn_blocking(compile).await.map_err(|error| broken(&error))?;
         made.map_err(|problems| invalid(&load::name(&self.daemon.source), problems))
-    }
-
-    /// What these identities leave behind.
-    async fn idle(&self, identities: &Arc<Identities>, before: &Arc<Snapshot>) -> Result<Vec<Idle>, ControlError> {
-        let (identities, before) = (Arc::clone(identities), Arc::clone(before));
-        let state = Arc::clone(&self.daemon.amid.identity);
-        let count = move || idle::since(&before.identities, &identities, &state);
-        tokio::task::spawn_blocking(count).await.map_err(|error| broken(&error))
     }
 
     /// From the last things that may fail to the commit and what follows it.

@@ -249,7 +249,7 @@ pub async fn tend(source: Arc<KeySource>, outside: Arc<Outside>) {
     let mut failures = 0;
     loop {
         let fetched = source.fetch(&outside).await;
-        source.trouble.note(fetched.as_ref().map(|()| ()));
+        source.trouble.note(fetched.as_ref().copied());
         let pause = if fetched.is_ok() {
             failures = 0;
             source.settings.refresh

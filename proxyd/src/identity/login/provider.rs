@@ -295,9 +295,10 @@ pub(super) async fn visited<T>(request_id: &str, work: impl Future<Output = T>) 
 /// Says why, to the operator; people see the code and the request's id alone.
 pub(super) fn failed(config: &Login, why: &str, failure: Failure) -> Failure {
     let (login, code) = (&*config.name, failure.code());
-    match VISIT.try_with(Clone::clone) {
-        Ok(request_id) => tracing::warn!(login, code, request_id = &*request_id, why, "a login failed"),
-        Err(_) => tracing::warn!(login, code, why, "a session cannot be refreshed"),
+    if let Ok(request_id) = VISIT.try_with(Clone::clone) {
+        tracing::warn!(login, code, request_id = &*request_id, why, "a login failed");
+    } else {
+        tracing::warn!(login, code, why, "a session cannot be refreshed");
     }
     failure
 }

@@ -405,10 +405,17 @@ impl Refresh<'_> {
             Refreshed::Good(tokens, None) | Refreshed::Open(tokens) => Some(Session { tokens, ..(**session).clone() }),
             Refreshed::Good(tokens, Some(mut recognised)) => {
                 let config = &provider.config;
-                let is_asked = |scope: &&Box<str>| {
-                    session.rules == provider.rules || config.scopes.iter().any(|own| **own == ***scope)
+                let is_asked =
+                    |scope: &str| session.rules == provider.rules || config.scopes.iter().any(|own| **own == *scope);
+                let before = || {
+                    session
+                        .scopes
+                        .iter()
+                        .map(|scope| &**scope)
+                        .filter(|scope| is_asked(scope))
+                        .map(str::to_owned)
+                        .collect()
                 };
-                let before = || session.scopes.iter().filter(is_asked).map(ToString::to_string).collect();
                 recognised.scopes.get_or_insert_with(before);
                 let times = Times { started_s: session.started_s, ends_s: session.ends_s, seen_s: now_s };
                 let renewed = allow::session(config, session.id.clone(), *recognised, &logins.sent(), times);

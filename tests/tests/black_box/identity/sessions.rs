@@ -127,7 +127,7 @@ fn sessions_move_with_their_store_and_those_that_ended_stay_so() {
     };
     let reload = |store: &str, moves: &str| {
         let told = proxyd.reload_with(&of(store))["changes"]["kept"].to_string();
-        assert!(told.contains(&format!("sessions, which move from {moves}")), "{told}");
+        assert!(told.contains(&format!("the store of sessions moves from {moves}")), "{told}");
     };
     let [ann, bob, eve] = people;
     reload("redis", "local to redis");

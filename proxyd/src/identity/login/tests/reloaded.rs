@@ -42,7 +42,7 @@ impl In {
     async fn roles(&self) -> Result<String, Answered> {
         match self.browser.answered().await {
             Answered::Good(session) => Ok(session.roles.join(" ")),
-            other => Err(other),
+            other @ (Answered::Denied(_) | Answered::Unavailable) => Err(other),
         }
     }
 
