@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use redis::cmd;
 use shared::config::Redis;
+use tokio::time::timeout;
 
 use super::StoreError;
 use super::breaker::{Breaker, Pass, State};
@@ -70,6 +72,20 @@ impl Engine {
 
     pub(super) fn target(&self) -> Result<&Target, StoreError> {
         self.target.as_ref().ok_or(StoreError::Settings)
+    }
+
+    /// Whether it answers a question now, on a connection of its own. For operators: the breaker, by which requests go, hears
+    /// nothing of it.
+    pub async fn answers(&self) -> Result<(), StoreError> {
+        let connected = timeout(self.connect_timeout(), async { self.target()?.connect().await });
+        let wire = connected.await.unwrap_or(Err(StoreError::Connect.into())).map_err(|failure| failure.error)?;
+        let mut connection = wire.connection();
+        let mut question = cmd("EXISTS");
+        let question = question.arg(format!("{}is-there", self.prefix())).query_async::<i64>(&mut connection);
+        match timeout(self.connect_timeout(), question).await {
+            Ok(answer) => answer.map(drop).map_err(|error| Failure::from(&error).error),
+            Err(_) => Err(StoreError::Timeout),
+        }
     }
 
     /// How the breaker stands.

@@ -95,15 +95,6 @@ impl Link {
         self.ask(self.about("DEL", key), Again::Yes).await
     }
 
-    /// Whether somebody answers.
-    ///
-    /// # Errors
-    ///
-    /// Where nobody does.
-    pub async fn is_there(&self) -> Result<(), StoreError> {
-        self.contains("is-there").await.map(|_| ())
-    }
-
     fn about(&self, command: &str, key: &str) -> Cmd {
         let mut question = cmd(command);
         question.arg(self.full_key(key));

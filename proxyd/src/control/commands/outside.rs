@@ -7,7 +7,7 @@ use shared::config::identity::{JwtKeys, LoginKind, Provider};
 use shared::control::report::OutsideState;
 
 use super::rfc3339;
-use crate::fleet::{Engine, Link, State, aside};
+use crate::fleet::{Engine, State};
 use crate::identity::Recogniser;
 use crate::snapshot::Snapshot;
 
@@ -30,8 +30,7 @@ async fn store(engine: &Arc<Engine>) -> OutsideState {
         State::Open => "; it is not asked for the moment",
         State::HalfOpen => "; one question is tried",
     };
-    let asked = aside(engine, async |link: &Link| link.is_there().await).await;
-    let trouble = asked.and_then(|asked| asked).err();
+    let trouble = engine.answers().await.err();
     let told = match trouble {
         None => "answers".to_owned(),
         Some(error) => format!("does not answer ({}){breaker}", error.kind()),

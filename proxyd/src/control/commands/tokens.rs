@@ -14,7 +14,6 @@ use shared::control::{ControlError, ErrorCode, TokensRevokeArgs};
 
 use super::known::{LONGEST, actor, invalid, moment, now_s, on_disk, stream};
 use crate::control::Reply;
-use crate::fleet::{Link, aside};
 use crate::identity::State;
 use crate::identity::claims::Claims;
 use crate::snapshot::Snapshot;
@@ -109,8 +108,8 @@ async fn unshared(snapshot: &Snapshot) -> Option<String> {
     if snapshot.checked.config.identity.revocations != StateStore::Redis {
         return None;
     }
-    let asked = aside(snapshot.redis.as_ref()?, async |link: &Link| link.is_there().await).await;
-    asked.and_then(|asked| asked).err().map(|error| error.kind().to_owned())
+    let answered = snapshot.redis.as_ref()?.answers().await;
+    answered.err().map(|error| error.kind().to_owned())
 }
 
 /// Whether this is no id but a token: a JOSE header in base64url, and two dots.
