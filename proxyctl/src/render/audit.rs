@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 use shared::audit::{ActionRow, GapRow, RequestRow, Row};
-use shared::control::report::AuditVerified;
+use shared::control::report::{AuditVerified, Changes};
 
+use super::reload;
 use super::table::table;
 use super::text::{DIM, GREEN, RED, YELLOW, count, grouped, paint, plain};
 use super::time::{iso, row_time, took, zone_name};
@@ -121,8 +122,11 @@ fn action(row: &ActionRow, look: &Look) -> Columns {
     } else {
         format!("generation {} → {}", facts.generation_before, facts.generation_after)
     };
+    // Of a reload; other commands tell of what they change in other forms.
+    let reloaded = serde_json::from_str::<Changes>(&facts.changes).map(|changes| reload::brief(&changes));
+    let changes = reloaded.as_ref().unwrap_or(&facts.changes);
     let on: Vec<&str> =
-        [arguments, &facts.changes, &facts.message, &generations].into_iter().filter(|part| !part.is_empty()).collect();
+        [arguments, changes, &facts.message, &generations].into_iter().filter(|part| !part.is_empty()).collect();
     Columns {
         seq: row.seq.to_string(),
         time: row_time(facts.time_us, look),

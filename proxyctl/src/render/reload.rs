@@ -34,6 +34,26 @@ pub(super) fn reloaded(told: &Reloaded, look: &Look) -> String {
     out
 }
 
+/// So many names of a kind fit into a cell.
+const NAMED: usize = 3;
+
+/// The same in one cell of a table, without what only lived on.
+pub(super) fn brief(changes: &Changes) -> String {
+    let of_delta = |what: &'static str, delta: &Delta| {
+        [("+", &delta.added), ("~", &delta.changed), ("-", &delta.removed)]
+            .map(|(mark, names)| (what, mark, names.clone()))
+    };
+    let deltas = [("routes", &changes.routes), ("upstreams", &changes.upstreams), ("listeners", &changes.listeners)];
+    let all = deltas.into_iter().flat_map(|(what, delta)| of_delta(what, delta));
+    let all = all.chain([("sections", "~", changes.sections.clone())]).filter(|(.., names)| !names.is_empty());
+    let told = all.map(|(what, mark, names)| {
+        let more = names.len().saturating_sub(NAMED);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        format!("{what} {mark} {}{more}", names.into_iter().take(NAMED).collect::<Vec<_>>().join(", "))
+    });
+    told.collect::<Vec<_>>().join("; ")
+}
+
 fn is_empty(changes: &Changes) -> bool {
     let delta = |delta: &Delta| delta.added.is_empty() && delta.changed.is_empty() && delta.removed.is_empty();
     delta(&changes.routes) && delta(&changes.upstreams) && delta(&changes.listeners) && changes.sections.is_empty()

@@ -140,6 +140,14 @@ fn audit() {
     let gap = json!({ "kind": "gap", "seq": 43, "time_us": 1_795_348_802_000_000_i64, "missing": null,
         "from_us": null, "until_us": 1_795_348_801_000_000_i64, "reason": "unclean_stop" });
     check("audit", &Command::Audit(AuditQuery::default()), vec![request.clone(), action.clone(), gap.clone()]);
+    let none = json!({ "added": [], "changed": [], "removed": [] });
+    let routes = json!({ "added": ["a", "b", "c", "d", "e"], "changed": [], "removed": ["f"] });
+    let changes =
+        json!({ "routes": routes, "upstreams": none, "listeners": none, "sections": ["auth"], "kept": ["1 listener"] });
+    let mut reloaded = action.clone();
+    reloaded["changes"] = json!(changes.to_string());
+    reloaded["message"] = json!("");
+    check("audit_reload", &Command::Audit(AuditQuery::default()), vec![reloaded]);
     let mut retried = request.clone();
     retried["attempts"] = json!(2);
     retried["tries"] = json!("127.0.0.1:8001 connect, 127.0.0.1:8002 503; not retried: budget");
